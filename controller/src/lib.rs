@@ -1,0 +1,1 @@
+//! The controller: watches, allocates, writes status

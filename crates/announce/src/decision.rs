@@ -1,0 +1,118 @@
+//! What is decided about a Service on layer 2.
+
+use std::collections::BTreeSet;
+
+use herald_model::NodeName;
+
+/// Who announces a Service, and why the others do not. The same for every node that decides from
+/// the same snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// The candidates, best first: the first one is the owner. Empty if `withheld` is set or every
+    /// node is rejected.
+    pub candidates: Vec<Candidate>,
+    /// The nodes that cannot be owner, each with its first reason; sorted by name.
+    pub rejected: Vec<(NodeName, Reason)>,
+    /// Why no node at all announces the Service, for a reason that is the Service's own.
+    pub withheld: Option<Reason>,
+}
+
+/// A node that could announce the Service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The node.
+    pub node: NodeName,
+    /// The sum of the preferences that match it; more is better.
+    pub score: u64,
+    /// Where it would announce.
+    pub interfaces: Interfaces,
+}
+
+/// Interfaces of a node to announce on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Interfaces {
+    /// All that the speaker announces on.
+    All,
+    /// Those of the speaker's that have one of these names.
+    Named(BTreeSet<String>),
+}
+
+/// Why a node, or no node at all, announces a Service. `Display` gives the sentence for logs and
+/// events; [`Reason::name`] the word for statuses and metrics (compat.md 4.1 where it has one).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Reason {
+    /// No endpoint can serve.
+    #[error("no endpoint is ready or serving")]
+    NoEndpoints,
+    /// The Service shares its address, and an advertisement has service selectors.
+    #[error(
+        "the Service allows sharing of its address, which serviceSelectors of L2Advertisement {0:?} rule out"
+    )]
+    SharedAddressWithServiceSelector(String),
+    /// No advertisement covers the pool, the Service and the node.
+    #[error("no L2Advertisement covers the pool, the Service and the node")]
+    NoMatchingAdvertisement,
+    /// The node's condition `NetworkUnavailable` is true.
+    #[error("the node's condition NetworkUnavailable is true")]
+    NodeNetworkUnavailable,
+    /// The node is labelled to be left out.
+    #[error("the node has the label node.kubernetes.io/exclude-from-external-load-balancers")]
+    NodeExcluded,
+    /// External traffic policy `Local` and no endpoint on the node.
+    #[error("externalTrafficPolicy is Local and the node has no serving endpoint")]
+    NoLocalEndpoints,
+    /// The node has none of the interfaces that the advertisements name.
+    #[error("the node has none of the interfaces that its L2Advertisements name")]
+    NoMatchingInterface,
+    /// Another node is the owner.
+    #[error("node {0} announces it")]
+    NotOwner(NodeName),
+}
+
+impl Reason {
+    /// The reason as one word.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::NoEndpoints => "noEndpoints",
+            Self::SharedAddressWithServiceSelector(_) => "sharedIPWithServiceSelector",
+            Self::NoMatchingAdvertisement => "noMatchingAdvertisement",
+            Self::NodeNetworkUnavailable => "nodeNetworkUnavailable",
+            Self::NodeExcluded => "nodeLabeledExcludeBalancers",
+            Self::NoLocalEndpoints => "noLocalEndpoints",
+            Self::NoMatchingInterface => "noMatchingInterface",
+            Self::NotOwner(_) => "notOwner",
+        }
+    }
+}
+
+impl Decision {
+    /// The node that announces the Service.
+    pub fn owner(&self) -> Option<&Candidate> {
+        self.candidates.first()
+    }
+
+    /// Where `node` announces the Service, or why it does not.
+    pub fn for_node(&self, node: &NodeName) -> Result<&Interfaces, Reason> {
+        if let Some(reason) = &self.withheld {
+            return Err(reason.clone());
+        }
+        if let Some(owner) = self.owner() {
+            if owner.node == *node {
+                return Ok(&owner.interfaces);
+            }
+            if self
+                .candidates
+                .iter()
+                .any(|candidate| candidate.node == *node)
+            {
+                return Err(Reason::NotOwner(owner.node.clone()));
+            }
+        }
+        let rejected = self.rejected.iter().find(|(name, _)| name == node);
+        Err(
+            rejected.map_or(Reason::NoMatchingAdvertisement, |(_, reason)| {
+                reason.clone()
+            }),
+        )
+    }
+}

@@ -1,0 +1,10 @@
+//! Who announces what, where, and why not: pure functions of a snapshot.
+//!
+//! The rules are MetalLB's (compat.md section 4.1) with the interfaces taking part in the election.
+//! Nothing here knows Kubernetes' wire types, a clock, a task or a socket.
+
+mod decision;
+mod snapshot;
+
+pub use decision::{Candidate, Decision, Interfaces, Reason};
+pub use snapshot::{Endpoint, L2Advertisement, Node, PreferredNodes, Service, TrafficPolicy};

@@ -1,0 +1,1 @@
+//! The kinds of metallb.io, annotations, and resources turned into a validated Config

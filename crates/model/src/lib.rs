@@ -1,0 +1,12 @@
+//! The words that all of Herald shares: addresses, families, labels, and the names of objects.
+//!
+//! Plain values without behaviour of their own beyond parsing, ordering and matching. Nothing here
+//! knows Kubernetes' wire types, a clock, a task or a socket.
+
+mod address;
+mod labels;
+mod names;
+
+pub use address::{AddressParseError, Cidr, IpFamily, parse_addresses};
+pub use labels::{LabelSelector, Labels, Operator, Requirement, SelectorError};
+pub use names::{NodeName, ServiceKey};

@@ -1,0 +1,1 @@
+//! Sockets, socket options and netlink: the only unsafe code of Herald

@@ -1,0 +1,1 @@
+//! What both daemons need around their decisions: client, lease, events, metrics server, readiness, shutdown

@@ -1,0 +1,2 @@
+//! Herald announces the addresses of LoadBalancer Services on bare metal
+fn main() {}

@@ -1,0 +1,1 @@
+//! The speaker: watches, decides what this node announces, drives the wire

@@ -1,0 +1,1 @@
+//! Whole-system benchmarks that run a peer beside Herald

@@ -1,0 +1,1 @@
+//! Tests of Herald on the lab, against the real thing
