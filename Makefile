@@ -1,0 +1,57 @@
+# Herald. `make demo` shows it at work, `make test` runs every test; both install what they need.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+CACHE := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/herald
+CARGO ?= cargo
+PURE_CRATES := herald-model herald-ipam herald-announce herald-l2
+
+export HERALD_BIN ?= $(CURDIR)/target/release/herald
+export HERALD_KUBERNETES ?= $(CACHE)/kubernetes
+
+.PHONY: help
+help: ## Say what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
+
+.PHONY: packages
+packages: ## Install the Debian packages the lab needs
+	@tests/lab/install-packages
+
+.PHONY: kubernetes
+kubernetes: ## Build the lab's control plane (4 minutes once, then cached outside the tree)
+	@tests/kubernetes/build.sh
+
+.PHONY: peer
+peer: ## Build MetalLB from its module, to measure against (3 minutes once, then cached)
+	@tests/bench/peer/build.sh
+
+.PHONY: build
+build: ## Build target/release/herald and the lab's tools
+	$(CARGO) build --release --locked -p herald -p herald-lab
+
+.PHONY: demo
+demo: packages kubernetes build ## Bring up a cluster, give a Service an address, and show it answer
+	$(CARGO) run --release --locked --quiet -p herald-e2e --bin herald-demo
+
+.PHONY: lint
+lint: ## Check format, lints and that the pure crates are pure
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	@.ci/check-pure-crates $(PURE_CRATES)
+
+.PHONY: deny
+deny: ## Check licences, banned crates and sources of the dependencies
+	@.ci/check-dependencies
+
+.PHONY: unit
+unit: ## Run the tests that need neither root nor a lab
+	$(CARGO) test --workspace --locked
+
+.PHONY: test
+test: packages kubernetes build ## Run every test, also those that need root and the lab
+	$(CARGO) test --workspace --locked -- --include-ignored
+
+.PHONY: bench
+bench: packages kubernetes peer build ## Measure Herald beside MetalLB and write docs/benchmarks.md
+	$(CARGO) bench --locked -p herald-ipam -p herald-l2
+	$(CARGO) run --release --locked --quiet -p herald-bench
