@@ -11,7 +11,8 @@ pub struct Decision {
     /// The candidates, best first: the first one is the owner. Empty if `withheld` is set or every
     /// node is rejected.
     pub candidates: Vec<Candidate>,
-    /// The nodes that cannot be owner, each with its first reason; sorted by name.
+    /// The nodes that cannot be owner, each with its first reason; sorted by name. Empty if
+    /// `withheld` is set: then that is the reason of every node.
     pub rejected: Vec<(NodeName, Reason)>,
     /// Why no node at all announces the Service, for a reason that is the Service's own.
     pub withheld: Option<Reason>,
@@ -61,8 +62,8 @@ pub enum Reason {
     /// External traffic policy `Local` and no endpoint on the node.
     #[error("externalTrafficPolicy is Local and the node has no serving endpoint")]
     NoLocalEndpoints,
-    /// The node has none of the interfaces that the advertisements name.
-    #[error("the node has none of the interfaces that its L2Advertisements name")]
+    /// The node has none of the interfaces that the advertisements name, or none at all.
+    #[error("the node has none of the interfaces that its L2Advertisements allow")]
     NoMatchingInterface,
     /// Another node is the owner.
     #[error("node {0} announces it")]
@@ -108,11 +109,12 @@ impl Decision {
                 return Err(Reason::NotOwner(owner.node.clone()));
             }
         }
-        let rejected = self.rejected.iter().find(|(name, _)| name == node);
-        Err(
-            rejected.map_or(Reason::NoMatchingAdvertisement, |(_, reason)| {
+        let rejected = self.rejected.binary_search_by_key(&node, |(name, _)| name);
+        Err(rejected
+            .ok()
+            .and_then(|index| self.rejected.get(index))
+            .map_or(Reason::NoMatchingAdvertisement, |(_, reason)| {
                 reason.clone()
-            }),
-        )
+            }))
     }
 }

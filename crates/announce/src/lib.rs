@@ -4,7 +4,9 @@
 //! Nothing here knows Kubernetes' wire types, a clock, a task or a socket.
 
 mod decision;
+mod election;
 mod snapshot;
 
 pub use decision::{Candidate, Decision, Interfaces, Reason};
+pub use election::decide;
 pub use snapshot::{Endpoint, L2Advertisement, Node, PreferredNodes, Service, TrafficPolicy};

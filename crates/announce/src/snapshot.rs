@@ -86,3 +86,46 @@ pub struct PreferredNodes {
     /// The nodes it prefers.
     pub selector: LabelSelector,
 }
+
+impl Service {
+    /// True if traffic may be sent to the endpoint: it is ready, or it still serves while it
+    /// terminates (compat.md 2.4), or the Service wants all of its endpoints.
+    pub fn can_serve(&self, endpoint: &Endpoint) -> bool {
+        self.publish_not_ready || endpoint.ready || endpoint.serving
+    }
+
+    /// The nodes with an endpoint that can serve, once for each endpoint. An endpoint whose node
+    /// is not known is on none.
+    pub fn serving_nodes(&self) -> impl Iterator<Item = &NodeName> {
+        self.endpoints
+            .iter()
+            .filter(|endpoint| self.can_serve(endpoint))
+            .filter_map(|endpoint| endpoint.node.as_ref())
+    }
+}
+
+impl L2Advertisement {
+    /// True if the advertisement is for the Service; one without service selectors is for all.
+    pub fn selects_service(&self, service: &Service) -> bool {
+        matches_any(&self.service_selectors, &service.labels)
+    }
+
+    /// True if the node may announce by this advertisement; one without node selectors lets all.
+    pub fn covers_node(&self, node: &Node) -> bool {
+        matches_any(&self.node_selectors, &node.labels)
+    }
+
+    /// The sum of the weights of the preferences that match the node.
+    pub fn preference(&self, node: &Node) -> u64 {
+        self.preferred_nodes
+            .iter()
+            .filter(|preferred| preferred.selector.matches(&node.labels))
+            .map(|preferred| u64::from(preferred.weight))
+            .sum()
+    }
+}
+
+/// True if one of the selectors matches, or there is none.
+fn matches_any(selectors: &[LabelSelector], labels: &Labels) -> bool {
+    selectors.is_empty() || selectors.iter().any(|selector| selector.matches(labels))
+}
