@@ -1,1 +1,21 @@
-//! Sockets, socket options and netlink: the only unsafe code of Herald
+//! Sockets, socket options and netlink: the thin layer between Herald and the kernel, and the only
+//! crate with unsafe code.
+//!
+//! - [`PacketSocket`]: link-layer frames of one Ethernet type on one interface, filtered in the
+//!   kernel.
+//! - [`GroupMemberships`]: IPv6 multicast groups joined on one interface, as many as needed.
+//! - [`Monitor`]: the interfaces with their addresses, and every change of them.
+//!
+//! Nothing here knows what an address is announced for.
+
+mod error;
+mod filter;
+mod groups;
+mod monitor;
+mod packet;
+
+pub use error::Error;
+pub use filter::{Instruction, MAX_INSTRUCTIONS};
+pub use groups::GroupMemberships;
+pub use monitor::{Change, Interface, InterfaceAddress, Monitor};
+pub use packet::{EtherType, PacketSocket};

@@ -1,0 +1,58 @@
+//! Classic BPF programs for packet sockets.
+
+use socket2::SockFilter;
+
+use crate::Error;
+
+/// The longest program the kernel takes (`BPF_MAXINSNS`), with the guard of this crate in front.
+pub const MAX_INSTRUCTIONS: usize = 4096 - GUARD;
+
+/// The number of instructions that [`guarded`] puts in front.
+const GUARD: usize = 5;
+
+/// One classic BPF instruction, as `struct sock_filter` has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Instruction {
+    /// Operation.
+    pub code: u16,
+    /// Instructions to skip if a test holds.
+    pub jt: u8,
+    /// Instructions to skip if a test does not hold.
+    pub jf: u8,
+    /// Operand.
+    pub k: u32,
+}
+
+const LOAD_WORD: u16 = 0x20;
+const JUMP_IF_EQUAL: u16 = 0x15;
+const RETURN: u16 = 0x06;
+
+/// Where the kernel's own data about a frame starts (`SKF_AD_OFF`), and two fields of it.
+const ANCILLARY: u32 = 0xffff_f000;
+const RECEIVING_INTERFACE: u32 = ANCILLARY + 8;
+const VLAN_TAG_PRESENT: u32 = ANCILLARY + 48;
+
+/// `program` behind a guard that drops what another interface received.
+///
+/// A packet socket on a physical interface also gets the frames of the VLAN, macvlan and bond
+/// interfaces above it. Answered from there they would tell the client a MAC of a different
+/// network.
+pub(crate) fn guarded(interface: u32, program: &[Instruction]) -> Result<Vec<SockFilter>, Error> {
+    if program.len() > MAX_INSTRUCTIONS {
+        return Err(Error::FilterTooLong {
+            length: program.len() + GUARD,
+            max: MAX_INSTRUCTIONS + GUARD,
+        });
+    }
+    let guard = [
+        SockFilter::new(LOAD_WORD, 0, 0, RECEIVING_INTERFACE),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 2, interface),
+        SockFilter::new(LOAD_WORD, 0, 0, VLAN_TAG_PRESENT),
+        SockFilter::new(JUMP_IF_EQUAL, 1, 0, 0),
+        SockFilter::new(RETURN, 0, 0, 0),
+    ];
+    let rest = program
+        .iter()
+        .map(|i| SockFilter::new(i.code, i.jt, i.jf, i.k));
+    Ok(guard.into_iter().chain(rest).collect())
+}

@@ -1,0 +1,165 @@
+//! The interfaces of this host, and every change of them.
+//!
+//! ```text
+//!   RTNLGRP_LINK, _IPV4_IFADDR, _IPV6_IFADDR ──▶ Table ──▶ Change
+//!   dump at the start and after an overrun  ───▶  (diff)
+//! ```
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use futures::channel::mpsc::UnboundedReceiver;
+use futures::{StreamExt, TryStreamExt};
+use netlink_packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
+use rtnetlink::sys::SocketAddr;
+use rtnetlink::{MulticastGroup, new_connection, new_multicast_connection};
+use tokio::task::JoinSet;
+
+use crate::Error;
+
+mod table;
+
+use table::Table;
+pub use table::{Change, Interface, InterfaceAddress};
+
+/// How long a dump may take.
+const DUMP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long to wait before netlink is opened again after it failed.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Follows the interfaces by netlink. Holds what is known, so that notifications lost in an overrun
+/// are made up for by a new dump, of which only the differences are reported.
+#[derive(Debug)]
+pub struct Monitor {
+    table: Table,
+    pending: VecDeque<Change>,
+    subscription: Subscription,
+}
+
+#[derive(Debug)]
+struct Subscription {
+    messages: UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>,
+    /// Ends with the monitor.
+    _connection: JoinSet<()>,
+}
+
+impl Monitor {
+    /// Subscribes and reads what is there; [`next`](Self::next) then reports every interface once.
+    /// Sees the network namespace of the calling thread. Must be called within a tokio runtime.
+    pub async fn start() -> Result<Self, Error> {
+        // Subscribed first: what changes during the dump is reported after it.
+        let subscription = Subscription::open()?;
+        let mut table = Table::default();
+        let pending = table.replace(dump().await?).into();
+        Ok(Self {
+            table,
+            pending,
+            subscription,
+        })
+    }
+
+    /// The next change. Cancel-safe. Goes on for ever: a broken netlink socket is opened again.
+    pub async fn next(&mut self) -> Change {
+        loop {
+            if let Some(change) = self.pending.pop_front() {
+                return change;
+            }
+            match self.subscription.messages.next().await {
+                Some((message, _)) => match message.payload {
+                    NetlinkPayload::InnerMessage(message) => {
+                        self.pending.extend(self.table.apply(message));
+                    }
+                    NetlinkPayload::Overrun(_) => self.resync(false).await,
+                    _ => {}
+                },
+                None => self.resync(true).await,
+            }
+        }
+    }
+
+    /// Everything known at present.
+    pub fn interfaces(&self) -> impl Iterator<Item = &Interface> {
+        self.table.interfaces()
+    }
+
+    async fn resync(&mut self, reopen: bool) {
+        tracing::info!("netlink notifications were lost, reading all interfaces again");
+        let mut reopen = reopen;
+        loop {
+            match self.try_resync(reopen).await {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "netlink failed, trying again");
+                    tokio::time::sleep(RETRY).await;
+                    reopen = true;
+                }
+            }
+        }
+    }
+
+    async fn try_resync(&mut self, reopen: bool) -> Result<(), Error> {
+        if reopen {
+            self.subscription = Subscription::open()?;
+        }
+        let dump = dump().await?;
+        self.pending.extend(self.table.replace(dump));
+        Ok(())
+    }
+}
+
+impl Subscription {
+    fn open() -> Result<Self, Error> {
+        let (connection, _, messages) = new_multicast_connection(&[
+            MulticastGroup::Link,
+            MulticastGroup::Ipv4Ifaddr,
+            MulticastGroup::Ipv6Ifaddr,
+        ])
+        .map_err(|error| failed("subscribe", &error))?;
+        let mut task = JoinSet::new();
+        task.spawn(connection);
+        Ok(Self {
+            messages,
+            _connection: task,
+        })
+    }
+}
+
+/// Links first, then addresses, over a connection of its own: replies must not get lost among
+/// notifications.
+async fn dump() -> Result<Vec<RouteNetlinkMessage>, Error> {
+    let (connection, handle, _) = new_connection().map_err(|error| failed("open", &error))?;
+    let mut task = JoinSet::new();
+    task.spawn(connection);
+    let read = async {
+        let mut messages = Vec::new();
+        let mut links = handle.link().get().execute();
+        while let Some(link) = links
+            .try_next()
+            .await
+            .map_err(|error| failed("dump of links", &error))?
+        {
+            messages.push(RouteNetlinkMessage::NewLink(link));
+        }
+        let mut addresses = handle.address().get().execute();
+        while let Some(address) = addresses
+            .try_next()
+            .await
+            .map_err(|error| failed("dump of addresses", &error))?
+        {
+            messages.push(RouteNetlinkMessage::NewAddress(address));
+        }
+        Ok(messages)
+    };
+    tokio::time::timeout(DUMP_TIMEOUT, read)
+        .await
+        .map_err(|error| failed("dump", &error))?
+}
+
+fn failed(step: &'static str, error: &dyn std::fmt::Display) -> Error {
+    Error::Netlink {
+        step,
+        message: error.to_string(),
+    }
+}
