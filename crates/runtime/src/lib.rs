@@ -1,1 +1,26 @@
-//! What both daemons need around their decisions: client, lease, events, metrics server, readiness, shutdown
+//! What both daemons need around their decisions: flags, logs, the Kubernetes client, watches,
+//! leader election, events, the metrics and health servers, and an orderly end.
+//!
+//! Nothing here decides anything about addresses or announcements.
+
+pub mod args;
+pub mod argv;
+pub mod backoff;
+pub mod client;
+pub mod events;
+pub mod health;
+pub mod lease;
+pub mod logging;
+pub mod metrics;
+pub mod supervise;
+mod tls;
+pub mod watch;
+
+use rustls::crypto::ring;
+
+/// Makes ring the TLS provider of the process. To be called first thing in `main`; later calls
+/// change nothing.
+pub fn install_crypto_provider() {
+    // The only error is that a provider is installed already, which is what is wanted.
+    let _ = ring::default_provider().install_default();
+}

@@ -1,0 +1,80 @@
+//! The client of the Kubernetes API.
+
+use std::path::Path;
+use std::time::Duration;
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+
+use crate::args::CommonArgs;
+
+const SERVICE_ACCOUNT_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long one request that is not a watch may take before it counts as failed.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The kubeconfig file cannot be used.
+    #[error("cannot use kubeconfig {path}: {source}")]
+    Kubeconfig {
+        /// The file as given.
+        path: String,
+        /// What is wrong with it.
+        source: kube::config::KubeconfigError,
+    },
+    /// Neither a kubeconfig nor a service account.
+    #[error("not in a cluster ({0}): give --kubeconfig")]
+    NotInCluster(#[from] kube::config::InClusterError),
+    /// The configuration gives no working client.
+    #[error("cannot make a Kubernetes client: {0}")]
+    Client(#[from] kube::Error),
+    /// No namespace known.
+    #[error(
+        "no namespace: give --namespace, or METALLB_NAMESPACE, or run with a service account \
+         ({SERVICE_ACCOUNT_NAMESPACE})"
+    )]
+    NoNamespace,
+}
+
+/// A client from `--kubeconfig`, else from the pod's service account. Connects only with the first
+/// request.
+pub async fn connect(args: &CommonArgs) -> Result<Client, ClientError> {
+    let kubeconfig = args
+        .kubeconfig
+        .as_deref()
+        .filter(|path| !path.as_os_str().is_empty());
+    let mut config = match kubeconfig {
+        Some(path) => from_file(path).await?,
+        None => Config::incluster()?,
+    };
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    config.write_timeout = Some(WRITE_TIMEOUT);
+    // Each caller retries in its own way; retries hidden below would double their patience.
+    config.default_retry = false;
+    Ok(Client::try_from(config)?)
+}
+
+async fn from_file(path: &Path) -> Result<Config, ClientError> {
+    let problem = |source| ClientError::Kubeconfig {
+        path: path.display().to_string(),
+        source,
+    };
+    let file = Kubeconfig::read_from(path).map_err(problem)?;
+    Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
+        .await
+        .map_err(problem)
+}
+
+/// The namespace that Herald runs in: `--namespace`, else the service account's.
+pub fn namespace(args: &CommonArgs) -> Result<String, ClientError> {
+    args.namespace
+        .clone()
+        .or_else(|| std::fs::read_to_string(SERVICE_ACCOUNT_NAMESPACE).ok())
+        .map(|text| text.trim().to_owned())
+        .filter(|text| !text.is_empty())
+        .ok_or(ClientError::NoNamespace)
+}

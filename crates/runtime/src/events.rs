@@ -1,0 +1,353 @@
+//! Events of `core/v1` about objects, for `kubectl describe` (compat.md 3.6).
+//!
+//! Recording never waits: events go into a bounded queue, what does not fit is counted and dropped.
+//! They are sent at a bounded rate, because they compete with status writes for the API server, and
+//! a repeat of the same event about the same object within ten minutes raises the count of the first
+//! instead of making another. Callers record transitions, not states.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Event as ApiEvent, EventSource, ObjectReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::{Client, Resource, ResourceExt as _};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::Registry;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::client::REQUEST_TIMEOUT;
+use crate::supervise::TaskResult;
+
+const QUEUE: usize = 16_384;
+/// Pause between two events sent.
+const PACE: Duration = Duration::from_millis(10);
+/// Sent without a pause after a quiet time.
+const BURST: usize = 100;
+const REPEAT_WINDOW: Duration = Duration::from_mins(10);
+const REMEMBERED: usize = 4096;
+/// The API server refuses longer messages.
+const MAX_MESSAGE: usize = 1024;
+
+/// Whether an event reports a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Nothing to worry about.
+    Normal,
+    /// Somebody should look.
+    Warning,
+}
+
+/// The object that an event is about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Subject {
+    /// For example `v1`.
+    pub api_version: String,
+    /// For example `Service`.
+    pub kind: String,
+    /// `None` for an object of the cluster: its events are in `default`.
+    pub namespace: Option<String>,
+    /// The object's name.
+    pub name: String,
+    /// The object's uid; `kubectl describe` finds events by it.
+    pub uid: Option<String>,
+}
+
+impl Subject {
+    /// The subject that `object` is.
+    pub fn of<K: Resource<DynamicType = ()>>(object: &K) -> Self {
+        Self {
+            api_version: K::api_version(&()).into_owned(),
+            kind: K::kind(&()).into_owned(),
+            namespace: object.namespace(),
+            name: object.name_any(),
+            uid: object.uid(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Note {
+    subject: Subject,
+    kind: Kind,
+    reason: &'static str,
+    message: String,
+}
+
+/// Takes events; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Recorder {
+    queue: mpsc::Sender<Note>,
+    dropped: Arc<AtomicU64>,
+    dropped_metric: Counter,
+}
+
+impl Recorder {
+    /// Queues an event, or drops and counts it when the queue is full. Never waits.
+    pub fn record(&self, subject: Subject, kind: Kind, reason: &'static str, message: String) {
+        let note = Note {
+            subject,
+            kind,
+            reason,
+            message,
+        };
+        if self.queue.try_send(note).is_err() {
+            self.dropped_metric.inc();
+            if self.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
+                tracing::warn!(
+                    event = "eventsDropped",
+                    "the event queue is full: dropping events"
+                );
+            }
+        }
+    }
+}
+
+/// Sends what a [`Recorder`] takes.
+pub struct Sender {
+    client: Client,
+    component: &'static str,
+    instance: String,
+    queue: mpsc::Receiver<Note>,
+    sent: Sent,
+}
+
+/// A recorder for `component` (`metallb-controller` or `metallb-speaker`), and the sender that has
+/// to be [`run`](Sender::run). `instance` is the pod's or node's name.
+pub fn recorder(
+    client: Client,
+    component: &'static str,
+    instance: &str,
+    registry: &mut Registry,
+) -> (Recorder, Sender) {
+    let (sender, queue) = mpsc::channel(QUEUE);
+    let dropped_metric = Counter::default();
+    registry.register(
+        "herald_events_dropped",
+        "Events that were not sent because the queue was full",
+        dropped_metric.clone(),
+    );
+    let recorder = Recorder {
+        queue: sender,
+        dropped: Arc::default(),
+        dropped_metric,
+    };
+    let sender = Sender {
+        client,
+        component,
+        instance: instance.to_owned(),
+        queue,
+        sent: Sent::default(),
+    };
+    (recorder, sender)
+}
+
+impl Sender {
+    /// Sends events until `token` is cancelled, then what is queued, for a second at most.
+    pub async fn run(mut self, token: CancellationToken) -> TaskResult {
+        let mut credit = BURST;
+        let mut refilled = Instant::now();
+        while let Some(Some(note)) = token.run_until_cancelled(self.queue.recv()).await {
+            credit = refill(credit, &mut refilled, Instant::now());
+            if credit == 0 {
+                tokio::time::sleep(PACE).await;
+            }
+            credit = credit.saturating_sub(1);
+            self.send(note).await;
+        }
+        let rest = async {
+            while let Ok(note) = self.queue.try_recv() {
+                self.send(note).await;
+            }
+        };
+        // What is not out after a second is given up: the process is to end.
+        let _ = tokio::time::timeout(Duration::from_secs(1), rest).await;
+        Ok(())
+    }
+
+    async fn send(&mut self, note: Note) {
+        let namespace = note
+            .subject
+            .namespace
+            .clone()
+            .unwrap_or_else(|| "default".to_owned());
+        let api = Api::<ApiEvent>::namespaced(self.client.clone(), &namespace);
+        let request = async {
+            match self.sent.repeat(&note, Instant::now()) {
+                Some((name, count)) => raise(&api, &name, count).await,
+                None => self.create(&api, &note).await,
+            }
+        };
+        let failure = match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "timed out".to_owned(),
+        };
+        self.sent.forget(&note);
+        tracing::debug!(reason = note.reason, error = failure, "event not sent");
+    }
+
+    async fn create(&mut self, api: &Api<ApiEvent>, note: &Note) -> kube::Result<()> {
+        let event = self.event(note, Timestamp::now());
+        let name = event.name_any();
+        api.create(&PostParams::default(), &event).await?;
+        self.sent.remember(note.clone(), name, Instant::now());
+        Ok(())
+    }
+
+    fn event(&self, note: &Note, now: Timestamp) -> ApiEvent {
+        let subject = &note.subject;
+        let namespace = subject
+            .namespace
+            .clone()
+            .unwrap_or_else(|| "default".to_owned());
+        let mut message = note.message.clone();
+        if message.len() > MAX_MESSAGE {
+            let cut = message.floor_char_boundary(MAX_MESSAGE);
+            message.truncate(cut);
+        }
+        ApiEvent {
+            metadata: ObjectMeta {
+                name: Some(format!("{}.{:x}", subject.name, now.as_nanosecond())),
+                namespace: Some(namespace),
+                ..ObjectMeta::default()
+            },
+            involved_object: ObjectReference {
+                api_version: Some(subject.api_version.clone()),
+                kind: Some(subject.kind.clone()),
+                namespace: subject.namespace.clone(),
+                name: Some(subject.name.clone()),
+                uid: subject.uid.clone(),
+                ..ObjectReference::default()
+            },
+            type_: Some(
+                match note.kind {
+                    Kind::Normal => "Normal",
+                    Kind::Warning => "Warning",
+                }
+                .to_owned(),
+            ),
+            reason: Some(note.reason.to_owned()),
+            message: Some(message),
+            source: Some(EventSource {
+                component: Some(self.component.to_owned()),
+                host: None,
+            }),
+            reporting_component: Some(self.component.to_owned()),
+            reporting_instance: Some(self.instance.clone()),
+            count: Some(1),
+            first_timestamp: Some(Time(now)),
+            last_timestamp: Some(Time(now)),
+            ..ApiEvent::default()
+        }
+    }
+}
+
+async fn raise(api: &Api<ApiEvent>, name: &str, count: i32) -> kube::Result<()> {
+    let patch = serde_json::json!({"count": count, "lastTimestamp": Time(Timestamp::now())});
+    api.patch(name, &PatchParams::default(), &Patch::Merge(patch))
+        .await?;
+    Ok(())
+}
+
+/// `credit` with what has grown since `refilled`: one event each [`PACE`], [`BURST`] at most.
+fn refill(credit: usize, refilled: &mut Instant, now: Instant) -> usize {
+    let periods = now.saturating_duration_since(*refilled).as_millis() / PACE.as_millis();
+    if periods == 0 {
+        return credit;
+    }
+    *refilled = now;
+    usize::try_from(periods).map_or(BURST, |grown| credit.saturating_add(grown).min(BURST))
+}
+
+/// The events sent lately: which object of the API holds each, and how often it happened.
+#[derive(Debug, Default)]
+struct Sent {
+    known: HashMap<Note, (String, i32, Instant)>,
+    order: VecDeque<Note>,
+}
+
+impl Sent {
+    /// The event to raise and its new count, if `note` repeats one.
+    fn repeat(&mut self, note: &Note, now: Instant) -> Option<(String, i32)> {
+        let (name, count, last) = self.known.get_mut(note)?;
+        if now.saturating_duration_since(*last) > REPEAT_WINDOW {
+            return None;
+        }
+        *count = count.saturating_add(1);
+        *last = now;
+        Some((name.clone(), *count))
+    }
+
+    fn remember(&mut self, note: Note, name: String, now: Instant) {
+        if self.known.insert(note.clone(), (name, 1, now)).is_none() {
+            self.order.push_back(note);
+        }
+        while self.order.len() > REMEMBERED {
+            if let Some(oldest) = self.order.pop_front() {
+                self.known.remove(&oldest);
+            }
+        }
+    }
+
+    fn forget(&mut self, note: &Note) {
+        if self.known.remove(note).is_some() {
+            self.order.retain(|other| other != note);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn note(n: usize) -> Note {
+        Note {
+            subject: Subject {
+                api_version: "v1".to_owned(),
+                kind: "Service".to_owned(),
+                namespace: Some("default".to_owned()),
+                name: format!("s{n}"),
+                uid: None,
+            },
+            kind: Kind::Normal,
+            reason: "IPAllocated",
+            message: "m".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_repeat_raises_the_count_within_the_window_only() {
+        let (mut sent, now) = (Sent::default(), Instant::now());
+        assert_eq!(sent.repeat(&note(1), now), None);
+        sent.remember(note(1), "s1.a".to_owned(), now);
+        assert_eq!(sent.repeat(&note(1), now), Some(("s1.a".to_owned(), 2)));
+        assert_eq!(sent.repeat(&note(2), now), None);
+        assert_eq!(sent.repeat(&note(1), now + REPEAT_WINDOW + PACE), None);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let (mut sent, now) = (Sent::default(), Instant::now());
+        for n in 0..REMEMBERED + 10 {
+            sent.remember(note(n), String::new(), now);
+        }
+        assert_eq!(sent.known.len(), REMEMBERED);
+        assert_eq!(sent.order.len(), REMEMBERED);
+        assert_eq!(sent.repeat(&note(0), now), None);
+    }
+
+    #[test]
+    fn credit_grows_with_time_up_to_the_burst() {
+        let start = Instant::now();
+        let mut refilled = start;
+        assert_eq!(refill(0, &mut refilled, start + PACE * 3), 3);
+        assert_eq!(refill(3, &mut refilled, start + PACE * 3), 3);
+        assert_eq!(refill(3, &mut refilled, start + PACE * 100_000), BURST);
+    }
+}

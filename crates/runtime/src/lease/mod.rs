@@ -1,0 +1,265 @@
+//! Leader election by a Lease of `coordination.k8s.io/v1`.
+//!
+//! [`machine`] decides, this module reads and writes the Lease. What holds:
+//! - A leader stops leading [`Timing::renew_deadline`] after it *sent* its last successful renewal;
+//!   others take over no sooner than [`Timing::duration`] after they *saw* that renewal. Both are
+//!   measured with the local monotonic clock, so wall clocks do not matter.
+//! - A leader that ends in order gives the Lease back, and a waiting candidate, which watches the
+//!   Lease, takes it at once.
+
+mod machine;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::api::{Api, PostParams};
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, watch_object};
+use kube::{Client, ResourceExt as _};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+pub use machine::{Claim, Command, Elector, Input, Record, Timing};
+
+use crate::backoff::Backoff;
+use crate::supervise::TaskResult;
+
+/// How long a request for the Lease may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Whether this process leads now.
+#[derive(Debug, Clone)]
+pub struct Leadership(watch::Receiver<bool>);
+
+impl Leadership {
+    /// Leads always: for a process that runs alone.
+    pub fn always() -> Self {
+        // A receiver keeps the last value after its sender is gone.
+        Self(watch::channel(true).1)
+    }
+
+    /// True while this process leads.
+    pub fn is_leader(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Waits for the next change, and tells whether this process leads after it. Pending for ever
+    /// if there will be none.
+    pub async fn changed(&mut self) -> bool {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        *self.0.borrow_and_update()
+    }
+}
+
+/// Takes part in the election for the Lease `name` in `namespace`.
+#[derive(Debug)]
+pub struct Candidate {
+    api: Api<Lease>,
+    namespace: String,
+    name: String,
+    elector: Elector,
+    leading: watch::Sender<bool>,
+}
+
+impl Candidate {
+    /// A candidate called `identity`, which must differ between replicas; and the view of whether
+    /// it leads. It does nothing until [`run`](Self::run).
+    pub fn new(
+        client: Client,
+        namespace: &str,
+        name: &str,
+        identity: &str,
+        timing: Timing,
+    ) -> (Self, Leadership) {
+        let (leading, view) = watch::channel(false);
+        let candidate = Self {
+            api: Api::namespaced(client, namespace),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            elector: Elector::new(identity.to_owned(), timing),
+            leading,
+        };
+        (candidate, Leadership(view))
+    }
+
+    /// Runs for the Lease until `token` is cancelled, then gives it back if it holds it.
+    pub async fn run(mut self, token: CancellationToken) -> TaskResult {
+        let changes = watch_object(self.api.clone(), &self.name).backoff(Backoff::new(
+            Duration::from_secs(1),
+            Duration::from_secs(10),
+        ));
+        let mut changes = std::pin::pin!(changes);
+        loop {
+            let command = self.elector.next(Instant::now().into_std());
+            self.publish();
+            let input = match command {
+                Command::Wait(until) => tokio::select! {
+                    () = token.cancelled() => break,
+                    () = tokio::time::sleep_until(until.into()) => continue,
+                    Some(change) = changes.next() => match self.observe(change) {
+                        Some(input) => input,
+                        None => continue,
+                    },
+                },
+                Command::Read => tokio::select! {
+                    () = token.cancelled() => break,
+                    input = self.read() => input,
+                },
+                Command::Write(claim) => tokio::select! {
+                    () = token.cancelled() => break,
+                    input = self.write(claim) => input,
+                },
+            };
+            self.elector.handle(Instant::now().into_std(), input);
+            self.publish();
+        }
+        self.release().await;
+        Ok(())
+    }
+
+    fn publish(&self) {
+        let leads = self.elector.is_leader();
+        self.leading.send_if_modified(|current| {
+            let changed = *current != leads;
+            *current = leads;
+            if changed {
+                tracing::info!(
+                    event = if leads { "leaderElected" } else { "leaderLost" },
+                    lease = self.name,
+                    identity = self.elector.identity(),
+                    "{}",
+                    if leads {
+                        "leading"
+                    } else {
+                        "not leading any more"
+                    }
+                );
+            }
+            changed
+        });
+    }
+
+    fn observe(&self, change: watcher::Result<Option<Lease>>) -> Option<Input> {
+        match change {
+            Ok(lease) => Some(Input::Observed(lease.as_ref().map(record))),
+            Err(error) => {
+                tracing::debug!(%error, lease = self.name, "watch of the lease failed");
+                None
+            }
+        }
+    }
+
+    /// A request ends before the leadership does that it is to prolong.
+    fn request_deadline(&self) -> Instant {
+        let latest = Instant::now() + REQUEST_TIMEOUT;
+        self.elector
+            .leads_until()
+            .map_or(latest, |until| latest.min(until.into()))
+    }
+
+    async fn read(&self) -> Input {
+        let request = self.api.get_opt(&self.name);
+        match tokio::time::timeout_at(self.request_deadline(), request).await {
+            Ok(Ok(lease)) => Input::Observed(lease.as_ref().map(record)),
+            Ok(Err(error)) => self.failed("read", &error.to_string()),
+            Err(_) => self.failed("read", "timed out"),
+        }
+    }
+
+    async fn write(&self, claim: Claim) -> Input {
+        let lease = self.lease(&claim, self.elector.timing().duration);
+        let params = PostParams::default();
+        let request = async {
+            if claim.resource_version.is_some() {
+                self.api.replace(&self.name, &params, &lease).await
+            } else {
+                self.api.create(&params, &lease).await
+            }
+        };
+        match tokio::time::timeout_at(self.request_deadline(), request).await {
+            Ok(Ok(lease)) => Input::Written(record(&lease)),
+            Ok(Err(kube::Error::Api(status))) if status.code == 409 => Input::Conflict,
+            Ok(Err(error)) => self.failed("write", &error.to_string()),
+            Err(_) => self.failed("write", "timed out"),
+        }
+    }
+
+    fn failed(&self, what: &str, error: &str) -> Input {
+        tracing::warn!(
+            event = "leaseFailed",
+            lease = %format_args!("{}/{}", self.namespace, self.name),
+            error,
+            "cannot {what} the lease, retrying; check the API server and the RBAC of leases"
+        );
+        Input::Failed
+    }
+
+    async fn release(&mut self) {
+        let claim = self.elector.release();
+        self.publish();
+        let Some(claim) = claim else {
+            return;
+        };
+        let lease = self.lease(&claim, Duration::from_secs(1));
+        let params = PostParams::default();
+        let request = self.api.replace(&self.name, &params, &lease);
+        match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
+            Ok(Ok(_)) => {
+                tracing::info!(event = "leaseReleased", lease = self.name, "lease released");
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(event = "leaseFailed", %error, "cannot release the lease; others wait for its end");
+            }
+            Err(_) => {
+                tracing::warn!(
+                    event = "leaseFailed",
+                    "releasing the lease timed out; others wait for its end"
+                );
+            }
+        }
+    }
+
+    fn lease(&self, claim: &Claim, duration: Duration) -> Lease {
+        let now = Timestamp::now();
+        let acquired = if claim.acquires {
+            Some(MicroTime(now))
+        } else {
+            claim.acquired.map(MicroTime)
+        };
+        Lease {
+            metadata: ObjectMeta {
+                name: Some(self.name.clone()),
+                namespace: Some(self.namespace.clone()),
+                resource_version: claim.resource_version.clone(),
+                ..ObjectMeta::default()
+            },
+            spec: Some(LeaseSpec {
+                acquire_time: acquired,
+                holder_identity: Some(claim.holder.clone()),
+                lease_duration_seconds: i32::try_from(duration.as_secs()).ok(),
+                lease_transitions: Some(claim.transitions),
+                renew_time: Some(MicroTime(now)),
+                ..LeaseSpec::default()
+            }),
+        }
+    }
+}
+
+fn record(lease: &Lease) -> Record {
+    let spec = lease.spec.clone().unwrap_or_default();
+    Record {
+        holder: spec.holder_identity.unwrap_or_default(),
+        transitions: spec.lease_transitions.unwrap_or_default(),
+        acquired: spec.acquire_time.map(|time| time.0),
+        renewed: spec.renew_time.map(|time| time.0),
+        resource_version: lease.resource_version().unwrap_or_default(),
+    }
+}

@@ -1,0 +1,255 @@
+//! The metrics server (compat.md 6.1): HTTPS, path `/metrics`, the `OpenMetrics` text format.
+//!
+//! Requests are not authenticated: the pages hold counts and names, no secrets.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::{MetricType, TypedMetric};
+use prometheus_client::registry::Registry;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::args::CommonArgs;
+use crate::supervise::TaskResult;
+use crate::tls;
+
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+const MAX_HANDSHAKES: usize = 32;
+
+/// The metrics of the client that both daemons have.
+#[derive(Debug, Clone, Default)]
+pub struct ClientMetrics {
+    /// `metallb_k8s_client_updates_total`: objects handled.
+    pub updates: Counter,
+    /// `metallb_k8s_client_update_errors_total`: objects that could not be handled.
+    pub update_errors: Counter,
+    /// `metallb_k8s_client_config_loaded_bool`: 1 once a configuration was in force.
+    pub config_loaded: Gauge,
+    /// `metallb_k8s_client_config_stale_bool`: 1 while something of the configuration is refused.
+    pub config_stale: Gauge,
+}
+
+impl ClientMetrics {
+    /// New metrics, registered under their names.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        // The text format adds `_total` to the names of counters.
+        registry.register(
+            "metallb_k8s_client_updates",
+            "Kubernetes objects handled",
+            metrics.updates.clone(),
+        );
+        registry.register(
+            "metallb_k8s_client_update_errors",
+            "Kubernetes objects that could not be handled",
+            metrics.update_errors.clone(),
+        );
+        registry.register(
+            "metallb_k8s_client_config_loaded_bool",
+            "1 if a configuration is in force",
+            metrics.config_loaded.clone(),
+        );
+        registry.register(
+            "metallb_k8s_client_config_stale_bool",
+            "1 if part of the newest configuration is refused and an older one is in force",
+            metrics.config_stale.clone(),
+        );
+        metrics
+    }
+}
+
+/// A counter whose name is written as registered: the text format would add `_total` to a
+/// [`Counter`]'s, and MetalLB has counters without it. Its type in the text is `unknown`.
+#[derive(Debug, Clone, Default)]
+pub struct BareCounter(Arc<AtomicU64>);
+
+impl BareCounter {
+    /// Adds one.
+    pub fn inc(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The sum so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl TypedMetric for BareCounter {
+    const TYPE: MetricType = MetricType::Unknown;
+}
+
+impl EncodeMetric for BareCounter {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> std::fmt::Result {
+        encoder.encode_gauge(&self.get())
+    }
+
+    fn metric_type(&self) -> MetricType {
+        Self::TYPE
+    }
+}
+
+/// Serves `registry` on all addresses at `--port` until `token` is cancelled. Port 0 serves nothing.
+pub async fn serve(args: CommonArgs, registry: Registry, token: CancellationToken) -> TaskResult {
+    if args.port == 0 {
+        token.cancelled().await;
+        return Ok(());
+    }
+    let acceptor = TlsAcceptor::from(Arc::new(tls::server_config(&args)?));
+    let listener = listen(crate::health::ALL_ADDRESSES, args.port)
+        .await
+        .map_err(|e| {
+            format!(
+                "cannot listen on port {}: {e}; choose another --port",
+                args.port
+            )
+        })?;
+    let (handshaken, connections) = mpsc::channel(MAX_HANDSHAKES);
+    let local = listener.local_addr()?;
+    let accepting = accept(listener, acceptor, handshaken);
+    let serving = axum::serve(
+        Handshaken { connections, local },
+        router(Arc::new(registry)),
+    )
+    .with_graceful_shutdown(token.cancelled_owned());
+    tokio::select! {
+        () = accepting => Ok(()),
+        served = serving => Ok(served?),
+    }
+}
+
+/// Listens on `address`; on a host without IPv6 the unspecified IPv6 address means that of IPv4.
+pub(crate) async fn listen(address: IpAddr, port: u16) -> std::io::Result<TcpListener> {
+    match TcpListener::bind(SocketAddr::new(address, port)).await {
+        Err(e)
+            if address.is_ipv6()
+                && address.is_unspecified()
+                && e.kind() != std::io::ErrorKind::AddrInUse =>
+        {
+            TcpListener::bind((std::net::Ipv4Addr::UNSPECIFIED, port)).await
+        }
+        outcome => outcome,
+    }
+}
+
+/// Handshakes run side by side, so that a slow client holds up nobody.
+async fn accept(
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    handshaken: mpsc::Sender<(TlsStream<TcpStream>, SocketAddr)>,
+) {
+    let slots = Arc::new(Semaphore::new(MAX_HANDSHAKES));
+    while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(event = "metrics", %error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let (acceptor, handshaken) = (acceptor.clone(), handshaken.clone());
+        tokio::spawn(async move {
+            match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+                Ok(Ok(tls)) => {
+                    // An error means that the server is ending.
+                    let _ = handshaken.send((tls, peer)).await;
+                }
+                Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
+                Err(_) => tracing::debug!(%peer, "TLS handshake timed out"),
+            }
+            drop(slot);
+        });
+    }
+}
+
+/// Connections whose handshake is done, as a listener for axum.
+struct Handshaken {
+    connections: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
+    local: SocketAddr,
+}
+
+impl axum::serve::Listener for Handshaken {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        match self.connections.recv().await {
+            Some(connection) => connection,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<Self::Addr> {
+        Ok(self.local)
+    }
+}
+
+fn router(registry: Arc<Registry>) -> Router {
+    Router::new()
+        .route("/metrics", get(page))
+        .with_state(registry)
+}
+
+async fn page(State(registry): State<Arc<Registry>>) -> impl IntoResponse {
+    let mut body = String::new();
+    match prometheus_client::encoding::text::encode(&mut body, &registry) {
+        Ok(()) => (
+            StatusCode::OK,
+            [(
+                header::CONTENT_TYPE,
+                "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            )],
+            body,
+        ),
+        Err(error) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            [(header::CONTENT_TYPE, "text/plain")],
+            error.to_string(),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_come_out_as_in_the_table() {
+        let mut registry = Registry::default();
+        let client = ClientMetrics::register(&mut registry);
+        client.updates.inc();
+        client.config_loaded.set(1);
+        let bare = BareCounter::default();
+        registry.register("metallb_layer2_requests_received", "requests", bare.clone());
+        bare.inc();
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).expect("encodes");
+        for line in [
+            "metallb_k8s_client_updates_total 1",
+            "metallb_k8s_client_update_errors_total 0",
+            "metallb_k8s_client_config_loaded_bool 1",
+            "metallb_k8s_client_config_stale_bool 0",
+            "metallb_layer2_requests_received 1",
+        ] {
+            assert!(
+                text.lines().any(|l| l == line),
+                "{line} is missing in\n{text}"
+            );
+        }
+    }
+}

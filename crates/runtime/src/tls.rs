@@ -1,0 +1,176 @@
+//! TLS of the servers that the daemons run.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::crypto::{CryptoProvider, SupportedKxGroup, ring};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+
+use crate::args::{CommonArgs, TlsVersion};
+
+/// Why a server has no TLS.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TlsError {
+    /// A file of the certificate directory cannot be used.
+    #[error("cannot use {path} of --metrics-cert-dir: {error}")]
+    File {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        error: String,
+    },
+    /// No certificate could be made.
+    #[error("cannot make a self-signed certificate: {0}")]
+    SelfSigned(#[from] rcgen::Error),
+    /// `--tls-cipher-suites` names something unknown.
+    #[error("--tls-cipher-suites: {0:?} is not supported; supported are {known}", known = suites().join(", "))]
+    CipherSuite(String),
+    /// `--tls-curve-preferences` names something unknown.
+    #[error(
+        "--tls-curve-preferences: {0:?} is not supported; supported are X25519, CurveP256, CurveP384"
+    )]
+    Curve(String),
+    /// The parts do not fit.
+    #[error("unusable TLS configuration: {0}")]
+    Config(#[from] rustls::Error),
+}
+
+/// The server side of TLS as the flags want it.
+pub(crate) fn server_config(args: &CommonArgs) -> Result<ServerConfig, TlsError> {
+    let versions: &[&rustls::SupportedProtocolVersion] = match args.tls_min_version {
+        TlsVersion::Tls12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
+        TlsVersion::Tls13 => &[&rustls::version::TLS13],
+    };
+    let (chain, key) = match &args.metrics_cert_dir {
+        Some(directory) => from_directory(directory)?,
+        None => self_signed()?,
+    };
+    Ok(
+        ServerConfig::builder_with_provider(Arc::new(provider(args)?))
+            .with_protocol_versions(versions)?
+            .with_no_client_auth()
+            .with_single_cert(chain, key)?,
+    )
+}
+
+type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+fn from_directory(directory: &Path) -> Result<Identity, TlsError> {
+    let problem = |path: &Path, error: &dyn std::fmt::Display| TlsError::File {
+        path: path.display().to_string(),
+        error: error.to_string(),
+    };
+    let certificates = directory.join("tls.crt");
+    let chain = CertificateDer::pem_file_iter(&certificates)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|e| problem(&certificates, &e))?;
+    let key_file = directory.join("tls.key");
+    let key = PrivateKeyDer::from_pem_file(&key_file).map_err(|e| problem(&key_file, &e))?;
+    Ok((chain, key))
+}
+
+fn self_signed() -> Result<Identity, TlsError> {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    Ok((vec![made.cert.der().clone()], key.into()))
+}
+
+fn provider(args: &CommonArgs) -> Result<CryptoProvider, TlsError> {
+    let mut provider = ring::default_provider();
+    let wanted: Vec<&str> = non_empty(&args.tls_cipher_suites);
+    if !wanted.is_empty() {
+        let known = suites();
+        if let Some(unknown) = wanted.iter().find(|name| !known.iter().any(|k| k == *name)) {
+            return Err(TlsError::CipherSuite((*unknown).to_owned()));
+        }
+        // As in Go, the list is about TLS 1.2 only: the suites of 1.3 are always there.
+        provider.cipher_suites.retain(|suite| {
+            suite.tls13().is_some() || wanted.contains(&suite_name(*suite).as_str())
+        });
+    }
+    let curves = non_empty(&args.tls_curve_preferences);
+    if !curves.is_empty() {
+        provider.kx_groups = curves.into_iter().map(curve).collect::<Result<_, _>>()?;
+    }
+    Ok(provider)
+}
+
+fn non_empty(list: &[String]) -> Vec<&str> {
+    list.iter()
+        .map(|entry| entry.trim())
+        .filter(|entry| !entry.is_empty())
+        .collect()
+}
+
+fn suites() -> Vec<String> {
+    ring::ALL_CIPHER_SUITES
+        .iter()
+        .map(|suite| suite_name(*suite))
+        .collect()
+}
+
+/// The IANA name; rustls prefixes those of TLS 1.3 with the version.
+fn suite_name(suite: rustls::SupportedCipherSuite) -> String {
+    format!("{:?}", suite.suite()).replacen("TLS13_", "TLS_", 1)
+}
+
+fn curve(name: &str) -> Result<&'static dyn SupportedKxGroup, TlsError> {
+    match name {
+        "X25519" | "29" => Ok(ring::kx_group::X25519),
+        "CurveP256" | "P256" | "23" => Ok(ring::kx_group::SECP256R1),
+        "CurveP384" | "P384" | "24" => Ok(ring::kx_group::SECP384R1),
+        _ => Err(TlsError::Curve(name.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        common: CommonArgs,
+    }
+
+    fn config(arguments: &[&str]) -> Result<ServerConfig, TlsError> {
+        server_config(&Cli::parse_from([&["herald"], arguments].concat()).common)
+    }
+
+    #[test]
+    fn the_default_is_a_self_signed_certificate() {
+        config(&[]).expect("usable");
+        config(&["--tls-min-version=TLS12"]).expect("usable");
+    }
+
+    #[test]
+    fn lists_choose_and_unknown_names_are_refused() {
+        config(&[
+            "--tls-min-version=TLS12",
+            "--tls-cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+            "--tls-curve-preferences=CurveP256,29",
+        ])
+        .expect("usable");
+        assert!(matches!(
+            config(&["--tls-cipher-suites=TLS_RSA_WITH_RC4_128_SHA"]),
+            Err(TlsError::CipherSuite(_))
+        ));
+        assert!(matches!(
+            config(&["--tls-curve-preferences=CurveP521"]),
+            Err(TlsError::Curve(_))
+        ));
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = config(&["--metrics-cert-dir=/nonexistent"]).expect_err("no such directory");
+        assert!(
+            error.to_string().contains("/nonexistent/tls.crt"),
+            "{error}"
+        );
+    }
+}
