@@ -46,6 +46,7 @@ fn as_kubernetes_writes_it(crd: CustomResourceDefinition) -> CustomResourceDefin
 }
 
 /// Cleans one schema and all inside it:
+/// - titles go: they are names of Rust types;
 /// - `nullable` goes: the API server then drops nulls, which means the same as leaving out;
 /// - formats of unsigned integers become those of Kubernetes; 16 bits have none.
 fn clean(schema: &mut Value) {
@@ -53,6 +54,7 @@ fn clean(schema: &mut Value) {
         return;
     };
     fields.remove("nullable");
+    fields.remove("title");
     match fields.get("format").and_then(Value::as_str) {
         Some("uint32") => {
             fields.insert("format".to_owned(), "int32".into());

@@ -1,6 +1,18 @@
 //! The nine kinds of the API group `metallb.io`, one module each (compat.md 1).
 //!
 //! Field descriptions end up in the CRDs, and so in `kubectl explain`.
+#![allow(
+    clippy::doc_markdown,
+    reason = "field descriptions are plain text for kubectl explain, without markup"
+)]
+#![allow(
+    clippy::duplicated_attributes,
+    reason = "the columns of a kind have their types in common"
+)]
+#![allow(
+    clippy::struct_excessive_bools,
+    reason = "the API has the switches that it has"
+)]
 
 mod bfd_profile;
 mod bgp_advertisement;
