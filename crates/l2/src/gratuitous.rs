@@ -57,3 +57,6 @@ pub fn write(
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,6 +23,8 @@ mod interface;
 mod multicast;
 mod ndp;
 mod responder;
+#[cfg(test)]
+mod testing;
 mod verdict;
 
 pub use announced::AnnouncedSet;

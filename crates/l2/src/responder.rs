@@ -138,3 +138,6 @@ struct Link {
     source: MacAddress,
     destination: MacAddress,
 }
+
+#[cfg(test)]
+mod tests;
