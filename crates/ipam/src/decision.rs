@@ -124,7 +124,8 @@ pub enum Reason {
         pool: String,
     },
     /// The address belongs to other Services and the sharing keys do not allow another.
-    #[error("can't change sharing key for {service:?}, address {address} also in use by {users}",
+    #[error("can't change sharing key for \"{service}\", address also in use by {users}: \
+        share {address} with the same allow-shared-ip value and other ports, or request another",
         users = join(users))]
     NotShareable {
         /// The Service that asks.
@@ -135,8 +136,7 @@ pub enum Reason {
         users: Vec<ServiceKey>,
     },
     /// The address is shared, but one of the ports is taken.
-    #[error("port {protocol:?}/{number} is already in use on {address} by {user}",
-        protocol = port.protocol, number = port.number)]
+    #[error("port {port} is already in use on \"{address}\" by {user}")]
     PortInUse {
         /// The port that both want.
         port: Port,
@@ -175,6 +175,35 @@ impl Reason {
             Self::BuggyAddress { .. } => "BuggyAddress",
             Self::NotShareable { .. } => "NotShareable",
             Self::PortInUse { .. } => "PortInUse",
+        }
+    }
+}
+
+impl Notice {
+    /// The reason of the event that tells it (compat.md 3.6).
+    pub fn event_reason(&self) -> &'static str {
+        match self {
+            Self::Allocated(_) | Self::AllocatedAdditional(_) => "IPAllocated",
+            Self::AdditionalFailed(_) => "AdditionalAssignFailed",
+            Self::Cleared { .. } => "ClearAssignment",
+        }
+    }
+
+    /// The message of that event, for the Service that was decided about.
+    pub fn message(&self, service: &ServiceKey) -> String {
+        match self {
+            Self::Allocated(addresses) => {
+                let quoted: Vec<_> = addresses.iter().map(|a| format!("\"{a}\"")).collect();
+                format!("Assigned IP [{}]", quoted.join(" "))
+            }
+            Self::AllocatedAdditional(address) => format!("Assigned additional IP \"{address}\""),
+            Self::AdditionalFailed(reason) => {
+                format!("cannot assign additional IP in PreferDualStack: {reason}")
+            }
+            Self::Cleared { reason, .. } => format!(
+                "current IP for \"{service}\" not allowed by config, will attempt for new IP \
+                 assignment: {reason}"
+            ),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What one Service asks of the allocator.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use herald_model::{IpFamily, Labels, ServiceKey};
@@ -75,4 +76,16 @@ pub enum Protocol {
     Udp,
     /// SCTP.
     Sctp,
+}
+
+impl fmt::Display for Port {
+    /// As in `TCP/80`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let protocol = match self.protocol {
+            Protocol::Tcp => "TCP",
+            Protocol::Udp => "UDP",
+            Protocol::Sctp => "SCTP",
+        };
+        write!(f, "{protocol}/{}", self.number)
+    }
 }

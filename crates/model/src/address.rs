@@ -77,7 +77,7 @@ impl Cidr {
         if prefix_len > family.bits() {
             return None;
         }
-        let first = number(address) & !host_mask(family, prefix_len);
+        let first = address_number(address) & !host_mask(family, prefix_len);
         Some(Self {
             family,
             first,
@@ -118,7 +118,7 @@ impl Cidr {
     /// True if `address` is one of the prefix's.
     pub fn contains(self, address: IpAddr) -> bool {
         IpFamily::of(address) == self.family
-            && (self.first..=self.last_number()).contains(&number(address))
+            && (self.first..=self.last_number()).contains(&address_number(address))
     }
 
     /// True if the two have an address in common.
@@ -135,7 +135,7 @@ impl Cidr {
         if family != IpFamily::of(last) {
             return Err(AddressParseError::MixedFamilies { first, last });
         }
-        let (mut next, end) = (number(first), number(last));
+        let (mut next, end) = (address_number(first), address_number(last));
         if next > end {
             return Err(AddressParseError::Backwards { first, last });
         }
@@ -235,8 +235,8 @@ pub fn parse_addresses(entry: &str) -> Result<Vec<Cidr>, AddressParseError> {
     }
 }
 
-/// The value of an address as a number.
-fn number(address: IpAddr) -> u128 {
+/// The value of an address as a number; [`IpFamily::address`] is the way back.
+pub fn address_number(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(v4) => u128::from(u32::from(v4)),
         IpAddr::V6(v6) => u128::from(v6),

@@ -7,6 +7,6 @@ mod address;
 mod labels;
 mod names;
 
-pub use address::{AddressParseError, Cidr, IpFamily, parse_addresses};
+pub use address::{AddressParseError, Cidr, IpFamily, address_number, parse_addresses};
 pub use labels::{LabelSelector, Labels, Operator, Requirement, SelectorError};
 pub use names::{NodeName, ServiceKey};
