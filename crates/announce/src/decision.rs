@@ -8,7 +8,8 @@ use herald_model::NodeName;
 /// the same snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
-    /// The candidates, best first: the first one is the owner. Empty if `withheld` is set or every
+    /// The candidates, best first: the first one is the owner. Services that share an address have
+    /// to [`agree`](crate::agree) on one. Empty if `withheld` is set or every
     /// node is rejected.
     pub candidates: Vec<Candidate>,
     /// The nodes that cannot be owner, each with its first reason; sorted by name. Empty if
@@ -50,6 +51,12 @@ pub enum Reason {
         "the Service allows sharing of its address, which serviceSelectors of L2Advertisement {0:?} rule out"
     )]
     SharedAddressWithServiceSelector(String),
+    /// The Service shares an address with others, which this node announces, and it must not
+    /// announce this one.
+    #[error(
+        "the Service shares an address with Services that node {0} announces, which cannot announce this one"
+    )]
+    SharedAddressElsewhere(NodeName),
     /// No advertisement covers the pool, the Service and the node.
     #[error("no L2Advertisement covers the pool, the Service and the node")]
     NoMatchingAdvertisement,
@@ -76,6 +83,7 @@ impl Reason {
         match self {
             Self::NoEndpoints => "noEndpoints",
             Self::SharedAddressWithServiceSelector(_) => "sharedIPWithServiceSelector",
+            Self::SharedAddressElsewhere(_) => "sharedIPElsewhere",
             Self::NoMatchingAdvertisement => "noMatchingAdvertisement",
             Self::NodeNetworkUnavailable => "nodeNetworkUnavailable",
             Self::NodeExcluded => "nodeLabeledExcludeBalancers",

@@ -5,8 +5,12 @@
 
 mod decision;
 mod election;
+mod locator;
+mod sharing;
 mod snapshot;
 
 pub use decision::{Candidate, Decision, Interfaces, Reason};
 pub use election::decide;
+pub use locator::NodeLocator;
+pub use sharing::agree;
 pub use snapshot::{Endpoint, L2Advertisement, Node, PreferredNodes, Service, TrafficPolicy};

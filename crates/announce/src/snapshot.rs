@@ -87,6 +87,24 @@ pub struct PreferredNodes {
     pub selector: LabelSelector,
 }
 
+impl Endpoint {
+    /// An endpoint with the conditions of the API, which may be absent (compat.md 2.4).
+    pub fn new(
+        node: Option<NodeName>,
+        ready: Option<bool>,
+        serving: Option<bool>,
+        terminating: Option<bool>,
+    ) -> Self {
+        let ready = ready.unwrap_or(true);
+        Self {
+            node,
+            ready,
+            serving: serving.unwrap_or(ready),
+            terminating: terminating.unwrap_or(false),
+        }
+    }
+}
+
 impl Service {
     /// True if traffic may be sent to the endpoint: it is ready, or it still serves while it
     /// terminates (compat.md 2.4), or the Service wants all of its endpoints.
