@@ -149,12 +149,14 @@ impl Announcer {
         }
     }
 
-    /// The interface has a link (again): all of its addresses are announced from the start, for
-    /// it may be another switch port. An interface counts as up until it is said to be down.
+    /// The interface has a link again: all of its addresses are announced from the start, for it
+    /// may be another switch port. Does nothing if it was not down: an interface counts as up
+    /// until it is said to be down.
     pub fn link_up(&mut self, now: Instant, interface: u32) {
-        self.stop(interface);
         let link = self.links.entry(interface).or_default();
-        link.down = false;
+        if !std::mem::take(&mut link.down) {
+            return;
+        }
         let addresses: Vec<IpAddr> = link.addresses.keys().copied().collect();
         for address in addresses {
             self.begin(now, Announcement { interface, address });

@@ -100,7 +100,11 @@ fn a_link_that_comes_up_starts_its_addresses_anew_and_no_others() {
     announcer.take(start, ETH1, address(1));
     run(&mut announcer, start, ms(500));
     let up = start + ms(500);
+    announcer.link_down(ETH1);
     announcer.link_up(up, ETH1);
+    // To hear of it again changes nothing.
+    announcer.link_up(up, ETH1);
+    announcer.link_up(up, ETH0);
     let sent = run(&mut announcer, up, ms(60_000));
     let of = |interface| {
         let sent = sent.iter().filter(|(_, a)| a.interface == interface);
