@@ -1,6 +1,8 @@
 //! The Kubernetes surface that controller and speaker share: the kinds of `metallb.io`, the slim
 //! views of core objects, annotations, and resources turned into a validated [`config::Config`].
 
+pub mod annotations;
+pub mod config;
 pub mod crd;
 mod duration;
 pub mod kinds;

@@ -1,4 +1,5 @@
 //! The CRD files of the chart are those that the types give.
+#![allow(clippy::tests_outside_test_module, reason = "the whole file is tests")]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,0 +1,131 @@
+//! Annotations, labels and conditions by name (compat.md 2.1, 2.2).
+
+use std::collections::BTreeMap;
+
+/// An annotation of a Service that has a current and a deprecated key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Annotation {
+    /// The key under `metallb.io/`.
+    pub key: &'static str,
+    /// The key under `metallb.universe.tf/`, read if the current one is absent.
+    pub deprecated_key: &'static str,
+}
+
+/// The pool that the address must come from.
+pub const ADDRESS_POOL: Annotation = Annotation {
+    key: "metallb.io/address-pool",
+    deprecated_key: "metallb.universe.tf/address-pool",
+};
+
+/// The requested addresses: one, or one of each family, with commas between.
+pub const LOAD_BALANCER_IPS: Annotation = Annotation {
+    key: "metallb.io/loadBalancerIPs",
+    deprecated_key: "metallb.universe.tf/loadBalancerIPs",
+};
+
+/// The key that Services which share an address have in common.
+pub const ALLOW_SHARED_IP: Annotation = Annotation {
+    key: "metallb.io/allow-shared-ip",
+    deprecated_key: "metallb.universe.tf/allow-shared-ip",
+};
+
+/// Written by the controller: the pool that the addresses came from.
+pub const IP_ALLOCATED_FROM_POOL: Annotation = Annotation {
+    key: "metallb.io/ip-allocated-from-pool",
+    deprecated_key: "metallb.universe.tf/ip-allocated-from-pool",
+};
+
+/// The condition of a Service that says whether it has its addresses, and why not.
+pub const CONDITION_ADDRESS_ASSIGNED: &str = "herald.io/AddressAssigned";
+
+/// A label that keeps a node from announcing, whatever its value.
+pub const LABEL_EXCLUDE_NODE: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+
+/// The label of a status object: the node that it speaks of.
+pub const LABEL_NODE: &str = "metallb.io/node";
+
+/// The label of a status object: the name of the Service that it speaks of.
+pub const LABEL_SERVICE_NAME: &str = "metallb.io/service-name";
+
+/// The label of a status object: the namespace of the Service that it speaks of.
+pub const LABEL_SERVICE_NAMESPACE: &str = "metallb.io/service-namespace";
+
+/// The label of a `ConfigurationState`: `controller` or `speaker`.
+pub const LABEL_COMPONENT_TYPE: &str = "metallb.io/component-type";
+
+/// The label of a `ConfigurationState`: the node of the speaker.
+pub const LABEL_NODE_NAME: &str = "metallb.io/node-name";
+
+/// The value of an annotation and where it was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found<'a> {
+    /// The value as written.
+    pub value: &'a str,
+    /// The deprecated key, if that is where the value is; a Warning event is due then.
+    pub deprecated_key: Option<&'static str>,
+}
+
+impl Annotation {
+    /// The annotation's value; the current key wins over the deprecated one.
+    pub fn find<'a>(&self, annotations: Option<&'a BTreeMap<String, String>>) -> Option<Found<'a>> {
+        let annotations = annotations?;
+        let current = annotations.get(self.key).map(|value| Found {
+            value,
+            deprecated_key: None,
+        });
+        current.or_else(|| {
+            annotations.get(self.deprecated_key).map(|value| Found {
+                value,
+                deprecated_key: Some(self.deprecated_key),
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn annotations(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn the_current_key_wins_and_the_deprecated_one_is_reported() {
+        let both = annotations(&[
+            ("metallb.io/address-pool", "new"),
+            ("metallb.universe.tf/address-pool", "old"),
+        ]);
+        let old = annotations(&[("metallb.universe.tf/address-pool", "old")]);
+        let find = |annotations| ADDRESS_POOL.find(Some(annotations));
+        assert_eq!(
+            find(&both),
+            Some(Found {
+                value: "new",
+                deprecated_key: None
+            })
+        );
+        assert_eq!(
+            find(&old),
+            Some(Found {
+                value: "old",
+                deprecated_key: Some("metallb.universe.tf/address-pool")
+            })
+        );
+        assert_eq!(find(&BTreeMap::new()), None);
+        assert_eq!(ADDRESS_POOL.find(None), None);
+    }
+
+    #[test]
+    fn an_empty_value_is_a_value() {
+        let empty = annotations(&[
+            ("metallb.io/allow-shared-ip", ""),
+            ("metallb.universe.tf/allow-shared-ip", "old"),
+        ]);
+        let found = ALLOW_SHARED_IP.find(Some(&empty)).expect("present");
+        assert_eq!(found.value, "");
+    }
+}
