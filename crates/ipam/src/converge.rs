@@ -134,8 +134,9 @@ impl Turnover<'_> {
     /// Brings `held` to what the request is to have. Returns what it still waits for; `told` is
     /// what its owner knows to be the reason that the second family is missing.
     fn run(&mut self, held: &mut Held, told: Option<&Reason>) -> Option<Reason> {
-        self.drop_forbidden(held);
         self.drop_unwanted(held);
+        self.drop_forbidden(held);
+        self.drop_unnamed(held);
         self.claim_kept(held);
         if held.len() == 1 && self.request.families.len() == 2 {
             if let Some(reason) = self.add_other_family(held) {
@@ -201,23 +202,25 @@ impl Turnover<'_> {
 
     /// Lets go of what the owner does not ask for any more. That is no news to the owner.
     fn drop_unwanted(&mut self, held: &mut Held) {
+        let request = self.request;
+        let cannot_be = check_families(request).is_err() || lacks_dual_stack(request);
         for address in held.iter() {
-            if !self.request.families.contains(&IpFamily::of(address)) {
+            let space = &self.allocator.stock.space;
+            let other_pool = request.pool.as_ref().is_some_and(|wanted| {
+                let at = space.locate(address);
+                at.is_ok_and(|at| space.pool(at.pool).name != *wanted)
+            });
+            if cannot_be || other_pool || !request.families.contains(&IpFamily::of(address)) {
                 self.detach(held, address);
             }
         }
-        let space = &self.allocator.stock.space;
-        let other_pool = self.request.pool.as_ref().is_some_and(|wanted| {
-            let pool = held.iter().find_map(|a| space.locate(a).ok());
-            pool.is_some_and(|at| space.pool(at.pool).name != *wanted)
-        });
-        let wanted: BTreeSet<&IpAddr> = self.request.addresses.iter().collect();
-        let other_addresses = !wanted.is_empty() && {
-            let addresses = held.addresses();
-            addresses.iter().collect::<BTreeSet<_>>() != wanted
-        };
-        let cannot_be = check_families(self.request).is_err() || lacks_dual_stack(self.request);
-        if other_pool || other_addresses || cannot_be {
+    }
+
+    /// Lets go of everything if it is not what the owner names: requested addresses come together
+    /// or not at all.
+    fn drop_unnamed(&mut self, held: &mut Held) {
+        let wanted: BTreeSet<IpAddr> = self.request.addresses.iter().copied().collect();
+        if !wanted.is_empty() && held.iter().collect::<BTreeSet<_>>() != wanted {
             for address in held.iter() {
                 self.detach(held, address);
             }
