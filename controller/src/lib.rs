@@ -1,1 +1,22 @@
-//! The controller: watches, allocates, writes status
+//! The controller: watches, allocates, writes status.
+//!
+//! ```text
+//! watches ─▶ run ─▶ core (services, allocator) ─▶ writes ─▶ services/status
+//!   pools, namespaces ─▶ pools ──┘      └─▶ events
+//! ```
+//! [`core`] and what it uses ([`request`], [`status`], [`notes`]) are plain functions of what they
+//! are told; [`run`] is the one task that owns them and everything around them.
+
+pub mod args;
+mod core;
+mod fresh;
+mod metrics;
+mod notes;
+mod pools;
+mod request;
+mod run;
+mod status;
+mod write;
+
+pub use args::ControllerArgs;
+pub use run::run;

@@ -1,0 +1,135 @@
+//! Decisions as events, with MetalLB's reasons and messages (compat.md 3.6).
+
+use std::net::IpAddr;
+
+use herald_ipam::{Notice, Reason};
+use herald_model::ServiceKey;
+use herald_runtime::events::Kind;
+
+use crate::request::Problem;
+
+/// An event to be recorded about a Service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Note {
+    /// Normal or Warning.
+    pub(crate) kind: Kind,
+    /// The reason.
+    pub(crate) reason: &'static str,
+    /// The message.
+    pub(crate) message: String,
+}
+
+impl Note {
+    fn normal(reason: &'static str, message: String) -> Self {
+        let kind = Kind::Normal;
+        Self {
+            kind,
+            reason,
+            message,
+        }
+    }
+
+    fn warning(reason: &'static str, message: String) -> Self {
+        let kind = Kind::Warning;
+        Self {
+            kind,
+            reason,
+            message,
+        }
+    }
+}
+
+/// What happened while a Service was decided.
+pub(crate) fn of_notice(key: &ServiceKey, notice: &Notice) -> Note {
+    match notice {
+        Notice::Allocated(addresses) => {
+            Note::normal("IPAllocated", format!("Assigned IP {}", quoted(addresses)))
+        }
+        Notice::AllocatedAdditional(address) => Note::normal(
+            "IPAllocated",
+            format!("Assigned additional IP \"{address}\""),
+        ),
+        Notice::AdditionalFailed(reason) => Note::normal(
+            "AdditionalAssignFailed",
+            format!("cannot assign additional IP in PreferDualStack: {reason}"),
+        ),
+        Notice::Cleared { reason, .. } => Note::normal(
+            "ClearAssignment",
+            format!(
+                "current IP for \"{key}\" not allowed by config, will attempt for new IP \
+                 assignment: {reason}"
+            ),
+        ),
+    }
+}
+
+/// Why a Service waits.
+pub(crate) fn of_reason(key: &ServiceKey, reason: &Reason) -> Note {
+    match reason {
+        Reason::NotDualStack(_) => Note::warning("not enough clusterips", reason.to_string()),
+        _ => Note::warning(
+            "AllocationFailed",
+            format!("Failed to allocate IP for \"{key}\": {reason}"),
+        ),
+    }
+}
+
+/// What cannot be read of a Service; nothing for a cluster IP that is still to come.
+pub(crate) fn of_problem(problem: &Problem) -> Option<Note> {
+    match problem {
+        Problem::NoClusterIp => None,
+        Problem::BadClusterIp(_) => {
+            Some(Note::warning("noclusterIPsIPFamily", problem.to_string()))
+        }
+        Problem::BothRequested | Problem::NotAnAddress { .. } | Problem::TooMany { .. } => {
+            let message = format!("invalid requested loadbalancer IPs: {problem}");
+            Some(Note::warning("LoadBalancerFailed", message))
+        }
+    }
+}
+
+/// A deprecated annotation is in use.
+pub(crate) fn of_deprecated(annotation: &str) -> Note {
+    let message = format!("Service uses deprecated annotation {annotation}");
+    Note::warning("deprecatedAnnotation", message)
+}
+
+/// A list as Go's `%q` writes it.
+fn quoted(addresses: &[IpAddr]) -> String {
+    let quoted: Vec<_> = addresses
+        .iter()
+        .map(|address| format!("\"{address}\""))
+        .collect();
+    format!("[{}]", quoted.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_those_that_tools_look_for() {
+        let key = ServiceKey::new("ns", "n");
+        let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
+        let both = Notice::Allocated(vec![ip("1.2.3.4"), ip("fd00::1")]);
+        assert_eq!(
+            of_notice(&key, &both).message,
+            "Assigned IP [\"1.2.3.4\" \"fd00::1\"]"
+        );
+        let failed = of_reason(&key, &Reason::NoAvailableAddresses);
+        assert_eq!(failed.reason, "AllocationFailed");
+        assert_eq!(failed.kind, Kind::Warning);
+        assert_eq!(
+            failed.message,
+            "Failed to allocate IP for \"ns/n\": no available IPs"
+        );
+        let problem = of_problem(&Problem::BothRequested).expect("an event");
+        assert_eq!(problem.reason, "LoadBalancerFailed");
+        assert!(
+            problem
+                .message
+                .starts_with("invalid requested loadbalancer IPs: ")
+        );
+        assert_eq!(of_problem(&Problem::NoClusterIp), None);
+    }
+}

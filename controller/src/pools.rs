@@ -1,0 +1,229 @@
+//! The pools: from objects to a configuration, and their status counters.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use herald_api::config::{Configurator, Problem, Resources};
+use herald_api::kinds::{IPAddressPool, IPAddressPoolStatus};
+use herald_api::slim::Namespace;
+use herald_ipam::{Pool, Usage};
+use herald_model::Labels;
+use herald_runtime::events::Subject;
+use herald_runtime::watch::Event;
+use kube::ResourceExt as _;
+
+/// The pools and namespaces that the API shows, and the configuration they make.
+#[derive(Debug, Default)]
+pub(crate) struct Pools {
+    resources: Resources,
+    configurator: Configurator,
+    subjects: HashMap<String, Subject>,
+    /// The status that each pool's object shows.
+    shown: BTreeMap<String, Option<IPAddressPoolStatus>>,
+    in_force: Vec<Pool>,
+    problems: Vec<Problem>,
+}
+
+/// What an [`update`](Pools::update) changed.
+#[derive(Debug, Default)]
+pub(crate) struct Change {
+    /// The new pools, if they differ.
+    pub(crate) pools: Option<Vec<Pool>>,
+    /// Problems that were not there before, each with the object to tell of them.
+    pub(crate) new_problems: Vec<(Problem, Option<Subject>)>,
+    /// True if something of the configuration is refused.
+    pub(crate) stale: bool,
+}
+
+impl Pools {
+    /// No pools, whose objects are of this namespace.
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes in a change of the pools' objects.
+    pub(crate) fn handle_pool(&mut self, event: Event<IPAddressPool>) {
+        match event {
+            Event::Restarted { objects, malformed } => {
+                self.resources.pools.clear();
+                self.subjects.clear();
+                self.shown.clear();
+                for object in objects {
+                    self.apply(object);
+                }
+                for bad in malformed {
+                    self.malformed(bad.name.namespace, bad.name.name, bad.uid, &bad.error);
+                }
+            }
+            Event::Applied(object) => self.apply(object),
+            Event::Malformed(bad) => {
+                self.malformed(bad.name.namespace, bad.name.name, bad.uid, &bad.error);
+            }
+            Event::Deleted(name) => {
+                self.resources.pools.remove(&name.name);
+                self.subjects.remove(&name.name);
+                self.shown.remove(&name.name);
+            }
+        }
+    }
+
+    /// Takes in a change of the namespaces. A malformed one keeps the labels it had.
+    pub(crate) fn handle_namespace(&mut self, event: Event<Namespace>) {
+        let namespaces = &mut self.resources.namespaces;
+        match event {
+            Event::Restarted { objects, malformed } => {
+                let kept: HashSet<String> = malformed.into_iter().map(|m| m.name.name).collect();
+                namespaces.retain(|name, _| kept.contains(name));
+                namespaces.extend(objects.into_iter().map(name_and_labels));
+            }
+            Event::Applied(object) => namespaces.extend([name_and_labels(object)]),
+            Event::Deleted(name) => {
+                namespaces.remove(&name.name);
+            }
+            Event::Malformed(_) => {}
+        }
+    }
+
+    /// The configuration of the objects as they are now.
+    pub(crate) fn update(&mut self) -> Change {
+        let (config, problems) = self.configurator.update(&self.resources);
+        let fresh = problems
+            .iter()
+            .filter(|problem| !self.problems.contains(problem));
+        let new_problems = fresh
+            .map(|p| (p.clone(), self.subjects.get(&p.name).cloned()))
+            .collect();
+        let changed = config.pools != self.in_force;
+        let change = Change {
+            pools: changed.then(|| config.pools.clone()),
+            new_problems,
+            stale: !problems.is_empty(),
+        };
+        self.in_force = config.pools;
+        self.problems = problems;
+        change
+    }
+
+    /// True if there is a pool in force.
+    pub(crate) fn is_loaded(&self) -> bool {
+        !self.in_force.is_empty()
+    }
+
+    /// The new status of the pool if its object shows another.
+    pub(crate) fn status_to_write(&self, pool: &str, usage: &Usage) -> Option<IPAddressPoolStatus> {
+        let status = IPAddressPoolStatus {
+            assigned_ipv4: usage.assigned_ipv4,
+            assigned_ipv6: usage.assigned_ipv6,
+            available_ipv4: usage.available_ipv4,
+            available_ipv6: usage.available_ipv6,
+        };
+        (self.shown.get(pool)?.as_ref() != Some(&status)).then_some(status)
+    }
+
+    fn apply(&mut self, object: IPAddressPool) {
+        let name = object.name_any();
+        self.subjects.insert(name.clone(), Subject::of(&object));
+        self.shown.insert(name, object.status.clone());
+        self.resources.pools.apply(object);
+    }
+
+    fn malformed(
+        &mut self,
+        namespace: Option<String>,
+        name: String,
+        uid: Option<String>,
+        error: &str,
+    ) {
+        let subject = Subject {
+            api_version: "metallb.io/v1beta1".to_owned(),
+            kind: "IPAddressPool".to_owned(),
+            namespace,
+            name: name.clone(),
+            uid,
+        };
+        self.subjects.insert(name.clone(), subject);
+        self.resources.pools.malformed(name, error);
+    }
+}
+
+fn name_and_labels(namespace: Namespace) -> (String, Labels) {
+    let labels = namespace.metadata.labels.unwrap_or_default();
+    (namespace.metadata.name.unwrap_or_default(), labels)
+}
+
+#[cfg(test)]
+mod tests {
+    use herald_runtime::watch::{Malformed, ObjectName};
+    use serde_json::json;
+
+    use super::*;
+
+    fn pool(name: &str, addresses: &[&str]) -> IPAddressPool {
+        serde_json::from_value(json!({
+            "apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool",
+            "metadata": {"name": name, "namespace": "herald", "uid": "u"},
+            "spec": {"addresses": addresses},
+        }))
+        .expect("a pool")
+    }
+
+    fn bad(name: &str) -> Malformed {
+        Malformed {
+            name: ObjectName {
+                namespace: Some("herald".to_owned()),
+                name: name.to_owned(),
+            },
+            uid: None,
+            error: "spec: no".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_bad_pool_keeps_its_last_good_version_and_harms_no_other() {
+        let mut pools = Pools::new();
+        pools.handle_pool(Event::Restarted {
+            objects: vec![
+                pool("a", &["192.0.2.0/30"]),
+                pool("b", &["198.51.100.0/24"]),
+            ],
+            malformed: vec![bad("c")],
+        });
+        let change = pools.update();
+        assert_eq!(change.pools.expect("two").len(), 2);
+        assert!(change.stale);
+        let (problem, subject) = &change.new_problems[0];
+        assert_eq!(
+            (problem.name.as_str(), problem.last_good_in_use),
+            ("c", false)
+        );
+        assert_eq!(subject.as_ref().expect("known").kind, "IPAddressPool");
+
+        pools.handle_pool(Event::Applied(pool("a", &["192.0.2.9-192.0.2.1"])));
+        let change = pools.update();
+        assert!(change.pools.is_none(), "the last good version is in force");
+        assert_eq!(change.new_problems.len(), 1, "c was told before");
+        assert!(change.new_problems[0].0.last_good_in_use);
+
+        let name = bad("c").name;
+        pools.handle_pool(Event::Deleted(name));
+        pools.handle_pool(Event::Applied(pool("a", &["192.0.2.0/29"])));
+        let change = pools.update();
+        assert!(change.pools.is_some() && !change.stale && change.new_problems.is_empty());
+    }
+
+    #[test]
+    fn a_status_is_written_only_where_it_differs() {
+        let mut pools = Pools::new();
+        let mut object = pool("a", &["192.0.2.0/30"]);
+        pools.handle_pool(Event::Applied(object.clone()));
+        let usage = Usage {
+            total_ipv4: 4,
+            available_ipv4: 4,
+            ..Usage::default()
+        };
+        let status = pools.status_to_write("a", &usage).expect("none is shown");
+        object.status = Some(status);
+        pools.handle_pool(Event::Applied(object));
+        assert_eq!(pools.status_to_write("a", &usage), None);
+        assert_eq!(pools.status_to_write("unknown", &usage), None);
+    }
+}

@@ -1,0 +1,563 @@
+//! The controller's process: tasks and the loop that joins them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use herald_api::kinds::IPAddressPool;
+use herald_api::slim::{self, Namespace, Service};
+use herald_model::ServiceKey;
+use herald_runtime::backoff::Backoff;
+use herald_runtime::events::{self, Kind, Recorder};
+use herald_runtime::health::{self, Block, Readiness};
+use herald_runtime::lease::{Candidate, Leadership, Timing};
+use herald_runtime::supervise::{Supervisor, TaskResult};
+use herald_runtime::watch::{Event, ObjectName, Watch};
+use herald_runtime::{client, logging, metrics as metrics_server};
+use jiff::Timestamp;
+use kube::Client;
+use prometheus_client::registry::Registry;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::args::{ControllerArgs, WebhookMode};
+use crate::core::{Core, Written};
+use crate::fresh::{self, Fresh};
+use crate::metrics::Metrics;
+use crate::pools::Pools;
+use crate::write::{self, Verdict};
+
+/// Events waiting for the loop; watches pause when it is full.
+const INPUTS: usize = 1024;
+/// Inputs count at once before deciding.
+const BATCH: usize = 512;
+/// Pause between a change of the counters and their write.
+const COUNTERS_DELAY: Duration = Duration::from_millis(500);
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const MAX_RETRY: Duration = Duration::from_secs(30);
+/// How long writes under way may take at the end.
+const LAST_WRITES: Duration = Duration::from_secs(4);
+const COMPONENT: &str = "metallb-controller";
+const LEASE: &str = "herald-controller";
+
+/// Runs the controller until SIGTERM or SIGINT.
+pub async fn run(args: ControllerArgs) -> anyhow::Result<()> {
+    logging::init(args.common.log_level, args.common.log_format);
+    for flag in args.inactive() {
+        flag.warn();
+    }
+    let namespace = client::namespace(&args.common)?;
+    let kube = client::connect(&args.common).await?;
+    tracing::info!(
+        event = "start",
+        version = env!("CARGO_PKG_VERSION"),
+        namespace,
+        "controller starts"
+    );
+
+    let mut supervisor = Supervisor::new();
+    let token = supervisor.token();
+    let mut registry = Registry::default();
+    let metrics = Metrics::register(&mut registry);
+    let (recorder, sender) = events::recorder(
+        kube.clone(),
+        COMPONENT,
+        &args.common.identity(),
+        &mut registry,
+    );
+    let readiness = Readiness::new();
+
+    supervisor.spawn("events", sender.run(token.clone()));
+    if args.webhook_mode != Some(WebhookMode::Onlywebhook) {
+        let (leadership, lease_end) = elect(&args, &kube, &namespace, &mut supervisor);
+        let (inputs, receiver) = mpsc::channel(INPUTS);
+        watch(&kube, &namespace, &inputs, &mut supervisor);
+        let control = Loop {
+            client: kube,
+            namespace,
+            writes_at_once: usize::from(args.status_writes),
+            core: Core::new(args.common.lb_class.clone()),
+            pools: Pools::new(),
+            metrics,
+            recorder,
+            leadership,
+            tasks: JoinSet::new(),
+            writing: 0,
+            retries: BTreeMap::new(),
+            next_retry: 0,
+            counters_due: None,
+            synced: Synced::new(&readiness),
+            listing: false,
+            list_backoff: Backoff::new(FIRST_RETRY, MAX_RETRY),
+        };
+        supervisor.spawn("control", control.run(receiver, token.clone(), lease_end));
+    }
+    let port = args.common.health_probe_port;
+    supervisor.spawn(
+        "health",
+        health::serve(health::ALL_ADDRESSES, port, readiness, token.clone()),
+    );
+    supervisor.spawn(
+        "metrics",
+        metrics_server::serve(args.common, registry, token),
+    );
+    Ok(supervisor.run().await?)
+}
+
+/// Starts the election. The Lease is given back when the returned token is cancelled, after the
+/// last write.
+fn elect(
+    args: &ControllerArgs,
+    kube: &Client,
+    namespace: &str,
+    supervisor: &mut Supervisor,
+) -> (Leadership, CancellationToken) {
+    let end = CancellationToken::new();
+    if !args.leader_elect {
+        return (Leadership::always(), end);
+    }
+    let (candidate, leadership) = Candidate::new(
+        kube.clone(),
+        namespace,
+        LEASE,
+        &args.common.identity(),
+        Timing::default(),
+    );
+    supervisor.spawn("lease", candidate.run(end.clone()));
+    (leadership, end)
+}
+
+/// What the watches tell.
+enum Input {
+    Service(Event<Service>),
+    Pool(Event<IPAddressPool>),
+    Namespace(Event<Namespace>),
+}
+
+fn watch(
+    kube: &Client,
+    namespace: &str,
+    inputs: &mpsc::Sender<Input>,
+    supervisor: &mut Supervisor,
+) {
+    let token = supervisor.token();
+    let services = Watch::<Service>::cluster(kube, "services").fields("spec.type=LoadBalancer");
+    supervisor.spawn(
+        "watch services",
+        services.forward(
+            inputs.clone(),
+            |event| Input::Service(trimmed(event)),
+            token.clone(),
+        ),
+    );
+    let pools = Watch::<IPAddressPool>::namespaced(kube, namespace, "ipaddresspools");
+    supervisor.spawn(
+        "watch ipaddresspools",
+        pools.forward(inputs.clone(), Input::Pool, token.clone()),
+    );
+    let namespaces = Watch::<Namespace>::cluster(kube, "namespaces");
+    supervisor.spawn(
+        "watch namespaces",
+        namespaces.forward(inputs.clone(), Input::Namespace, token),
+    );
+}
+
+fn trimmed(mut event: Event<Service>) -> Event<Service> {
+    match &mut event {
+        Event::Applied(service) => slim::trim(service),
+        Event::Restarted { objects, .. } => objects.iter_mut().for_each(slim::trim),
+        Event::Deleted(_) | Event::Malformed(_) => {}
+    }
+    event
+}
+
+/// Which stores have their first full set; each holds readiness back until then.
+struct Synced {
+    services: Option<Block>,
+    pools: Option<Block>,
+    namespaces: Option<Block>,
+}
+
+impl Synced {
+    fn new(readiness: &Readiness) -> Self {
+        Self {
+            services: Some(readiness.block("services")),
+            pools: Some(readiness.block("ipaddresspools")),
+            namespaces: Some(readiness.block("namespaces")),
+        }
+    }
+
+    fn all(&self) -> bool {
+        self.services.is_none() && self.pools.is_none() && self.namespaces.is_none()
+    }
+}
+
+/// What a task of the loop brought.
+enum Done {
+    Written(ServiceKey, Written, Verdict),
+    Read(ServiceKey, Written),
+    Listed(kube::Result<Fresh>),
+    /// Whether it succeeded.
+    PoolStatus(bool),
+}
+
+struct Loop {
+    client: Client,
+    namespace: String,
+    writes_at_once: usize,
+    core: Core,
+    pools: Pools,
+    metrics: Metrics,
+    recorder: Recorder,
+    leadership: Leadership,
+    tasks: JoinSet<Done>,
+    writing: usize,
+    /// When to try a Service again; the number keeps equal instants apart.
+    retries: BTreeMap<(Instant, u64), Retry>,
+    next_retry: u64,
+    counters_due: Option<Instant>,
+    synced: Synced,
+    listing: bool,
+    list_backoff: Backoff,
+}
+
+enum Retry {
+    Write(ServiceKey),
+    Read(ServiceKey),
+    List,
+    Counters,
+}
+
+impl Loop {
+    async fn run(
+        mut self,
+        mut inputs: mpsc::Receiver<Input>,
+        token: CancellationToken,
+        lease_end: CancellationToken,
+    ) -> TaskResult {
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            let wake = self.next_wake();
+            tokio::select! {
+                () = token.cancelled() => break,
+                leads = self.leadership.changed() => self.lead(leads),
+                Some(done) = self.tasks.join_next() => self.done(done?),
+                count = inputs.recv_many(&mut batch, BATCH) => {
+                    if count == 0 {
+                        return Err("the watches ended".into());
+                    }
+                    self.handle_all(batch.drain(..));
+                }
+                () = tokio::time::sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {
+                    self.wake();
+                }
+            }
+            while let Some(done) = self.tasks.try_join_next() {
+                self.done(done?);
+            }
+            self.begin_if_due();
+            self.core.decide();
+            self.record_notes();
+            self.start_writes();
+        }
+        self.finish().await;
+        lease_end.cancel();
+        Ok(())
+    }
+
+    /// Lets writes under way end, so that the next leader finds what we decided.
+    async fn finish(&mut self) {
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(LAST_WRITES, all).await.is_err() {
+            tracing::warn!(event = "shutdown", "status writes did not end in time");
+        }
+        self.tasks.shutdown().await;
+    }
+
+    fn lead(&mut self, leads: bool) {
+        self.metrics.leader.set(i64::from(leads));
+        if leads {
+            return;
+        }
+        // What is under way must not reach the API after another has begun.
+        self.tasks.abort_all();
+        self.tasks = JoinSet::new();
+        self.writing = 0;
+        self.listing = false;
+        self.retries.clear();
+        self.core.stop();
+    }
+
+    fn begin_if_due(&mut self) {
+        let due = self.leadership.is_leader()
+            && self.synced.all()
+            && !self.core.is_acting()
+            && !self.listing;
+        if due {
+            self.metrics.leader.set(1);
+            self.list();
+        }
+    }
+
+    fn list(&mut self) {
+        self.listing = true;
+        let client = self.client.clone();
+        self.tasks.spawn(async move {
+            let listed = fresh::list(&client);
+            match tokio::time::timeout(client::REQUEST_TIMEOUT * 3, listed).await {
+                Ok(listed) => Done::Listed(listed),
+                Err(elapsed) => Done::Listed(Err(kube::Error::Service(Box::new(elapsed)))),
+            }
+        });
+    }
+
+    fn handle_all(&mut self, inputs: impl Iterator<Item = Input>) {
+        let mut config_changed = false;
+        for input in inputs {
+            self.metrics.client.updates.inc();
+            match input {
+                Input::Service(event) => self.handle_service(event),
+                Input::Pool(event) => {
+                    let restarted = matches!(event, Event::Restarted { .. });
+                    self.pools.handle_pool(event);
+                    if restarted {
+                        self.synced.pools = None;
+                    }
+                    config_changed = true;
+                }
+                Input::Namespace(event) => {
+                    let restarted = matches!(event, Event::Restarted { .. });
+                    self.pools.handle_namespace(event);
+                    if restarted {
+                        self.synced.namespaces = None;
+                    }
+                    config_changed = true;
+                }
+            }
+        }
+        if config_changed && self.synced.pools.is_none() && self.synced.namespaces.is_none() {
+            self.configure();
+        }
+        self.counters_changed();
+    }
+
+    fn handle_service(&mut self, event: Event<Service>) {
+        match event {
+            Event::Restarted { objects, malformed } => {
+                for bad in &malformed {
+                    self.malformed(&bad.name, &bad.error);
+                }
+                let mut missing = self.core.restarted(objects);
+                missing.retain(|key| {
+                    !malformed
+                        .iter()
+                        .any(|bad| service_key(&bad.name).as_ref() == Some(key))
+                });
+                self.synced.services = None;
+                for key in missing {
+                    self.read(key);
+                }
+            }
+            Event::Applied(service) => self.core.apply(service),
+            // Gone, or not a load balancer any more.
+            Event::Deleted(name) => {
+                if let Some(key) = service_key(&name) {
+                    self.read(key);
+                }
+            }
+            Event::Malformed(bad) => self.malformed(&bad.name, &bad.error),
+        }
+    }
+
+    fn malformed(&self, name: &ObjectName, error: &str) {
+        self.metrics.client.update_errors.inc();
+        tracing::warn!(
+            event = "malformedService",
+            service = %name,
+            error,
+            "the service cannot be read: it keeps what it has until it is corrected"
+        );
+    }
+
+    fn read(&mut self, key: ServiceKey) {
+        let client = self.client.clone();
+        self.tasks.spawn(async move {
+            let found = write::read(&client, &key).await;
+            Done::Read(key, found)
+        });
+    }
+
+    fn configure(&mut self) {
+        let change = self.pools.update();
+        for (problem, subject) in &change.new_problems {
+            self.metrics.client.update_errors.inc();
+            tracing::error!(
+                event = "configInvalid",
+                kind = problem.kind,
+                name = problem.name,
+                field = problem.field,
+                error = %problem,
+                "failed to parse the configuration"
+            );
+            if let Some(subject) = subject.clone().filter(|_| self.leadership.is_leader()) {
+                let message = problem.to_string();
+                self.recorder
+                    .record(subject, Kind::Warning, "InvalidConfiguration", message);
+            }
+        }
+        if let Some(pools) = change.pools {
+            tracing::info!(event = "configLoaded", pools = pools.len(), "pools changed");
+            self.core.set_pools(pools);
+        }
+        self.metrics
+            .client
+            .config_loaded
+            .set(i64::from(self.pools.is_loaded()));
+        self.metrics
+            .client
+            .config_stale
+            .set(i64::from(change.stale));
+    }
+
+    fn done(&mut self, done: Done) {
+        match done {
+            Done::Written(key, written, verdict) => {
+                self.writing = self.writing.saturating_sub(1);
+                match verdict {
+                    Verdict::Done => self.metrics.writes.inc(),
+                    Verdict::Conflict => self.metrics.write_conflicts.inc(),
+                    Verdict::Failed => self.metrics.write_errors.inc(),
+                };
+                if let Some(failures) = self.core.written(&key, written) {
+                    let pause = pause_after(failures);
+                    self.later(pause, Retry::Write(key));
+                }
+            }
+            Done::Read(key, found) => match found {
+                Written::Now(service) => self.core.apply(*service),
+                Written::Gone => self.core.gone(&key),
+                Written::Failed => self.later(pause_after(3), Retry::Read(key)),
+            },
+            Done::Listed(Ok(fresh)) => self.begin(fresh),
+            Done::Listed(Err(error)) => {
+                let pause = self.list_backoff.pause();
+                tracing::warn!(event = "listFailed", %error, "cannot list services, retrying");
+                self.later(pause, Retry::List);
+            }
+            Done::PoolStatus(written) => {
+                if !written {
+                    self.later(MAX_RETRY, Retry::Counters);
+                }
+                return;
+            }
+        }
+        self.counters_changed();
+    }
+
+    fn begin(&mut self, fresh: Fresh) {
+        self.listing = false;
+        self.list_backoff.reset();
+        if self.leadership.is_leader() {
+            tracing::info!(
+                event = "begin",
+                services = fresh.services.len(),
+                "allocation begins"
+            );
+            self.core.begin(fresh.services, &fresh.version);
+        }
+    }
+
+    fn record_notes(&mut self) {
+        for (subject, note) in self.core.take_notes() {
+            tracing::info!(
+                event = note.reason,
+                namespace = subject.namespace,
+                service = subject.name,
+                "{}",
+                note.message
+            );
+            self.recorder
+                .record(subject, note.kind, note.reason, note.message);
+        }
+    }
+
+    fn start_writes(&mut self) {
+        while self.core.is_acting() && self.writing < self.writes_at_once {
+            let Some(write) = self.core.next_write(Timestamp::now()) else {
+                return;
+            };
+            self.writing += 1;
+            let client = self.client.clone();
+            self.tasks.spawn(async move {
+                let (written, verdict) = write::service_status(&client, &write).await;
+                Done::Written(write.service, written, verdict)
+            });
+        }
+    }
+
+    fn later(&mut self, pause: Duration, retry: Retry) {
+        self.next_retry += 1;
+        self.retries
+            .insert((Instant::now() + pause, self.next_retry), retry);
+    }
+
+    fn next_wake(&self) -> Option<Instant> {
+        let retry = self.retries.keys().next().map(|(at, _)| *at);
+        [retry, self.counters_due].into_iter().flatten().min()
+    }
+
+    fn wake(&mut self) {
+        let now = Instant::now();
+        while let Some(entry) = self
+            .retries
+            .first_entry()
+            .filter(|entry| entry.key().0 <= now)
+        {
+            match entry.remove() {
+                Retry::Write(key) => self.core.retry(&key),
+                Retry::Read(key) => self.read(key),
+                Retry::List => self.list(),
+                Retry::Counters => self.counters_changed(),
+            }
+        }
+        if self.counters_due.is_some_and(|due| due <= now) {
+            self.counters_due = None;
+            self.show_counters();
+        }
+    }
+
+    fn counters_changed(&mut self) {
+        if self.counters_due.is_none() {
+            self.counters_due = Some(Instant::now() + COUNTERS_DELAY);
+        }
+    }
+
+    fn show_counters(&mut self) {
+        let usage: Vec<_> = self.core.usage().collect();
+        self.metrics.show(&usage);
+        if !self.core.is_acting() {
+            return;
+        }
+        for (pool, usage, _) in &usage {
+            let Some(status) = self.pools.status_to_write(pool, usage) else {
+                continue;
+            };
+            let (client, namespace) = (self.client.clone(), self.namespace.clone());
+            let pool = pool.clone();
+            self.tasks.spawn(async move {
+                Done::PoolStatus(write::pool_status(&client, &namespace, &pool, &status).await)
+            });
+        }
+    }
+}
+
+fn service_key(name: &ObjectName) -> Option<ServiceKey> {
+    let namespace = name.namespace.as_deref()?;
+    Some(ServiceKey::new(namespace, name.name.as_str()))
+}
+
+/// Doubles with every failure.
+fn pause_after(failures: u32) -> Duration {
+    (FIRST_RETRY * 2_u32.saturating_pow(failures.saturating_sub(1).min(16))).min(MAX_RETRY)
+}
