@@ -1,0 +1,201 @@
+//! Choosing and starting a lab.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result, ensure};
+use kube::Client;
+use serde_json::json;
+use tokio::task::{JoinSet, spawn_blocking};
+
+use crate::cluster::access;
+use crate::cluster::apply;
+use crate::cluster::control_plane::ControlPlane;
+use crate::cluster::node;
+use crate::cluster::pki::{Pki, User};
+use crate::cluster::proxy::{self, ProxyMode};
+use crate::lab::{Lab, Shared, make_dir};
+use crate::net::address::Node;
+use crate::net::build::{build, netns_of};
+use crate::process::start_time;
+use crate::state::{LabState, sweep};
+use crate::{cleanup, workspace};
+
+/// The choices of a lab; [`crate::Lab::builder`] makes one.
+#[derive(Debug, Clone)]
+pub struct LabBuilder {
+    nodes: u8,
+    proxy: ProxyMode,
+    name: Option<String>,
+    crds: bool,
+}
+
+impl Default for LabBuilder {
+    fn default() -> Self {
+        Self { nodes: 3, proxy: ProxyMode::default(), name: None, crds: true }
+    }
+}
+
+impl LabBuilder {
+    /// How many nodes, 1 to 80.
+    pub fn nodes(mut self, nodes: u8) -> Self {
+        self.nodes = nodes;
+        self
+    }
+
+    /// The nodes' service layer.
+    pub fn proxy(mut self, mode: ProxyMode) -> Self {
+        self.proxy = mode;
+        self
+    }
+
+    /// A name for `herald-lab status`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Does not apply Herald's CRDs, for a peer that brings its own.
+    pub fn without_crds(mut self) -> Self {
+        self.crds = false;
+        self
+    }
+
+    /// Starts the lab; returns when the API server is ready, the nodes are, and every kube-proxy
+    /// has synced. Needs root and a multi-threaded or current-thread tokio runtime.
+    pub async fn start(self) -> Result<Lab> {
+        ensure!((1..=80).contains(&self.nodes), "a lab has 1 to 80 nodes, not {}", self.nodes);
+        let nodes: Vec<Node> = (1..=self.nodes).map(Node::new).collect();
+        let shared = spawn_blocking(move || prepare(self.name, nodes)).await??;
+        // From here on the lab is taken down if anything fails.
+        let guard = Guard(Some(Arc::clone(&shared)));
+        let network = Arc::clone(&shared);
+        spawn_blocking(move || build(&network.state.id, &network.nodes)).await??;
+
+        let netns = netns_of(&shared.state.id, "cp");
+        let (dir, logs) = (&shared.state.dir, shared.state.logs());
+        let control_plane = ControlPlane::start(&netns, &shared.pki, dir, &logs)?;
+        let ControlPlane { etcd, api_server, controller_manager } = &control_plane;
+        for process in [etcd, api_server, controller_manager] {
+            shared.processes().insert(process.name().to_owned(), process.clone());
+        }
+        let client = access::client(&netns, &shared.pki, User::Admin)?;
+        control_plane.ready(&client).await?;
+
+        let mut tasks = JoinSet::new();
+        for node in shared.nodes.clone() {
+            tasks.spawn(start_node(Arc::clone(&shared), client.clone(), node, self.proxy));
+        }
+        tasks.spawn(prepare_namespace(client.clone()));
+        if self.crds {
+            let client = client.clone();
+            tasks.spawn(async move { apply::apply_crds(&client, &crds_dir()).await });
+        }
+        while let Some(result) = tasks.join_next().await {
+            result??;
+        }
+        guard.disarm();
+        Ok(Lab { shared, client, control_plane })
+    }
+}
+
+/// Takes a lab down that failed to start.
+struct Guard(Option<Arc<Shared>>);
+
+impl Guard {
+    fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0.take() {
+            shared.take_down(false);
+        }
+    }
+}
+
+fn crds_dir() -> PathBuf {
+    std::env::var_os("HERALD_CRDS")
+        .map_or_else(|| workspace().join("charts/herald/crds"), PathBuf::from)
+}
+
+/// Sweeps dead labs, then takes a free id and writes the state and the keys down.
+fn prepare(name: Option<String>, nodes: Vec<Node>) -> Result<Arc<Shared>> {
+    sweep();
+    let pid = std::process::id();
+    let id = fresh_id()?;
+    let state = LabState {
+        dir: make_dir(&id)?,
+        id,
+        name,
+        pid,
+        start_time: start_time(pid).context("cannot read /proc/self/stat")?,
+        nodes: nodes.iter().map(|node| node.name.clone()).collect(),
+        api_port: None,
+    };
+    state.write()?;
+    let pki = Pki::create(state.dir.join("pki"))?;
+    let shared = Arc::new(Shared::new(state, nodes, pki));
+    cleanup::register(&shared);
+    Ok(shared)
+}
+
+/// Four letters and digits; the folder under /run is what makes an id taken.
+fn fresh_id() -> Result<String> {
+    const DIGITS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    std::fs::create_dir_all("/run/herald-lab").context("cannot make /run/herald-lab: be root")?;
+    let mut seed = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos()
+        ^ (u128::from(std::process::id()) << 20);
+    loop {
+        let id: String = (0..4).map(|i| char::from(DIGITS[(seed >> (5 * i)) as usize & 31])).collect();
+        match std::fs::create_dir(format!("/run/herald-lab/{id}")) {
+            Ok(()) => return Ok(id),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => seed += 7919,
+            Err(error) => return Err(error).context("cannot make a folder in /run/herald-lab"),
+        }
+    }
+}
+
+async fn start_node(
+    shared: Arc<Shared>,
+    client: Client,
+    node: Node,
+    mode: ProxyMode,
+) -> Result<()> {
+    node::create(&client, &node).await?;
+    let netns = netns_of(&shared.state.id, &node.name);
+    let dir = &shared.state.dir;
+    let proxy =
+        proxy::start(mode, &node, netns.clone(), &shared.pki, dir, &shared.state.logs())?;
+    if let Some(proxy) = proxy {
+        shared.processes().insert(proxy.name().to_owned(), proxy.clone());
+        proxy::synced(&proxy, &netns).await?;
+    }
+    Ok(())
+}
+
+/// The namespace of Herald, and all rights for its service accounts: tests of the chart's own
+/// rules delete the bindings `herald-lab-controller` and `herald-lab-speaker`.
+async fn prepare_namespace(client: Client) -> Result<()> {
+    let binding = |name: &str| {
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+            "metadata": {"name": format!("herald-lab-{name}")},
+            "roleRef": {
+                "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole",
+                "name": "cluster-admin",
+            },
+            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": "metallb-system"}],
+        })
+    };
+    let namespace = json!({
+        "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "metallb-system"},
+    });
+    for object in [namespace, binding("controller"), binding("speaker")] {
+        apply::apply(&client, &object.to_string()).await?;
+    }
+    Ok(())
+}

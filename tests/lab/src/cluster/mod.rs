@@ -1,0 +1,10 @@
+//! The Kubernetes that runs on the lab's network.
+
+pub(crate) mod access;
+pub(crate) mod apply;
+pub(crate) mod control_plane;
+pub(crate) mod node;
+pub(crate) mod pki;
+pub(crate) mod pod;
+pub(crate) mod proxy;
+pub(crate) mod service;

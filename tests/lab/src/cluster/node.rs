@@ -1,0 +1,57 @@
+//! Node objects: nobody runs a kubelet, so the lab writes their status.
+
+use anyhow::Result;
+use k8s_openapi::api::core::v1::Node as NodeObject;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use serde_json::json;
+
+use crate::net::address::Node;
+
+/// Creates the Node object, Ready, with the `InternalIP`s of both families.
+pub(crate) async fn create(client: &Client, node: &Node) -> Result<()> {
+    let api: Api<NodeObject> = Api::all(client.clone());
+    let [v4, v6] = node.pod_cidrs();
+    let object = serde_json::from_value(json!({
+        "metadata": {
+            "name": node.name,
+            "labels": {"kubernetes.io/hostname": node.name, "kubernetes.io/os": "linux"},
+        },
+        "spec": {"podCIDR": v4, "podCIDRs": [v4, v6]},
+    }))?;
+    api.create(&PostParams::default(), &object).await?;
+    let [v4, v6] = node.mgmt.both();
+    let status = json!({"status": {
+        "addresses": [
+            {"type": "InternalIP", "address": v4},
+            {"type": "InternalIP", "address": v6},
+            {"type": "Hostname", "address": node.name},
+        ],
+        "conditions": [
+            condition("Ready", true),
+            condition("NetworkUnavailable", false),
+        ],
+    }});
+    api.patch_status(&node.name, &PatchParams::default(), &Patch::Strategic(status)).await?;
+    // Admission taints a new node as not ready; the controller that takes it away is not here.
+    let untaint = json!({"spec": {"taints": null}});
+    api.patch(&node.name, &PatchParams::default(), &Patch::Merge(untaint)).await?;
+    Ok(())
+}
+
+fn condition(kind: &str, status: bool) -> serde_json::Value {
+    json!({"type": kind, "status": if status { "True" } else { "False" }, "reason": "Lab"})
+}
+
+/// Sets a condition of the node, e.g. `Ready` or `NetworkUnavailable`.
+pub(crate) async fn set_condition(
+    client: &Client,
+    node: &str,
+    kind: &str,
+    status: bool,
+) -> Result<()> {
+    let api: Api<NodeObject> = Api::all(client.clone());
+    let status = json!({"status": {"conditions": [condition(kind, status)]}});
+    api.patch_status(node, &PatchParams::default(), &Patch::Strategic(status)).await?;
+    Ok(())
+}

@@ -1,0 +1,48 @@
+//! The lab's Kubernetes objects: manifests, pods, Services, nodes.
+
+use std::path::Path;
+
+use anyhow::Result;
+use futures::future::try_join_all;
+use kube::api::DynamicObject;
+
+use crate::cluster::pod::{Pod, PodBuilder};
+use crate::cluster::service::ServiceBuilder;
+use crate::cluster::{apply, node};
+use crate::lab::Lab;
+
+impl Lab {
+    /// Applies (server-side, by force) every document of a YAML text, in order.
+    pub async fn apply_yaml(&self, yaml: &str) -> Result<Vec<DynamicObject>> {
+        apply::apply(&self.client, yaml).await
+    }
+
+    /// Applies every `.yaml` file of a folder of CRDs, and waits until they are served.
+    pub async fn apply_crds(&self, dir: &Path) -> Result<()> {
+        apply::apply_crds(&self.client, dir).await
+    }
+
+    /// A pod with a backend, to be created.
+    pub fn pod(&self, name: &str) -> PodBuilder<'_> {
+        PodBuilder::new(self, name)
+    }
+
+    /// Pods `<app>-0`, `<app>-1`, … of an app, one on each of the nodes named.
+    pub async fn backends(&self, app: &str, nodes: &[&str]) -> Result<Vec<Pod>> {
+        let pods = nodes
+            .iter()
+            .enumerate()
+            .map(|(i, node)| self.pod(&format!("{app}-{i}")).app(app).on(node).create());
+        try_join_all(pods).await
+    }
+
+    /// A Service to be created: LoadBalancer, port 80, pods with the label `app: <name>`.
+    pub fn service(&self, name: &str) -> ServiceBuilder<'_> {
+        ServiceBuilder::new(self, name)
+    }
+
+    /// Sets a condition of a Node object, e.g. `Ready` or `NetworkUnavailable`.
+    pub async fn set_node_condition(&self, name: &str, kind: &str, status: bool) -> Result<()> {
+        node::set_condition(&self.client, &self.node(name)?.name, kind, status).await
+    }
+}

@@ -1,0 +1,4 @@
+//! What tests do on the lab's wires: requests, streams of requests, probes, captures.
+
+pub(crate) mod http;
+pub(crate) mod requests;

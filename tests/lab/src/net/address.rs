@@ -1,0 +1,113 @@
+//! The lab's address plan. Labs are closed worlds, so every lab uses the same addresses.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// One address of each family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Addresses {
+    /// The IPv4 address.
+    pub v4: Ipv4Addr,
+    /// The IPv6 address.
+    pub v6: Ipv6Addr,
+}
+
+impl Addresses {
+    /// Both, IPv4 first.
+    pub fn both(self) -> [IpAddr; 2] {
+        [self.v4.into(), self.v6.into()]
+    }
+}
+
+/// A network that a link of the lab is plugged into: a bridge in the namespace `sw`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Network {
+    /// 172.30.0.0/24 and fd30::/64: the API server and the nodes' `InternalIP`.
+    Mgmt,
+    /// 192.168.0.0/16 and fd10::/64: where Services' addresses are announced.
+    Lan,
+    /// Another layer 2 network of the test's own, by the name of its bridge (at most 15 bytes).
+    Other(String),
+}
+
+impl Network {
+    /// The name of the bridge in `sw`.
+    pub fn bridge(&self) -> &str {
+        match self {
+            Self::Mgmt => "mgmt",
+            Self::Lan => "lan",
+            Self::Other(name) => name,
+        }
+    }
+}
+
+pub(crate) const SERVICE_CIDR: &str = "10.96.0.0/16,fd96::/112";
+pub(crate) const POD_CIDR: &str = "10.244.0.0/16,fd44::/48";
+pub(crate) const MGMT_PREFIX: (u8, u8) = (24, 64);
+pub(crate) const LAN_PREFIX: (u8, u8) = (16, 64);
+/// The second network, behind the router.
+pub(crate) const FAR_PREFIX: (u8, u8) = (24, 64);
+
+/// The control plane on the management network.
+pub(crate) const CONTROL_PLANE: Addresses = mgmt(2);
+/// The router on the LAN.
+pub(crate) const ROUTER: Addresses = lan(1);
+/// The client on the LAN.
+pub(crate) const CLIENT: Addresses = lan(100);
+/// The router on the far network.
+pub(crate) const ROUTER_FAR: Addresses = far(1);
+/// The client on the far network.
+pub(crate) const REMOTE: Addresses = far(10);
+
+const fn mgmt(host: u8) -> Addresses {
+    Addresses {
+        v4: Ipv4Addr::new(172, 30, 0, host),
+        v6: Ipv6Addr::new(0xfd30, 0, 0, 0, 0, 0, 0, host as u16),
+    }
+}
+
+const fn lan(host: u8) -> Addresses {
+    Addresses {
+        v4: Ipv4Addr::new(192, 168, 0, host),
+        v6: Ipv6Addr::new(0xfd10, 0, 0, 0, 0, 0, 0, host as u16),
+    }
+}
+
+const fn far(host: u8) -> Addresses {
+    Addresses {
+        v4: Ipv4Addr::new(198, 51, 100, host),
+        v6: Ipv6Addr::new(0xfd99, 0, 0, 0, 0, 0, 0, host as u16),
+    }
+}
+
+/// A node of the lab and its addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// `n1`, `n2`, …: the name of the Node object and of the namespace.
+    pub name: String,
+    /// 1 for `n1`.
+    pub index: u8,
+    /// On `mgmt0`: the Node's `InternalIP`s.
+    pub mgmt: Addresses,
+    /// On `lan0`.
+    pub lan: Addresses,
+}
+
+impl Node {
+    pub(crate) fn new(index: u8) -> Self {
+        let host = 10 + index;
+        Self { name: format!("n{index}"), index, mgmt: mgmt(host), lan: lan(host) }
+    }
+
+    /// The node's `podCIDRs`, IPv4 and IPv6.
+    pub fn pod_cidrs(&self) -> [String; 2] {
+        [format!("10.244.{}.0/24", self.index), format!("fd44:0:0:{:x}::/64", self.index)]
+    }
+
+    /// The address of a host in the node's pod network; 1 is the node's own on `cni0`.
+    pub(crate) fn pod(&self, host: u8) -> Addresses {
+        Addresses {
+            v4: Ipv4Addr::new(10, 244, self.index, host),
+            v6: Ipv6Addr::new(0xfd44, 0, 0, self.index.into(), 0, 0, 0, host.into()),
+        }
+    }
+}
