@@ -95,7 +95,7 @@ pub fn ndp(announced: &AnnouncedSet) -> Vec<Instruction> {
 /// A program that drops what was not sent to this host or was tagged, what differs in one of the
 /// `fields` (load, offset, value), and what has at offset `key` a word in none of the `ranges`.
 fn program(fields: &[(u16, u32, u32)], key: u32, ranges: &[Range]) -> Vec<Instruction> {
-    let (Some(first), Some(last)) = (ranges.first(), ranges.last()) else {
+    let Some(first) = ranges.first() else {
         return vec![give_back(0)];
     };
     let mut code = vec![
@@ -116,8 +116,6 @@ fn program(fields: &[(u16, u32, u32)], key: u32, ranges: &[Range]) -> Vec<Instru
     code.extend([
         load(op::LOAD_WORD, key),
         jump(op::JUMP_GREATER_OR_EQUAL, first.first, 1, 0),
-        give_back(0),
-        jump(op::JUMP_GREATER, last.last, 0, 1),
         give_back(0),
     ]);
     search(ranges, &mut code);

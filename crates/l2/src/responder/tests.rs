@@ -3,6 +3,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use proptest::prelude::*;
 
 use super::*;
+use crate::solicited_node;
 use crate::testing::{
     Arp, CLIENT_MAC, CLIENT_V4, CLIENT_V6, Ndp, OTHER_MAC, OUR_MAC, VIP_V4, VIP_V6, announced,
     interface, link_layer_option,
@@ -185,9 +186,18 @@ fn a_solicitation_to_the_address_itself_is_answered() {
     // A multicast that was made a frame for one station on its way.
     assert!(ndp(|solicitation| solicitation.link_destination = OUR_MAC).is_ok());
     // The opposite never is a neighbor's.
-    ignores_ndp(Ignored::NotToUs, |solicitation| {
-        solicitation.destination = VIP_V6;
-    });
+    for group in [solicited_node(VIP_V6), VIP_V6] {
+        ignores_ndp(Ignored::NotToUs, |solicitation| {
+            solicitation.destination = VIP_V6;
+            solicitation.link_destination = multicast_mac(group);
+        });
+    }
+}
+
+#[test]
+fn of_two_link_layer_options_the_first_counts() {
+    let reply = ndp(|solicitation| solicitation.options.extend(link_layer_option(1, OTHER_MAC)));
+    assert_eq!(reply.expect("answered").link_destination, CLIENT_MAC);
 }
 
 #[test]
