@@ -8,7 +8,7 @@ use crate::Error;
 pub const MAX_INSTRUCTIONS: usize = 4096 - GUARD;
 
 /// The number of instructions that [`guarded`] puts in front.
-const GUARD: usize = 5;
+const GUARD: usize = 3;
 
 /// One classic BPF instruction, as `struct sock_filter` has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,10 +27,9 @@ const LOAD_WORD: u16 = 0x20;
 const JUMP_IF_EQUAL: u16 = 0x15;
 const RETURN: u16 = 0x06;
 
-/// Where the kernel's own data about a frame starts (`SKF_AD_OFF`), and two fields of it.
-const ANCILLARY: u32 = 0xffff_f000;
-const RECEIVING_INTERFACE: u32 = ANCILLARY + 8;
-const VLAN_TAG_PRESENT: u32 = ANCILLARY + 48;
+/// Where the kernel's own data about a frame has the index of the interface it was received on, the
+/// topmost one (`SKF_AD_OFF + SKF_AD_IFINDEX`).
+const RECEIVING_INTERFACE: u32 = 0xffff_f000 + 8;
 
 /// `program` behind a guard that drops what another interface received.
 ///
@@ -46,9 +45,7 @@ pub(crate) fn guarded(interface: u32, program: &[Instruction]) -> Result<Vec<Soc
     }
     let guard = [
         SockFilter::new(LOAD_WORD, 0, 0, RECEIVING_INTERFACE),
-        SockFilter::new(JUMP_IF_EQUAL, 0, 2, interface),
-        SockFilter::new(LOAD_WORD, 0, 0, VLAN_TAG_PRESENT),
-        SockFilter::new(JUMP_IF_EQUAL, 1, 0, 0),
+        SockFilter::new(JUMP_IF_EQUAL, 1, 0, interface),
         SockFilter::new(RETURN, 0, 0, 0),
     ];
     let rest = program

@@ -1,0 +1,205 @@
+//! The flags of `herald speaker` (compat.md 6.5).
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ArgAction;
+use herald_runtime::args::{CommonArgs, InactiveFlag};
+
+/// Flags of `herald speaker`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Flags of both daemons
+    #[command(flatten)]
+    pub common: CommonArgs,
+
+    /// Name of the node this speaker runs on
+    #[arg(long, env = "METALLB_NODE_NAME")]
+    pub node_name: String,
+
+    /// Announce also from nodes with the label
+    /// node.kubernetes.io/exclude-from-external-load-balancers
+    #[arg(long, env = "HERALD_IGNORE_EXCLUDE_LB", action = ArgAction::Set,
+          num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          default_value_t = false)]
+    pub ignore_exclude_lb: bool,
+
+    /// File with the key announcedInterfacesToExclude: regular expressions of interface names that
+    /// are not announced on; read again when it changes
+    #[arg(
+        long,
+        env = "HERALD_L2_EXCLUDE_FILE",
+        default_value = "/etc/metallb/excludel2.yaml"
+    )]
+    pub l2_exclude_file: PathBuf,
+
+    /// Announce every address again in this period (30s, 5m), by gratuitous ARP and unsolicited
+    /// neighbor advertisements; 0 turns it off
+    #[arg(long, env = "METALLB_GRATUITOUS_ARP_INTERVAL", default_value = "0",
+          value_parser = duration)]
+    pub gratuitous_arp_interval: Duration,
+
+    /// Accepted for compatibility and ignored, as by MetalLB
+    #[arg(long, env = "METALLB_HOST")]
+    pub host: Option<String>,
+
+    /// Accepted for compatibility: address that speakers would find each other at
+    #[arg(long, env = "METALLB_ML_BIND_ADDR")]
+    pub ml_bindaddr: Option<String>,
+
+    /// Accepted for compatibility: port that speakers would find each other at
+    #[arg(long, env = "METALLB_ML_BIND_PORT")]
+    pub ml_bindport: Option<u16>,
+
+    /// Accepted for compatibility: labels of the speakers' pods
+    #[arg(long, env = "METALLB_ML_LABELS")]
+    pub ml_labels: Option<String>,
+
+    /// Accepted for compatibility: directory with the key that speakers would share
+    #[arg(long, env = "METALLB_ML_SECRET_KEY_PATH")]
+    pub ml_secret_key_path: Option<PathBuf>,
+
+    /// Accepted for compatibility: slower timers between speakers
+    #[arg(long, env = "HERALD_ML_WAN_CONFIG", action = ArgAction::Set,
+          num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          default_value_t = false)]
+    pub ml_wan_config: bool,
+
+    /// Accepted for compatibility: namespace of frr-k8s
+    #[arg(long, env = "FRRK8S_NAMESPACE")]
+    pub frrk8s_namespace: Option<String>,
+
+    /// Accepted for compatibility: hand passwords on to frr-k8s
+    #[arg(long, env = "HERALD_FRRK8S_SECRET_PASSTHROUGH", action = ArgAction::Set,
+          num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          default_value_t = false)]
+    pub frrk8s_secret_passthrough: bool,
+
+    /// Accepted for compatibility: milliseconds that changes of BGP would be gathered for
+    #[arg(long, env = "METALLB_BGP_DEBOUNCE_TIMEOUT")]
+    pub bgp_debounce_timeout: Option<u64>,
+}
+
+impl Args {
+    /// The flags that were given but do nothing yet.
+    pub fn inactive(&self) -> Vec<InactiveFlag> {
+        const MEMBERS: &str = "speakers find each other through the API until they form a group";
+        const BGP: &str = "BGP is not spoken yet";
+        const FRR: &str = "there is one built-in BGP engine";
+        let given = [
+            (self.host.is_some(), "--host", "it is deprecated"),
+            (self.ml_bindaddr.is_some(), "--ml-bindaddr", MEMBERS),
+            (self.ml_bindport.is_some(), "--ml-bindport", MEMBERS),
+            (self.ml_labels.is_some(), "--ml-labels", MEMBERS),
+            (
+                self.ml_secret_key_path.is_some(),
+                "--ml-secret-key-path",
+                MEMBERS,
+            ),
+            (self.ml_wan_config, "--ml-wan-config", MEMBERS),
+            (self.frrk8s_namespace.is_some(), "--frrk8s-namespace", FRR),
+            (
+                self.frrk8s_secret_passthrough,
+                "--frrk8s-secret-passthrough",
+                FRR,
+            ),
+            (
+                self.bgp_debounce_timeout.is_some(),
+                "--bgp-debounce-timeout",
+                BGP,
+            ),
+        ];
+        let own = given
+            .into_iter()
+            .filter(|(given, ..)| *given)
+            .map(|(_, flag, why)| InactiveFlag { flag, why });
+        self.common.inactive().into_iter().chain(own).collect()
+    }
+}
+
+/// A Go duration; a bare number counts seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let duration: herald_api::Duration = text
+        .parse()
+        .map_err(|error: herald_api::DurationError| error.to_string())?;
+    duration
+        .to_std()
+        .ok_or_else(|| "a period cannot be negative".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn parse(arguments: &[&str]) -> Result<Args, clap::Error> {
+        let base = ["herald", "--node-name=n1"];
+        Cli::try_parse_from([&base, arguments].concat()).map(|cli| cli.args)
+    }
+
+    #[test]
+    fn the_flags_of_a_metallb_speaker_are_accepted_with_one_warning_each() {
+        let args = parse(&[
+            "--host=10.0.0.1",
+            "--ml-bindaddr=10.0.0.1",
+            "--ml-bindport=7946",
+            "--ml-labels=app=metallb",
+            "--ml-secret-key-path=/etc/ml_secret_key",
+            "--ml-wan-config",
+            "--frrk8s-namespace=frr",
+            "--frrk8s-secret-passthrough=true",
+            "--bgp-debounce-timeout=3000",
+        ]);
+        assert_eq!(args.expect("accepted").inactive().len(), 9);
+        assert!(parse(&[]).expect("accepted").inactive().is_empty());
+    }
+
+    #[test]
+    fn booleans_are_written_as_in_go() {
+        for (argument, value) in [
+            ("--ignore-exclude-lb", true),
+            ("--ignore-exclude-lb=true", true),
+            ("--ignore-exclude-lb=false", false),
+        ] {
+            assert_eq!(
+                parse(&[argument]).expect("accepted").ignore_exclude_lb,
+                value
+            );
+        }
+    }
+
+    #[test]
+    fn the_refresh_is_a_go_duration_or_seconds() {
+        let period = |text: &str| {
+            let argument = format!("--gratuitous-arp-interval={text}");
+            parse(&[&argument]).map(|args| args.gratuitous_arp_interval)
+        };
+        assert_eq!(period("1m30s").expect("valid"), Duration::from_secs(90));
+        assert_eq!(period("15").expect("valid"), Duration::from_secs(15));
+        assert_eq!(period("0").expect("valid"), Duration::ZERO);
+        assert!(period("soon").is_err());
+        assert!(period("-5s").is_err());
+    }
+
+    #[test]
+    fn every_flag_has_an_environment_variable_and_help() {
+        let command = Cli::command();
+        for argument in command
+            .get_arguments()
+            .filter(|a| a.get_long() != Some("help"))
+        {
+            assert!(argument.get_env().is_some(), "{argument} has no variable");
+            assert!(argument.get_help().is_some(), "{argument} has no help");
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! Objects of the API turned into what decisions are made from. What cannot be read is left out and
+//! named in a log.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use herald_announce::{Service, TrafficPolicy};
+use herald_api::annotations::{ALLOW_SHARED_IP, LABEL_EXCLUDE_NODE};
+use herald_api::slim;
+use herald_model::{Cidr, Labels, NodeName, ServiceKey};
+
+use crate::world::{EndpointFacts, NodeFacts, ServiceFacts, SliceKey};
+
+/// Present with any value: the Service may share its addresses (compat.md 4.1).
+const SHARING: [&str; 2] = [ALLOW_SHARED_IP.key, ALLOW_SHARED_IP.deprecated_key];
+
+/// The key of an object that has a namespace and a name.
+pub(crate) fn service_key(service: &slim::Service) -> ServiceKey {
+    let meta = &service.metadata;
+    ServiceKey::new(
+        meta.namespace.as_deref().unwrap_or_default(),
+        meta.name.as_deref().unwrap_or_default(),
+    )
+}
+
+/// What a Service says, or `None` if it is not of type `LoadBalancer` or of another class than
+/// `class` (compat.md 2.1: empty means those without a class).
+pub(crate) fn service(object: &slim::Service, class: &str) -> Option<ServiceFacts> {
+    let spec = &object.spec;
+    if spec.type_.as_deref() != Some("LoadBalancer") {
+        return None;
+    }
+    let wanted = (!class.is_empty()).then_some(class);
+    if spec.load_balancer_class.as_deref() != wanted {
+        return None;
+    }
+    let key = service_key(object);
+    let ingress = object.status.load_balancer.ingress.iter().flatten();
+    let mut addresses: Vec<IpAddr> = Vec::new();
+    for entry in ingress {
+        match entry.ip.as_deref().map(str::parse) {
+            Some(Ok(address)) => addresses.push(address),
+            // compat.md 2.1: an entry without an address withdraws the Service.
+            _ => {
+                tracing::error!(
+                    service = %key,
+                    field = "status.loadBalancer.ingress",
+                    ip = entry.ip,
+                    hostname = entry.hostname,
+                    reason = "invalidIP",
+                    "not an IP address: the Service is not announced"
+                );
+                addresses.clear();
+                break;
+            }
+        }
+    }
+    let traffic_policy = match spec.external_traffic_policy.as_deref() {
+        Some("Local") => TrafficPolicy::Local,
+        _ => TrafficPolicy::Cluster,
+    };
+    let annotations = object.metadata.annotations.as_ref();
+    Some(ServiceFacts {
+        service: Service {
+            labels: object.metadata.labels.clone().unwrap_or_default(),
+            addresses,
+            traffic_policy,
+            allows_sharing: annotations
+                .is_some_and(|a| SHARING.iter().any(|key| a.contains_key(*key))),
+            publish_not_ready: spec.publish_not_ready_addresses == Some(true),
+            endpoints: Vec::new(),
+            key,
+        },
+        uid: object.metadata.uid.clone().unwrap_or_default(),
+    })
+}
+
+/// The key of a slice.
+pub(crate) fn slice_key(slice: &slim::EndpointSlice) -> SliceKey {
+    (
+        slice
+            .metadata
+            .namespace
+            .as_deref()
+            .unwrap_or_default()
+            .into(),
+        slice.metadata.name.as_deref().unwrap_or_default().into(),
+    )
+}
+
+/// The Service that a slice belongs to, with the slice's endpoints; `None` if it names none.
+pub(crate) fn slice(object: &slim::EndpointSlice) -> Option<(ServiceKey, Vec<EndpointFacts>)> {
+    let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+    let service = ServiceKey::new(namespace, object.service_name()?);
+    let endpoints = object.endpoints.iter().flatten().map(|endpoint| {
+        let node = endpoint
+            .node_name
+            .as_deref()
+            .filter(|name| !name.is_empty());
+        let ready = endpoint.conditions.ready.unwrap_or(true);
+        EndpointFacts {
+            node: node.map(NodeName::from),
+            addresses: match node {
+                Some(_) => Vec::new(),
+                None => endpoint
+                    .addresses
+                    .iter()
+                    .filter_map(|a| a.parse().ok())
+                    .collect(),
+            },
+            ready,
+            serving: endpoint.conditions.serving.unwrap_or(ready),
+            terminating: endpoint.conditions.terminating.unwrap_or(false),
+        }
+    });
+    Some((service, endpoints.collect()))
+}
+
+/// What a node says.
+pub(crate) fn node(object: &slim::Node, ignore_exclude: bool) -> NodeFacts {
+    let labels: Labels = object.metadata.labels.clone().unwrap_or_default();
+    let addresses = object.status.addresses.iter().flatten();
+    let pod_cidrs = object.spec.pod_cidrs.iter().flatten();
+    NodeFacts {
+        network_unavailable: object.has_condition("NetworkUnavailable"),
+        excluded: !ignore_exclude && labels.contains_key(LABEL_EXCLUDE_NODE),
+        addresses: addresses.filter_map(|a| a.address.parse().ok()).collect(),
+        pod_cidrs: pod_cidrs.filter_map(|c| c.parse::<Cidr>().ok()).collect(),
+        labels,
+    }
+}
+
+/// The interfaces that a speaker says it announces on, from the annotation
+/// [`INTERFACES`]; an empty one means none.
+pub(crate) fn interfaces(text: &str) -> BTreeSet<String> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The annotation of a speaker's `ConfigurationState` that lists its interfaces.
+pub(crate) const INTERFACES: &str = "herald.io/interfaces";
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn slim_service(spec: Value, status: Value) -> slim::Service {
+        serde_json::from_value(json!({
+            "metadata": { "name": "web", "namespace": "shop", "uid": "u1" },
+            "spec": spec,
+            "status": status,
+        }))
+        .expect("valid")
+    }
+
+    fn ingress(entries: Value) -> Value {
+        json!({ "loadBalancer": { "ingress": entries } })
+    }
+
+    #[test]
+    fn type_and_class_decide_whose_a_service_is() {
+        let cases = [
+            (json!({ "type": "LoadBalancer" }), "", true),
+            (json!({ "type": "LoadBalancer" }), "mine", false),
+            (
+                json!({ "type": "LoadBalancer", "loadBalancerClass": "mine" }),
+                "",
+                false,
+            ),
+            (
+                json!({ "type": "LoadBalancer", "loadBalancerClass": "mine" }),
+                "mine",
+                true,
+            ),
+            (json!({ "type": "ClusterIP" }), "", false),
+            (json!({}), "", false),
+        ];
+        for (spec, class, ours) in cases {
+            let object = slim_service(spec.clone(), json!({}));
+            assert_eq!(service(&object, class).is_some(), ours, "{spec} {class:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_keep_their_order_and_a_hostname_withdraws_all() {
+        let spec = json!({ "type": "LoadBalancer" });
+        let two = ingress(json!([{ "ip": "2001:db8::1" }, { "ip": "192.0.2.1" }]));
+        let facts = service(&slim_service(spec.clone(), two), "").expect("ours");
+        let text: Vec<_> = facts
+            .service
+            .addresses
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(text, ["2001:db8::1", "192.0.2.1"]);
+        for entry in [
+            json!({ "hostname": "lb.example" }),
+            json!({ "ip": "192.0.2.300" }),
+        ] {
+            let status = ingress(json!([{ "ip": "192.0.2.1" }, entry]));
+            let facts = service(&slim_service(spec.clone(), status), "").expect("ours");
+            assert!(facts.service.addresses.is_empty(), "{entry}");
+        }
+    }
+
+    #[test]
+    fn sharing_is_allowed_by_the_presence_of_either_annotation() {
+        for annotation in SHARING {
+            let mut object = slim_service(json!({ "type": "LoadBalancer" }), json!({}));
+            object.metadata.annotations = Some([(annotation.to_owned(), String::new())].into());
+            assert!(service(&object, "").expect("ours").service.allows_sharing);
+        }
+    }
+
+    #[test]
+    fn absent_conditions_count_as_ready() {
+        let object: slim::EndpointSlice = serde_json::from_value(json!({
+            "metadata": {
+                "name": "web-1", "namespace": "shop",
+                "labels": { "kubernetes.io/service-name": "web" },
+            },
+            "addressType": "IPv4",
+            "endpoints": [
+                { "addresses": ["10.0.0.1"], "nodeName": "n1" },
+                { "addresses": ["10.0.0.2"], "conditions": { "ready": false } },
+                { "addresses": ["10.0.0.3"], "nodeName": "n1",
+                  "conditions": { "ready": false, "serving": true, "terminating": true } },
+            ],
+        }))
+        .expect("valid");
+        let (key, endpoints) = slice(&object).expect("labelled");
+        assert_eq!(key.to_string(), "shop/web");
+        let flags: Vec<_> = endpoints
+            .iter()
+            .map(|e| (e.ready, e.serving, e.terminating, e.addresses.len()))
+            .collect();
+        assert_eq!(
+            flags,
+            [
+                (true, true, false, 0),
+                (false, false, false, 1),
+                (false, true, true, 0)
+            ]
+        );
+    }
+
+    #[test]
+    fn a_node_is_excluded_by_its_label_unless_that_is_ignored() {
+        let object: slim::Node = serde_json::from_value(json!({
+            "metadata": { "name": "n1", "labels": { LABEL_EXCLUDE_NODE: "" } },
+            "spec": { "podCIDRs": ["10.244.1.0/24", "junk"] },
+            "status": {
+                "conditions": [{ "type": "NetworkUnavailable", "status": "True" }],
+                "addresses": [
+                    { "type": "InternalIP", "address": "192.0.2.11" },
+                    { "type": "Hostname", "address": "n1" },
+                ],
+            },
+        }))
+        .expect("valid");
+        let facts = node(&object, false);
+        assert!(facts.excluded && facts.network_unavailable);
+        assert_eq!((facts.addresses.len(), facts.pod_cidrs.len()), (1, 1));
+        assert!(!node(&object, true).excluded);
+    }
+
+    #[test]
+    fn interfaces_are_separated_by_commas() {
+        assert_eq!(
+            interfaces("eth0, eth1,"),
+            ["eth0".to_owned(), "eth1".to_owned()].into()
+        );
+        assert!(interfaces("").is_empty());
+    }
+}

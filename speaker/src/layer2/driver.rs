@@ -1,0 +1,272 @@
+//! Brings interfaces, desired addresses and the schedule of announcements together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use herald_announce::Interfaces;
+use herald_l2::{Announcement, Announcer};
+use herald_model::IpFamily;
+use herald_netsys::{Change, Interface, Monitor};
+use herald_runtime::health::Block;
+use herald_runtime::supervise::TaskResult;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::port::{Ended, Port};
+use super::{Desired, Exclude, Metrics, Unusable, usable};
+
+/// How long to wait before a socket that could not be opened is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What the driver is connected to.
+#[derive(Debug)]
+pub struct DriverIo {
+    /// The addresses to announce.
+    pub desired: watch::Receiver<Arc<Desired>>,
+    /// The names not to announce on.
+    pub exclude: watch::Receiver<Exclude>,
+    /// The names of the interfaces that are announced on; `None` until they are known.
+    pub interfaces: watch::Sender<Option<BTreeSet<String>>>,
+    /// Dropped when all sockets are open.
+    pub ready: Option<Block>,
+}
+
+/// The layer 2 driver of a node.
+#[derive(Debug)]
+pub struct Driver {
+    io: DriverIo,
+    metrics: Metrics,
+    known: BTreeMap<u32, Interface>,
+    ports: BTreeMap<u32, Port>,
+    unusable: BTreeMap<u32, Unusable>,
+    announcer: Announcer,
+    tasks: JoinSet<Ended>,
+    retry: Option<Instant>,
+    due: Vec<Announcement>,
+}
+
+impl Driver {
+    /// A driver that has not looked at anything yet. `refresh` is the period in which addresses are
+    /// announced again for ever, if they are.
+    pub fn new(io: DriverIo, metrics: Metrics, refresh: Option<Duration>) -> Self {
+        Self {
+            io,
+            metrics,
+            known: BTreeMap::new(),
+            ports: BTreeMap::new(),
+            unusable: BTreeMap::new(),
+            announcer: Announcer::new(refresh),
+            tasks: JoinSet::new(),
+            retry: None,
+            due: Vec::new(),
+        }
+    }
+
+    /// Drives until `token` is cancelled; the addresses are no longer answered for after that.
+    pub async fn run(mut self, token: CancellationToken) -> TaskResult {
+        let mut monitor = Monitor::start().await?;
+        let present: Vec<_> = monitor.interfaces().cloned().collect();
+        for interface in present {
+            self.changed(Change::Present(interface));
+        }
+        self.publish();
+        loop {
+            let announce = self.announcer.next_timeout();
+            tokio::select! {
+                () = token.cancelled() => return Ok(()),
+                change = monitor.next() => {
+                    self.changed(change);
+                    self.publish();
+                }
+                changed = self.io.desired.changed() => {
+                    changed?;
+                    self.apply();
+                }
+                changed = self.io.exclude.changed() => {
+                    changed?;
+                    self.reconsider();
+                    self.publish();
+                }
+                Some(ended) = self.tasks.join_next() => {
+                    // A task that was aborted belonged to a port that is gone.
+                    if let Ok(ended) = ended {
+                        self.failed(&ended);
+                        self.publish();
+                    }
+                }
+                () = until(announce), if announce.is_some() => self.announce(),
+                () = until(self.retry), if self.retry.is_some() => {
+                    self.reconsider();
+                    self.publish();
+                }
+            }
+        }
+    }
+
+    fn changed(&mut self, change: Change) {
+        match change {
+            Change::Present(interface) => {
+                self.consider(&interface);
+                self.known.insert(interface.index, interface);
+            }
+            Change::Gone { index, name } => {
+                self.known.remove(&index);
+                self.unusable.remove(&index);
+                if self.ports.remove(&index).is_some() {
+                    tracing::info!(interface = name, "interface is gone");
+                }
+                self.announcer.forget(index);
+            }
+        }
+    }
+
+    /// Looks at all interfaces again.
+    fn reconsider(&mut self) {
+        self.retry = None;
+        let known = std::mem::take(&mut self.known);
+        for interface in known.values() {
+            self.consider(interface);
+        }
+        self.known = known;
+    }
+
+    /// Opens, adapts or closes the port of an interface.
+    fn consider(&mut self, interface: &Interface) {
+        let index = interface.index;
+        let exclude = self.io.exclude.borrow().clone();
+        let usable = match usable(interface, &exclude) {
+            Ok(usable) => usable,
+            Err(reason) => {
+                if self.ports.remove(&index).is_some() {
+                    tracing::info!(interface = interface.name, %reason, "announcing stops here");
+                } else if self.unusable.get(&index) != Some(&reason) {
+                    tracing::debug!(interface = interface.name, %reason, "not announcing here");
+                }
+                self.unusable.insert(index, reason);
+                self.announcer.forget(index);
+                return;
+            }
+        };
+        self.unusable.remove(&index);
+        // A name that changed may be named by other advertisements.
+        if self
+            .ports
+            .get(&index)
+            .is_some_and(|p| p.name != interface.name)
+        {
+            self.ports.remove(&index);
+            self.announcer.forget(index);
+        }
+        let known = self.ports.get(&index);
+        if known.is_some_and(|port| port.usable == usable && !port.is_incomplete()) {
+            return;
+        }
+        if known.is_some_and(|port| port.usable.mac != usable.mac) {
+            // Everybody has to learn the new one.
+            self.announcer.forget(index);
+        }
+        let port = self.ports.entry(index).or_insert_with(|| {
+            tracing::info!(
+                interface = interface.name,
+                arp = usable.arp,
+                ndp = usable.ndp.is_some(),
+                "announcing starts here"
+            );
+            Port::new(index, interface.name.clone(), usable)
+        });
+        if let Err(error) = port.open(usable, &mut self.tasks, &self.metrics) {
+            if !std::mem::replace(&mut port.failing, true) {
+                tracing::error!(interface = interface.name, %error, "trying again every second");
+            }
+            self.retry = Some(Instant::now() + RETRY);
+        } else {
+            port.failing = false;
+        }
+        self.apply_to(index);
+    }
+
+    fn failed(&mut self, ended: &Ended) {
+        let Some(port) = self.ports.get_mut(&ended.interface) else {
+            return;
+        };
+        tracing::info!(
+            interface = port.name,
+            family = %ended.family,
+            error = %ended.error,
+            "the socket failed, opening another"
+        );
+        port.close(ended.family);
+        // The link's state follows by netlink; until then a new socket would fail the same way.
+        self.retry.get_or_insert(Instant::now() + RETRY);
+        self.apply_to(ended.interface);
+    }
+
+    /// Makes all ports announce what is desired.
+    fn apply(&mut self) {
+        let indexes: Vec<_> = self.ports.keys().copied().collect();
+        for index in indexes {
+            self.apply_to(index);
+        }
+    }
+
+    fn apply_to(&mut self, index: u32) {
+        let Some(port) = self.ports.get_mut(&index) else {
+            return;
+        };
+        let desired = Arc::clone(&self.io.desired.borrow());
+        let here = desired
+            .iter()
+            .filter(|(_, interfaces)| covers(interfaces, &port.name))
+            .map(|(address, _): (&IpAddr, _)| *address);
+        if let Err(error) = port.set(here.collect()) {
+            tracing::error!(interface = port.name, %error, "keeping the filter as it was");
+            self.retry = Some(Instant::now() + RETRY);
+        }
+        self.announcer.set(Instant::now(), index, port.addresses());
+    }
+
+    fn announce(&mut self) {
+        self.announcer.poll(Instant::now(), &mut self.due);
+        for Announcement { interface, address } in self.due.drain(..) {
+            if let Some(port) = self.ports.get(&interface) {
+                port.announce(address, &self.metrics);
+            }
+        }
+    }
+
+    /// Tells which interfaces are announced on.
+    fn publish(&mut self) {
+        let open = |port: &&Port| port.is_open(IpFamily::V4) || port.is_open(IpFamily::V6);
+        let names = self
+            .ports
+            .values()
+            .filter(open)
+            .map(|port| port.name.clone());
+        let names = Some(names.collect::<BTreeSet<_>>());
+        self.io.interfaces.send_if_modified(|current| {
+            let changed = *current != names;
+            *current = names;
+            changed
+        });
+        if !self.ports.values().any(Port::is_incomplete) {
+            self.io.ready = None;
+        }
+    }
+}
+
+fn covers(interfaces: &Interfaces, name: &str) -> bool {
+    match interfaces {
+        Interfaces::All => true,
+        Interfaces::Named(names) => names.contains(name),
+    }
+}
+
+async fn until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,261 @@
+//! One interface that is announced on: its sockets, the tasks that answer, its multicast groups.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use herald_l2::{AnnouncedSet, Interface, MAX_FRAME_LEN, MacAddress, Responder, Verdict, filter};
+use herald_l2::{gratuitous, solicited_node};
+use herald_model::IpFamily;
+use herald_netsys::{Error, EtherType, GroupMemberships, Instruction, PacketSocket};
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::{Metrics, Usable};
+
+/// Longer than any request; the rest of a frame is of no interest.
+const FRAME_BUFFER: usize = 2048;
+
+/// The end of an answering task: always a failure of its socket.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) interface: u32,
+    pub(super) family: IpFamily,
+    pub(super) error: io::Error,
+}
+
+/// An open interface. Dropping it stops the answers and leaves the groups.
+#[derive(Debug)]
+pub(super) struct Port {
+    pub(super) index: u32,
+    pub(super) name: String,
+    pub(super) usable: Usable,
+    /// The last attempt to open a socket failed, and that has been said.
+    pub(super) failing: bool,
+    arp: Option<Half>,
+    ndp: Option<Half>,
+    groups: GroupMemberships,
+    announced: Arc<ArcSwap<AnnouncedSet>>,
+}
+
+/// What one family needs.
+#[derive(Debug)]
+struct Half {
+    socket: Arc<PacketSocket>,
+    task: AbortHandle,
+}
+
+impl Drop for Half {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Port {
+    /// A port without sockets; [`open`](Self::open) gives it what it can have.
+    pub(super) fn new(index: u32, name: String, usable: Usable) -> Self {
+        Self {
+            index,
+            name,
+            usable,
+            failing: false,
+            arp: None,
+            ndp: None,
+            groups: GroupMemberships::new(index),
+            announced: Arc::default(),
+        }
+    }
+
+    /// True if addresses of the family are answered for.
+    pub(super) fn is_open(&self, family: IpFamily) -> bool {
+        self.half(family).is_some()
+    }
+
+    /// True if a family that can be had is not.
+    pub(super) fn is_incomplete(&self) -> bool {
+        (self.usable.arp && self.arp.is_none()) || (self.usable.ndp.is_some() && self.ndp.is_none())
+    }
+
+    /// Makes the sockets equal to what `usable` says: opens what is missing, closes what is too
+    /// much. A MAC address that changed makes all of it new.
+    pub(super) fn open(
+        &mut self,
+        usable: Usable,
+        tasks: &mut JoinSet<Ended>,
+        metrics: &Metrics,
+    ) -> Result<(), Error> {
+        if usable.mac != self.usable.mac {
+            self.arp = None;
+            self.ndp = None;
+        }
+        self.usable = usable;
+        if !usable.arp {
+            self.arp = None;
+        }
+        if usable.ndp.is_none() {
+            self.ndp = None;
+            self.groups.set(&BTreeSet::new());
+        }
+        if usable.arp && self.arp.is_none() {
+            self.arp = Some(self.half_open(IpFamily::V4, tasks, metrics)?);
+        }
+        if usable.ndp.is_some() && self.ndp.is_none() {
+            self.ndp = Some(self.half_open(IpFamily::V6, tasks, metrics)?);
+            self.join_groups();
+        }
+        Ok(())
+    }
+
+    /// Forgets the socket of a family after it failed.
+    pub(super) fn close(&mut self, family: IpFamily) {
+        match family {
+            IpFamily::V4 => self.arp = None,
+            IpFamily::V6 => self.ndp = None,
+        }
+    }
+
+    /// Answers for exactly these addresses from now on.
+    pub(super) fn set(&mut self, announced: AnnouncedSet) -> Result<(), Error> {
+        if **self.announced.load() == announced {
+            return Ok(());
+        }
+        self.announced.store(Arc::new(announced));
+        self.join_groups();
+        for family in [IpFamily::V4, IpFamily::V6] {
+            if let Some(half) = self.half(family) {
+                half.socket.set_filter(&self.filter(family))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The addresses that are announced here: those of the families that are open.
+    pub(super) fn addresses(&self) -> Vec<IpAddr> {
+        let announced = self.announced.load();
+        let all = announced.iter();
+        all.filter(|address| self.is_open(IpFamily::of(*address)))
+            .collect()
+    }
+
+    /// Sends all forms of an announcement.
+    pub(super) fn announce(&self, address: IpAddr, metrics: &Metrics) {
+        let Some(half) = self.half(IpFamily::of(address)) else {
+            return;
+        };
+        let mut frame = [0; MAX_FRAME_LEN];
+        for form in gratuitous::Form::of(address) {
+            let length = gratuitous::write(*form, MacAddress(self.usable.mac), address, &mut frame);
+            let Some(bytes) = length.and_then(|length| frame.get(..length)) else {
+                continue;
+            };
+            match half.socket.send(bytes) {
+                Ok(()) => metrics.gratuitous(address),
+                // The next round comes soon.
+                Err(error) => tracing::debug!(
+                    interface = self.name,
+                    ip = %address,
+                    %error,
+                    "announcement not sent"
+                ),
+            }
+        }
+    }
+
+    fn half(&self, family: IpFamily) -> Option<&Half> {
+        match family {
+            IpFamily::V4 => self.arp.as_ref(),
+            IpFamily::V6 => self.ndp.as_ref(),
+        }
+    }
+
+    fn half_open(
+        &self,
+        family: IpFamily,
+        tasks: &mut JoinSet<Ended>,
+        metrics: &Metrics,
+    ) -> Result<Half, Error> {
+        let ether_type = match family {
+            IpFamily::V4 => EtherType::Arp,
+            IpFamily::V6 => EtherType::Ipv6,
+        };
+        let socket = PacketSocket::open(self.index, ether_type, &self.filter(family))?;
+        let socket = Arc::new(socket);
+        let responder = Responder::new(Interface {
+            index: self.index,
+            name: self.name.clone(),
+            mac: MacAddress(self.usable.mac),
+            link_local: self.usable.ndp,
+        });
+        let (index, announced, metrics) =
+            (self.index, Arc::clone(&self.announced), metrics.clone());
+        let receiver = Arc::clone(&socket);
+        let task = tasks.spawn(async move {
+            let error = answer(&receiver, &responder, &announced, &metrics).await;
+            Ended {
+                interface: index,
+                family,
+                error,
+            }
+        });
+        Ok(Half { socket, task })
+    }
+
+    fn filter(&self, family: IpFamily) -> Vec<Instruction> {
+        let announced = self.announced.load();
+        let program = match family {
+            IpFamily::V4 => filter::arp(&announced),
+            IpFamily::V6 => filter::ndp(&announced),
+        };
+        program
+            .into_iter()
+            .map(|filter::Instruction { code, jt, jf, k }| Instruction { code, jt, jf, k })
+            .collect()
+    }
+
+    fn join_groups(&mut self) {
+        if self.ndp.is_none() {
+            return;
+        }
+        let announced = self.announced.load();
+        let groups: BTreeSet<_> = announced.v6().iter().map(|a| solicited_node(*a)).collect();
+        for error in self.groups.set(&groups) {
+            tracing::warn!(interface = self.name, %error, "IPv6 clients may not find an address");
+        }
+    }
+}
+
+/// Answers until the socket fails. Allocates nothing for a frame.
+async fn answer(
+    socket: &PacketSocket,
+    responder: &Responder,
+    announced: &ArcSwap<AnnouncedSet>,
+    metrics: &Metrics,
+) -> io::Error {
+    let mut buffer = vec![0; FRAME_BUFFER];
+    let mut out = [0; MAX_FRAME_LEN];
+    loop {
+        let received = socket.receive(&mut buffer, |frame| {
+            let Verdict::Reply { len, address } =
+                responder.handle(frame, &announced.load(), &mut out)
+            else {
+                return;
+            };
+            metrics.request(address);
+            tracing::debug!(
+                interface = responder.interface().name,
+                ip = %address,
+                "got {} request for service IP, sending response",
+                if address.is_ipv4() { "ARP" } else { "NDP" }
+            );
+            let sent = out.get(..len).map(|reply| socket.send(reply));
+            // A lost answer is asked for again.
+            if let Some(Ok(())) = sent {
+                metrics.response(address);
+            }
+        });
+        if let Err(error) = received.await {
+            return error;
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! What this speaker says of itself to the others and to the user: its `ConfigurationState`
+//! (compat.md 1.7), with the annotation `herald.io/interfaces` that lets interfaces take part in
+//! the election.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use herald_api::annotations::{LABEL_COMPONENT_TYPE, LABEL_NODE_NAME};
+use herald_api::kinds::ConfigurationState;
+use herald_model::NodeName;
+use herald_runtime::backoff::Backoff;
+use herald_runtime::client::REQUEST_TIMEOUT;
+use herald_runtime::supervise::TaskResult;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client, ResourceExt as _};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::convert::INTERFACES;
+
+/// Owns labels, annotation and owner.
+const MANAGER: &str = "herald-speaker";
+/// Owns the status, as in MetalLB.
+const STATUS_MANAGER: &str = "configReconciler";
+
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// The node of the speaker that the object is of.
+pub(crate) fn speaker_node(object: &ConfigurationState) -> Option<NodeName> {
+    object
+        .labels()
+        .get(LABEL_NODE_NAME)
+        .map(|name| NodeName::from(name.as_str()))
+}
+
+/// Publishes, again whenever something changed.
+pub(crate) struct Presence {
+    pub(crate) client: Client,
+    pub(crate) namespace: String,
+    pub(crate) me: NodeName,
+    pub(crate) pod_name: Option<String>,
+    pub(crate) interfaces: watch::Receiver<Option<BTreeSet<String>>>,
+    pub(crate) problems: watch::Receiver<Option<Vec<String>>>,
+}
+
+impl Presence {
+    /// Runs until `token` is cancelled. A write that fails is repeated until it succeeds.
+    pub(crate) async fn run(mut self, token: CancellationToken) -> TaskResult {
+        let endless = async {
+            let pod = self.pod_name.as_deref();
+            let owner = owner(&self.client, &self.namespace, pod).await;
+            let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+            let (mut said_interfaces, mut said_problems) = (None, None);
+            let mut failing = false;
+            loop {
+                let interfaces = self.interfaces.borrow_and_update().clone();
+                let problems = self.problems.borrow_and_update().clone();
+                let outcome = async {
+                    if interfaces.is_some() && interfaces != said_interfaces {
+                        self.say_interfaces(interfaces.as_ref(), owner.as_ref())
+                            .await?;
+                        said_interfaces = interfaces;
+                    }
+                    if let Some(problems) = problems
+                        && said_interfaces.is_some()
+                        && said_problems.as_ref() != Some(&problems)
+                    {
+                        self.say_problems(&problems).await?;
+                        said_problems = Some(problems);
+                    }
+                    Ok::<_, String>(())
+                };
+                match outcome.await {
+                    Ok(()) => {
+                        backoff.reset();
+                        failing = false;
+                        tokio::select! {
+                            changed = self.interfaces.changed() => changed?,
+                            changed = self.problems.changed() => changed?,
+                        }
+                    }
+                    Err(error) => {
+                        if !std::mem::replace(&mut failing, true) {
+                            tracing::warn!(
+                                object = self.name(),
+                                error,
+                                "cannot write the ConfigurationState, trying again; \
+                                 other speakers do not see changes of this node's interfaces"
+                            );
+                        }
+                        tokio::time::sleep(backoff.pause()).await;
+                    }
+                }
+            }
+        };
+        token.run_until_cancelled(endless).await.unwrap_or(Ok(()))
+    }
+
+    fn name(&self) -> String {
+        format!("speaker-{}", self.me)
+    }
+
+    async fn say_interfaces(
+        &self,
+        interfaces: Option<&BTreeSet<String>>,
+        owner: Option<&OwnerReference>,
+    ) -> Result<(), String> {
+        let names: Vec<_> = interfaces.into_iter().flatten().cloned().collect();
+        let mut object = self.object();
+        object["metadata"]["labels"] = json!({
+            LABEL_COMPONENT_TYPE: "speaker",
+            LABEL_NODE_NAME: self.me.as_str(),
+        });
+        object["metadata"]["annotations"] = json!({ INTERFACES: names.join(",") });
+        if let Some(owner) = owner {
+            object["metadata"]["ownerReferences"] = json!([owner]);
+        }
+        object["spec"] = json!({});
+        let parameters = PatchParams::apply(MANAGER).force();
+        let (api, name, patch) = (self.api(), self.name(), Patch::Apply(&object));
+        in_time(api.patch(&name, &parameters, &patch)).await?;
+        Ok(())
+    }
+
+    async fn say_problems(&self, problems: &[String]) -> Result<(), String> {
+        let mut object = self.object();
+        object["status"] = status(problems, Timestamp::now());
+        let parameters = PatchParams::apply(STATUS_MANAGER).force();
+        let (api, name, patch) = (self.api(), self.name(), Patch::Apply(&object));
+        in_time(api.patch_status(&name, &parameters, &patch)).await?;
+        Ok(())
+    }
+
+    fn api(&self) -> Api<ConfigurationState> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    fn object(&self) -> Value {
+        json!({
+            "apiVersion": "metallb.io/v1beta1",
+            "kind": "ConfigurationState",
+            "metadata": { "name": self.name(), "namespace": self.namespace },
+        })
+    }
+}
+
+fn status(problems: &[String], now: Timestamp) -> Value {
+    let valid = problems.is_empty();
+    let summary = problems.join("\n");
+    json!({
+        "result": if valid { "Valid" } else { "Invalid" },
+        "errorSummary": summary,
+        "conditions": [{
+            "type": "configReconcilerValid",
+            "status": if valid { "True" } else { "False" },
+            "reason": if valid { "Reconciled" } else { "ConfigurationError" },
+            "message": summary,
+            "lastTransitionTime": format!("{now:.0}"),
+        }],
+    })
+}
+
+/// The Pod `name` as an owner, so that what this speaker wrote goes when its Pod goes; `None` if
+/// there is no such Pod. Waits while the API does not answer.
+pub(crate) async fn owner(
+    client: &Client,
+    namespace: &str,
+    name: Option<&str>,
+) -> Option<OwnerReference> {
+    let name = name.filter(|name| !name.is_empty())?;
+    let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+    loop {
+        match tokio::time::timeout(REQUEST_TIMEOUT, api.get(name)).await {
+            Ok(Ok(pod)) => {
+                return Some(OwnerReference {
+                    api_version: "v1".to_owned(),
+                    kind: "Pod".to_owned(),
+                    name: name.to_owned(),
+                    uid: pod.uid()?,
+                    ..OwnerReference::default()
+                });
+            }
+            Ok(Err(kube::Error::Api(status))) if [403, 404].contains(&status.code) => {
+                tracing::info!(
+                    pod = name,
+                    error = status.message,
+                    "no such Pod, or no right to read it: status objects get no owner"
+                );
+                return None;
+            }
+            Ok(Err(error)) => tracing::debug!(%error, "cannot read our Pod, trying again"),
+            Err(_) => tracing::debug!("cannot read our Pod in time, trying again"),
+        }
+        tokio::time::sleep(backoff.pause()).await;
+    }
+}
+
+/// The result of a request, or that it took too long.
+pub(crate) async fn in_time<T>(
+    request: impl Future<Output = kube::Result<T>>,
+) -> Result<T, String> {
+    match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
+        Ok(result) => result.map_err(|error| error.to_string()),
+        Err(_) => Err("timed out".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_has_the_words_that_tools_know() {
+        let now = Timestamp::UNIX_EPOCH;
+        let good = status(&[], now);
+        assert_eq!(good["result"], "Valid");
+        assert_eq!(good["conditions"][0]["reason"], "Reconciled");
+        assert_eq!(
+            good["conditions"][0]["lastTransitionTime"],
+            "1970-01-01T00:00:00Z"
+        );
+        let bad = status(&["pool a".to_owned(), "pool b".to_owned()], now);
+        assert_eq!(bad["result"], "Invalid");
+        assert_eq!(bad["errorSummary"], "pool a\npool b");
+        assert_eq!(bad["conditions"][0]["status"], "False");
+        assert_eq!(bad["conditions"][0]["type"], "configReconcilerValid");
+    }
+}

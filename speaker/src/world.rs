@@ -1,0 +1,332 @@
+//! What the speaker knows of the cluster, and what follows from it for each Service.
+//!
+//! ```text
+//!   services · slices · nodes · pools+advertisements · interfaces
+//!        └───────────── set_… ─────────────┘
+//!                        │  marks the Services that depend on what changed
+//!                        ▼
+//!                 take_dirty() ──▶ outcome(service)
+//! ```
+//!
+//! No I/O, no clock. An input that changes nothing marks nothing, and one that does marks only what
+//! depends on it: a slice its Service, an advertisement the Services of its pools, a node the
+//! Services of the pools whose advertisements see it differently.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use herald_announce::{Decision, Endpoint, L2Advertisement, Node, Reason, Service, decide};
+use herald_model::{NodeName, ServiceKey};
+
+mod nodes;
+mod pools;
+mod slices;
+
+pub use nodes::NodeFacts;
+pub use pools::PoolFacts;
+pub use slices::{EndpointFacts, SliceKey};
+
+use nodes::Nodes;
+use pools::Pools;
+use slices::Slices;
+
+/// What a Service of type `LoadBalancer` of our class says; its endpoints come from slices.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceFacts {
+    /// The Service with `endpoints` empty. `addresses` may be empty.
+    pub service: Service,
+    /// The object's UID, for references to it.
+    pub uid: String,
+}
+
+/// What follows for a Service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is none that is to be announced.
+    NotOurs(NotOurs),
+    /// The election's result.
+    Decided(Decision),
+}
+
+/// Why a Service is not up for election.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotOurs {
+    /// Deleted, not of type `LoadBalancer`, or of another class.
+    #[error("it is deleted, not of type LoadBalancer, or of another class")]
+    NotLoadBalancer,
+    /// Its status has no address.
+    #[error("its status has no IP address")]
+    NoAddress,
+    /// No pool has all its addresses.
+    #[error("no IPAddressPool contains its addresses")]
+    NoPool,
+}
+
+impl NotOurs {
+    /// The reason as one word, as MetalLB's logs have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NotLoadBalancer => "notLoadBalancer",
+            Self::NoAddress => "noIPAllocated",
+            Self::NoPool => "ipNotInPool",
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    facts: ServiceFacts,
+    pool: Option<String>,
+}
+
+/// Everything that decisions are made from.
+#[derive(Debug, Default)]
+pub struct World {
+    services: HashMap<ServiceKey, Entry>,
+    by_pool: HashMap<String, HashSet<ServiceKey>>,
+    slices: Slices,
+    nodes: Nodes,
+    pools: Pools,
+    dirty: BTreeSet<ServiceKey>,
+}
+
+impl World {
+    /// Nothing is known yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A Service is new or changed, or is not (or no longer) one of ours.
+    pub fn set_service(&mut self, key: &ServiceKey, facts: Option<ServiceFacts>) {
+        let Some(mut facts) = facts else {
+            if let Some(entry) = self.services.remove(key) {
+                self.unlink(key, entry.pool.as_deref());
+                self.dirty.insert(key.clone());
+            }
+            return;
+        };
+        facts.service.endpoints = self.slices.endpoints(key, &self.nodes);
+        if self.services.get(key).is_some_and(|e| e.facts == facts) {
+            return;
+        }
+        let pool = self.pools.of(&facts.service.addresses).map(str::to_owned);
+        let entry = Entry { facts, pool };
+        self.link(key, entry.pool.as_deref());
+        let old = self.services.insert(key.clone(), entry);
+        if let Some(old) = old
+            && old.pool != self.services.get(key).and_then(|e| e.pool.clone())
+        {
+            self.unlink(key, old.pool.as_deref());
+        }
+        self.dirty.insert(key.clone());
+    }
+
+    /// The Services known are these; all others are gone.
+    pub fn retain_services(&mut self, present: &HashSet<ServiceKey>) {
+        let gone: Vec<_> = self
+            .services
+            .keys()
+            .filter(|k| !present.contains(*k))
+            .cloned()
+            .collect();
+        for key in gone {
+            self.set_service(&key, None);
+        }
+    }
+
+    /// A slice is new, changed or gone.
+    pub fn set_slice(&mut self, slice: &SliceKey, facts: Option<(ServiceKey, Vec<EndpointFacts>)>) {
+        for service in self.slices.set(slice, facts) {
+            self.refresh_endpoints(&service);
+        }
+    }
+
+    /// The slices known are these; all others are gone.
+    pub fn retain_slices(&mut self, present: &HashSet<SliceKey>) {
+        for slice in self.slices.missing(present) {
+            self.set_slice(&slice, None);
+        }
+    }
+
+    /// A node is new, changed or gone.
+    pub fn set_node(&mut self, name: &NodeName, facts: Option<NodeFacts>) {
+        let before = self.nodes.get(name).cloned();
+        let moved = self.nodes.set(name, facts);
+        self.node_changed(before.as_ref(), name);
+        if moved {
+            // Endpoints without nodeName may be on another node now.
+            for service in self.slices.without_node() {
+                self.refresh_endpoints(&service);
+            }
+        }
+    }
+
+    /// The nodes known are these; all others are gone.
+    pub fn retain_nodes(&mut self, present: &HashSet<NodeName>) {
+        for name in self.nodes.missing(present) {
+            self.set_node(&name, None);
+        }
+    }
+
+    /// The interfaces that a node's speaker announces on; `None` if it has not said.
+    pub fn set_interfaces(&mut self, name: &NodeName, interfaces: Option<BTreeSet<String>>) {
+        let before = self.nodes.get(name).cloned();
+        self.nodes.set_interfaces(name, interfaces);
+        self.node_changed(before.as_ref(), name);
+    }
+
+    /// The nodes whose interfaces are known.
+    pub fn nodes_with_interfaces(&self) -> Vec<NodeName> {
+        self.nodes.with_interfaces()
+    }
+
+    /// All pools with their advertisements.
+    pub fn set_pools(&mut self, pools: Vec<PoolFacts>) {
+        let changed = self.pools.set(pools);
+        for pool in &changed.advertisements {
+            if let Some(services) = self.by_pool.get(pool) {
+                self.dirty.extend(services.iter().cloned());
+            }
+        }
+        if !changed.addresses {
+            return;
+        }
+        let moved: Vec<_> = self
+            .services
+            .iter()
+            .filter_map(|(key, entry)| {
+                let pool = self.pools.of(&entry.facts.service.addresses);
+                (pool != entry.pool.as_deref()).then(|| (key.clone(), pool.map(str::to_owned)))
+            })
+            .collect();
+        for (key, pool) in moved {
+            self.link(&key, pool.as_deref());
+            if let Some(entry) = self.services.get_mut(&key) {
+                let old = std::mem::replace(&mut entry.pool, pool);
+                self.unlink(&key, old.as_deref());
+            }
+            self.dirty.insert(key);
+        }
+    }
+
+    /// The Services whose outcome may have changed since the last call.
+    pub fn take_dirty(&mut self) -> BTreeSet<ServiceKey> {
+        std::mem::take(&mut self.dirty)
+    }
+
+    /// What follows for a Service from all that is known.
+    pub fn outcome(&self, key: &ServiceKey) -> Outcome {
+        let Some(entry) = self.services.get(key) else {
+            return Outcome::NotOurs(NotOurs::NotLoadBalancer);
+        };
+        let service = &entry.facts.service;
+        if service.addresses.is_empty() {
+            return Outcome::NotOurs(NotOurs::NoAddress);
+        }
+        let Some(pool) = &entry.pool else {
+            return Outcome::NotOurs(NotOurs::NoPool);
+        };
+        Outcome::Decided(decide(
+            service,
+            self.pools.advertisements(pool),
+            self.nodes.iter(),
+        ))
+    }
+
+    /// What is known of a Service.
+    pub fn service(&self, key: &ServiceKey) -> Option<&ServiceFacts> {
+        self.services.get(key).map(|entry| &entry.facts)
+    }
+
+    fn refresh_endpoints(&mut self, key: &ServiceKey) {
+        let Some(entry) = self.services.get_mut(key) else {
+            return;
+        };
+        let endpoints: Vec<Endpoint> = self.slices.endpoints(key, &self.nodes);
+        if entry.facts.service.endpoints != endpoints {
+            entry.facts.service.endpoints = endpoints;
+            self.dirty.insert(key.clone());
+        }
+    }
+
+    fn node_changed(&mut self, before: Option<&Node>, name: &NodeName) {
+        let after = self.nodes.get(name);
+        if before == after {
+            return;
+        }
+        for (pool, services) in &self.by_pool {
+            let advertisements = self.pools.advertisements(pool);
+            if view(before, advertisements) != view(after, advertisements) {
+                self.dirty.extend(services.iter().cloned());
+            }
+        }
+    }
+
+    fn link(&mut self, key: &ServiceKey, pool: Option<&str>) {
+        if let Some(pool) = pool {
+            self.by_pool
+                .entry(pool.to_owned())
+                .or_default()
+                .insert(key.clone());
+        }
+    }
+
+    fn unlink(&mut self, key: &ServiceKey, pool: Option<&str>) {
+        if let Some(pool) = pool
+            && let Some(services) = self.by_pool.get_mut(pool)
+        {
+            services.remove(key);
+            if services.is_empty() {
+                self.by_pool.remove(pool);
+            }
+        }
+    }
+}
+
+/// All that an election over these advertisements sees of a node.
+type View<'a> = (bool, bool, Option<&'a BTreeSet<String>>, Vec<Option<u64>>);
+
+fn view<'a>(node: Option<&'a Node>, advertisements: &[L2Advertisement]) -> Option<View<'a>> {
+    let node = node?;
+    let scores = advertisements
+        .iter()
+        .map(|ad| ad.covers_node(node).then(|| ad.preference(node)))
+        .collect();
+    Some((
+        node.network_unavailable,
+        node.excluded,
+        node.interfaces.as_ref(),
+        scores,
+    ))
+}
+
+/// The addresses of a Service that this node announces, with where; or why it does not.
+pub fn verdict(outcome: &Outcome, me: &NodeName) -> Result<herald_announce::Interfaces, Why> {
+    match outcome {
+        Outcome::NotOurs(why) => Err(Why::NotOurs(*why)),
+        Outcome::Decided(decision) => decision.for_node(me).cloned().map_err(Why::Decision),
+    }
+}
+
+/// Why this node does not announce a Service.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Why {
+    /// The Service is not up for election.
+    #[error(transparent)]
+    NotOurs(NotOurs),
+    /// The election's reason.
+    #[error(transparent)]
+    Decision(Reason),
+}
+
+impl Why {
+    /// The reason as one word.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::NotOurs(why) => why.name(),
+            Self::Decision(reason) => reason.name(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+//! The endpoints of `EndpointSlices`, kept by Service.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use herald_announce::Endpoint;
+use herald_model::{NodeName, ServiceKey};
+
+use super::nodes::Nodes;
+
+/// An `EndpointSlice`: namespace and name.
+pub type SliceKey = (Arc<str>, Arc<str>);
+
+/// An endpoint as far as announcing cares.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EndpointFacts {
+    /// `nodeName`.
+    pub node: Option<NodeName>,
+    /// Its addresses, only if `node` is unknown.
+    pub addresses: Vec<IpAddr>,
+    /// Condition `ready`; absent counts as true.
+    pub ready: bool,
+    /// Condition `serving`; absent counts as `ready`.
+    pub serving: bool,
+    /// Condition `terminating`; absent counts as false.
+    pub terminating: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Slices {
+    service_of: HashMap<SliceKey, ServiceKey>,
+    by_service: HashMap<ServiceKey, BTreeMap<SliceKey, Vec<EndpointFacts>>>,
+    /// Services with an endpoint whose node has to be found.
+    without_node: HashSet<ServiceKey>,
+    names: HashSet<NodeName>,
+}
+
+impl Slices {
+    /// Returns the Services whose endpoints may be others than before.
+    pub(super) fn set(
+        &mut self,
+        slice: &SliceKey,
+        facts: Option<(ServiceKey, Vec<EndpointFacts>)>,
+    ) -> Vec<ServiceKey> {
+        let old = self.service_of.get(slice).cloned();
+        let new = facts.as_ref().map(|(service, _)| service.clone());
+        let mut touched = Vec::new();
+        if let Some(old) = old
+            && Some(&old) != new.as_ref()
+        {
+            self.service_of.remove(slice);
+            if let Some(slices) = self.by_service.get_mut(&old) {
+                slices.remove(slice);
+                if slices.is_empty() {
+                    self.by_service.remove(&old);
+                }
+            }
+            self.index_without_node(&old);
+            touched.push(old);
+        }
+        if let Some((service, mut endpoints)) = facts {
+            for endpoint in &mut endpoints {
+                endpoint.node = endpoint.node.take().map(|name| self.intern(name));
+            }
+            // A hundred endpoints on one node say no more than one.
+            endpoints.sort_unstable();
+            endpoints.dedup();
+            endpoints.shrink_to_fit();
+            self.service_of.insert(slice.clone(), service.clone());
+            let slices = self.by_service.entry(service.clone()).or_default();
+            slices.insert(slice.clone(), endpoints);
+            self.index_without_node(&service);
+            touched.push(service);
+        }
+        touched
+    }
+
+    pub(super) fn missing(&self, present: &HashSet<SliceKey>) -> Vec<SliceKey> {
+        self.service_of
+            .keys()
+            .filter(|k| !present.contains(*k))
+            .cloned()
+            .collect()
+    }
+
+    pub(super) fn without_node(&self) -> Vec<ServiceKey> {
+        self.without_node.iter().cloned().collect()
+    }
+
+    /// The endpoints of a Service, each kind once, with their nodes found where the slice names
+    /// none.
+    pub(super) fn endpoints(&self, service: &ServiceKey, nodes: &Nodes) -> Vec<Endpoint> {
+        let slices = self.by_service.get(service);
+        let distinct: BTreeSet<_> = slices
+            .into_iter()
+            .flat_map(BTreeMap::values)
+            .flatten()
+            .map(|facts| {
+                let node = facts.node.clone().or_else(|| {
+                    facts
+                        .addresses
+                        .iter()
+                        .find_map(|address| nodes.of_address(*address))
+                });
+                (node, facts.ready, facts.serving, facts.terminating)
+            })
+            .collect();
+        distinct
+            .into_iter()
+            .map(|(node, ready, serving, terminating)| Endpoint {
+                node,
+                ready,
+                serving,
+                terminating,
+            })
+            .collect()
+    }
+
+    fn index_without_node(&mut self, service: &ServiceKey) {
+        let any = self
+            .by_service
+            .get(service)
+            .into_iter()
+            .flat_map(BTreeMap::values)
+            .flatten()
+            .any(|endpoint| endpoint.node.is_none());
+        if any {
+            self.without_node.insert(service.clone());
+        } else {
+            self.without_node.remove(service);
+        }
+    }
+
+    /// One copy of each name, however many endpoints are on the node.
+    fn intern(&mut self, name: NodeName) -> NodeName {
+        match self.names.get(&name) {
+            Some(known) => known.clone(),
+            None => {
+                self.names.insert(name.clone());
+                name
+            }
+        }
+    }
+}
