@@ -37,7 +37,7 @@ pub(crate) struct Shared {
     pub(crate) pki: Pki,
     pub(crate) processes: Mutex<BTreeMap<String, Process>>,
     pub(crate) drops: Mutex<Vec<(u64, PacketDrop)>>,
-    /// The last host number given to a pod, by node.
+    /// The host number of the next pod, by node.
     pub(crate) pod_hosts: Vec<AtomicU8>,
     /// Ends the lab's threads and tasks in this process: backends, captures, the forwarder.
     pub(crate) end: CancellationToken,
@@ -48,7 +48,7 @@ impl Shared {
     pub(crate) fn new(state: LabState, nodes: Vec<Node>, pki: Pki) -> Self {
         Self {
             state,
-            pod_hosts: nodes.iter().map(|_| AtomicU8::new(9)).collect(),
+            pod_hosts: nodes.iter().map(|_| AtomicU8::new(10)).collect(),
             nodes,
             pki,
             processes: Mutex::default(),

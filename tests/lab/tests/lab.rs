@@ -30,3 +30,14 @@ async fn a_client_reaches_a_node_port_over_both_families() -> anyhow::Result<()>
     println!("down after {:?}", start.elapsed());
     Ok(())
 }
+
+#[tokio::test]
+#[ignore = "debug"]
+async fn debug() -> anyhow::Result<()> {
+    let lab = Lab::builder().nodes(3).start().await?;
+    lab.backends("web", &["n1", "n2"]).await?;
+    lab.service("web").node_port().dual_stack().create().await?;
+    println!("{} {:?}", lab.id(), lab.forward_api().await?);
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    Ok(())
+}

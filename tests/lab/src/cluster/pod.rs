@@ -2,7 +2,6 @@
 //! behind the node's bridge.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use anyhow::{Context as _, Result};
@@ -104,7 +103,7 @@ impl<'a> PodBuilder<'a> {
             name: self.name.clone(),
             node: node.name.clone(),
             addresses,
-            stop: Arc::new(stop.clone().drop_guard()),
+            stop: stop.clone(),
         };
         let id = self.lab.id().to_owned();
         let (name, node_name) = (self.name.clone(), node.name.clone());
@@ -144,7 +143,7 @@ impl<'a> PodBuilder<'a> {
     }
 }
 
-/// A pod of the lab. The backend ends with the last clone and with the lab.
+/// A pod of the lab. The backend serves until [`Pod::delete`] or the end of the lab.
 #[derive(Debug, Clone)]
 pub struct Pod {
     api: Api<PodObject>,
@@ -155,7 +154,7 @@ pub struct Pod {
     pub node: String,
     /// The pod's addresses.
     pub addresses: Addresses,
-    stop: Arc<tokio_util::sync::DropGuard>,
+    stop: CancellationToken,
 }
 
 impl Pod {
@@ -178,10 +177,11 @@ impl Pod {
         Ok(())
     }
 
-    /// Removes the object at once and ends the backend when the last clone is dropped.
+    /// Removes the object at once and ends the backend.
     pub async fn delete(self) -> Result<()> {
         let now = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
         self.api.delete(&self.name, &now).await?;
+        self.stop.cancel();
         Ok(())
     }
 
