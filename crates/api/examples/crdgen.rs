@@ -1,5 +1,5 @@
-//! Writes the CRDs of all kinds into the chart, one file for each kind:
-//! `cargo run -p herald-api --example crdgen`.
+//! Writes the CRDs of all kinds into the chart, one file for each kind, and the reference of their
+//! fields: `cargo run -p herald-api --example crdgen`.
 
 use std::fs;
 use std::path::Path;
@@ -13,5 +13,5 @@ fn main() -> std::io::Result<()> {
     for (name, text) in crd_yaml::files() {
         fs::write(folder.join(name), text)?;
     }
-    Ok(())
+    fs::write(crd_yaml::reference::PAGE, crd_yaml::reference::page())
 }

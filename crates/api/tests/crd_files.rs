@@ -33,3 +33,12 @@ fn the_files_of_the_chart_are_up_to_date() {
         assert!(found[name] == *text, "{name} is stale: {REMEDY}");
     }
 }
+
+#[test]
+fn the_reference_is_up_to_date() {
+    let found = fs::read_to_string(crd_yaml::reference::PAGE).expect(REMEDY);
+    assert!(
+        found == crd_yaml::reference::page(),
+        "docs/api-reference.md is stale: {REMEDY}"
+    );
+}

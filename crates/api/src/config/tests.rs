@@ -84,7 +84,6 @@ fn pool(name: &str, addresses: &[&str]) -> kinds::IPAddressPool {
         },
         spec: kinds::IPAddressPoolSpec {
             addresses: addresses.iter().map(|&a| a.to_owned()).collect(),
-            auto_assign: true,
             ..kinds::IPAddressPoolSpec::default()
         },
         status: None,
@@ -336,6 +335,16 @@ fn timers_complete_each_other() {
         timers(json!({ "holdTime": "10.9s", "keepaliveTime": "3s" })),
         Some((10, 3))
     );
+}
+
+#[test]
+fn a_selector_that_cannot_be_used_names_its_field() {
+    let selector = serde_json::from_value(json!({
+        "matchExpressions": [{ "key": "zone", "operator": "Like", "values": ["x"] }],
+    }));
+    let error = label_selector("spec.nodeSelectors[2]", &selector.expect("readable"));
+    let text = error.expect_err("no such operator").to_string();
+    assert!(text.starts_with("invalid label selector in spec.nodeSelectors[2]: unknown operator"));
 }
 
 /// Addresses of which many overlap and some are invalid.

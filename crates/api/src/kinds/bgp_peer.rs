@@ -10,7 +10,7 @@ use super::is_false;
 use crate::{Duration, schema};
 
 /// The router and the session with it.
-#[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "metallb.io",
     version = "v1beta2",
@@ -20,7 +20,6 @@ use crate::{Duration, schema};
     storage = true,
     status = "BGPPeerStatus",
     derive = "PartialEq",
-    derive = "Default",
     doc = "A router that nodes have a BGP session with.",
     printcolumn(name = "Address", type_ = "string", json_path = ".spec.peerAddress"),
     printcolumn(name = "ASN", type_ = "string", json_path = ".spec.peerASN"),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::schema;
 
 /// The addresses of the pool and who may have them.
-#[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "metallb.io",
     version = "v1beta1",
@@ -45,6 +45,18 @@ pub struct IPAddressPoolSpec {
     /// Reserves the pool for some Services, which try it before the pools that are open to all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_allocation: Option<ServiceAllocation>,
+}
+
+impl Default for IPAddressPoolSpec {
+    /// No addresses, and the defaults of the API.
+    fn default() -> Self {
+        Self {
+            addresses: Vec::new(),
+            auto_assign: enabled(),
+            avoid_buggy_ips: false,
+            service_allocation: None,
+        }
+    }
 }
 
 /// Which Services may have addresses of a pool, and how early the pool is tried.

@@ -91,3 +91,67 @@ fn is_false(value: &bool) -> bool {
 fn is_zero(value: &u32) -> bool {
     *value == 0
 }
+
+#[cfg(test)]
+mod tests {
+    use kube::core::DeserializeGuard;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_object_without_a_spec_has_the_default_one() {
+        for object in [
+            json!({ "metadata": {} }),
+            json!({ "metadata": {}, "spec": null }),
+        ] {
+            let advertisement: BGPAdvertisement =
+                serde_json::from_value(object.clone()).expect("optional");
+            assert_eq!(advertisement.spec.aggregation_length, 32);
+            assert_eq!(advertisement.spec, BGPAdvertisementSpec::default());
+            let guarded: DeserializeGuard<L2Advertisement> =
+                serde_json::from_value(object.clone()).expect("guarded");
+            assert_eq!(guarded.0.expect("optional"), L2Advertisement::default());
+            assert!(serde_json::from_value::<IPAddressPool>(object).is_err());
+        }
+    }
+
+    #[test]
+    fn a_malformed_spec_is_an_error_with_the_name_kept() {
+        let object = json!({ "metadata": { "name": "all" }, "spec": { "interfaces": "eth0" } });
+        let guarded: DeserializeGuard<L2Advertisement> =
+            serde_json::from_value(object).expect("guarded");
+        let error = guarded.0.expect_err("interfaces are a list");
+        assert_eq!(error.metadata.name.as_deref(), Some("all"));
+    }
+
+    #[test]
+    fn what_is_written_has_group_version_and_kind_and_nothing_empty() {
+        let mut status = ServiceL2Status::new("l2-x", ServiceL2StatusSpec {});
+        status.status = Some(ServiceL2StatusStatus {
+            node: "n1".to_owned(),
+            ..ServiceL2StatusStatus::default()
+        });
+        assert_eq!(
+            serde_json::to_value(status).expect("plain"),
+            json!({
+                "apiVersion": "metallb.io/v1beta1",
+                "kind": "ServiceL2Status",
+                "metadata": { "name": "l2-x" },
+                "spec": {},
+                "status": { "node": "n1" },
+            })
+        );
+        let pool = IPAddressPool::new(
+            "p",
+            IPAddressPoolSpec {
+                addresses: vec!["192.0.2.0/24".to_owned()],
+                ..IPAddressPoolSpec::default()
+            },
+        );
+        assert_eq!(
+            serde_json::to_value(pool.spec).expect("plain"),
+            json!({ "addresses": ["192.0.2.0/24"], "autoAssign": true, "avoidBuggyIPs": false })
+        );
+    }
+}

@@ -1,5 +1,7 @@
 //! The CRDs as the files of the chart: shared by the generator and the test that compares.
 
+pub(crate) mod reference;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Number, Value};
