@@ -33,7 +33,12 @@ pub struct LabBuilder {
 
 impl Default for LabBuilder {
     fn default() -> Self {
-        Self { nodes: 3, proxy: ProxyMode::default(), name: None, crds: true }
+        Self {
+            nodes: 3,
+            proxy: ProxyMode::default(),
+            name: None,
+            crds: true,
+        }
     }
 }
 
@@ -65,7 +70,11 @@ impl LabBuilder {
     /// Starts the lab; returns when the API server is ready, the nodes are, and every kube-proxy
     /// has synced. Needs root and a multi-threaded or current-thread tokio runtime.
     pub async fn start(self) -> Result<Lab> {
-        ensure!((1..=80).contains(&self.nodes), "a lab has 1 to 80 nodes, not {}", self.nodes);
+        ensure!(
+            (1..=80).contains(&self.nodes),
+            "a lab has 1 to 80 nodes, not {}",
+            self.nodes
+        );
         let nodes: Vec<Node> = (1..=self.nodes).map(Node::new).collect();
         let shared = spawn_blocking(move || prepare(self.name, nodes)).await??;
         // From here on the lab is taken down if anything fails.
@@ -76,16 +85,27 @@ impl LabBuilder {
         let netns = netns_of(&shared.state.id, "cp");
         let (dir, logs) = (&shared.state.dir, shared.state.logs());
         let control_plane = ControlPlane::start(&netns, &shared.pki, dir, &logs)?;
-        let ControlPlane { etcd, api_server, controller_manager } = &control_plane;
+        let ControlPlane {
+            etcd,
+            api_server,
+            controller_manager,
+        } = &control_plane;
         for process in [etcd, api_server, controller_manager] {
-            shared.processes().insert(process.name().to_owned(), process.clone());
+            shared
+                .processes()
+                .insert(process.name().to_owned(), process.clone());
         }
         let client = access::client(&netns, &shared.pki, User::Admin)?;
         control_plane.ready(&client).await?;
 
         let mut tasks = JoinSet::new();
         for node in shared.nodes.clone() {
-            tasks.spawn(start_node(Arc::clone(&shared), client.clone(), node, self.proxy));
+            tasks.spawn(start_node(
+                Arc::clone(&shared),
+                client.clone(),
+                node,
+                self.proxy,
+            ));
         }
         tasks.spawn(prepare_namespace(client.clone()));
         if self.crds {
@@ -96,7 +116,11 @@ impl LabBuilder {
             result??;
         }
         guard.disarm();
-        Ok(Lab { shared, client, control_plane })
+        Ok(Lab {
+            shared,
+            client,
+            control_plane,
+        })
     }
 }
 
@@ -150,7 +174,9 @@ fn fresh_id() -> Result<String> {
     let mut seed = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos()
         ^ (u128::from(std::process::id()) << 20);
     loop {
-        let id: String = (0..4).map(|i| char::from(DIGITS[(seed >> (5 * i)) as usize & 31])).collect();
+        let id: String = (0..4)
+            .map(|i| char::from(DIGITS[(seed >> (5 * i)) as usize & 31]))
+            .collect();
         match std::fs::create_dir(format!("/run/herald-lab/{id}")) {
             Ok(()) => return Ok(id),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => seed += 7919,
@@ -168,10 +194,18 @@ async fn start_node(
     node::create(&client, &node).await?;
     let netns = netns_of(&shared.state.id, &node.name);
     let dir = &shared.state.dir;
-    let proxy =
-        proxy::start(mode, &node, netns.clone(), &shared.pki, dir, &shared.state.logs())?;
+    let proxy = proxy::start(
+        mode,
+        &node,
+        netns.clone(),
+        &shared.pki,
+        dir,
+        &shared.state.logs(),
+    )?;
     if let Some(proxy) = proxy {
-        shared.processes().insert(proxy.name().to_owned(), proxy.clone());
+        shared
+            .processes()
+            .insert(proxy.name().to_owned(), proxy.clone());
         proxy::synced(&proxy, &netns).await?;
     }
     Ok(())

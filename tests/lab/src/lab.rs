@@ -1,10 +1,10 @@
 //! The lab itself: what it is made of, how it starts and how it ends.
 
 use std::collections::BTreeMap;
-use std::{fmt, fs};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{fmt, fs};
 
 use anyhow::{Context as _, Result};
 use kube::Client;
@@ -59,7 +59,9 @@ impl Shared {
     }
 
     pub(crate) fn processes(&self) -> MutexGuard<'_, BTreeMap<String, Process>> {
-        self.processes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.processes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Removes everything. Once; later calls do nothing.
@@ -76,14 +78,20 @@ impl Shared {
             eprintln!("lab {}: cannot clean up: {error:#}", self.state.id);
         }
         if keep {
-            eprintln!("lab {}: logs are in {}", self.state.id, self.state.logs().display());
+            eprintln!(
+                "lab {}: logs are in {}",
+                self.state.id,
+                self.state.logs().display()
+            );
         }
     }
 }
 
 impl fmt::Debug for Lab {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lab").field("shared", &self.shared).finish_non_exhaustive()
+        f.debug_struct("Lab")
+            .field("shared", &self.shared)
+            .finish_non_exhaustive()
     }
 }
 
@@ -134,10 +142,13 @@ impl Lab {
 
     /// A node by name; an error names the nodes there are.
     pub fn node(&self, name: &str) -> Result<&Node> {
-        self.nodes().iter().find(|node| node.name == name).with_context(|| {
-            let names: Vec<&str> = self.nodes().iter().map(|node| node.name.as_str()).collect();
-            format!("the lab has no node {name:?}; it has {}", names.join(", "))
-        })
+        self.nodes()
+            .iter()
+            .find(|node| node.name == name)
+            .with_context(|| {
+                let names: Vec<&str> = self.nodes().iter().map(|node| node.name.as_str()).collect();
+                format!("the lab has no node {name:?}; it has {}", names.join(", "))
+            })
     }
 
     /// The namespace of a part: `n1`…, `client`, `router`, `remote`, `cp`, `sw`, `pod-<name>`.
@@ -153,7 +164,11 @@ impl Lab {
     /// Runs a short command in a part's namespace to its end; what it printed. A failure is an
     /// error with what it printed on its standard error.
     pub async fn exec(&self, part: &str, command: &[&str]) -> Result<String> {
-        let mut args = vec!["netns".to_owned(), "exec".into(), self.netns(part).name().into()];
+        let mut args = vec![
+            "netns".to_owned(),
+            "exec".into(),
+            self.netns(part).name().into(),
+        ];
         args.extend(command.iter().map(ToString::to_string));
         tokio::task::spawn_blocking(move || {
             let args: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -166,7 +181,11 @@ impl Lab {
     pub fn spawn(&self, part: &str, spec: ProcessSpec) -> Result<Process> {
         let mut processes = self.shared.processes();
         if let Some(other) = processes.get(&spec.name).filter(|other| other.is_running()) {
-            anyhow::bail!("a process named {:?} runs already, pid {}", spec.name, other.pid());
+            anyhow::bail!(
+                "a process named {:?} runs already, pid {}",
+                spec.name,
+                other.pid()
+            );
         }
         let process = Process::start(spec, self.netns(part), &self.logs())?;
         processes.insert(process.name().to_owned(), process.clone());
@@ -206,7 +225,9 @@ impl Lab {
         state.api_port = Some(port);
         let file = state.kubeconfig();
         let server = format!("https://127.0.0.1:{port}");
-        self.shared.pki.write_kubeconfig(&file, User::Admin, &server)?;
+        self.shared
+            .pki
+            .write_kubeconfig(&file, User::Admin, &server)?;
         state.write()?;
         Ok(file)
     }

@@ -30,7 +30,12 @@ pub struct ProcessSpec {
 impl ProcessSpec {
     /// A program under a name that is unique in the lab; its log is `<name>.log`.
     pub fn new(name: impl Into<String>, program: impl Into<OsString>) -> Self {
-        Self { name: name.into(), program: program.into(), args: Vec::new(), env: Vec::new() }
+        Self {
+            name: name.into(),
+            program: program.into(),
+            args: Vec::new(),
+            env: Vec::new(),
+        }
     }
 
     /// Adds an argument.
@@ -78,12 +83,25 @@ impl Process {
     pub(crate) fn start(spec: ProcessSpec, netns: Netns, logs: &Path) -> Result<Self> {
         let log = logs.join(format!("{}.log", spec.name));
         let child = spawn(&spec, &netns, &log)?;
-        let state = Mutex::new(State { child, status: None });
-        Ok(Self { inner: Arc::new(Inner { spec, netns, log, state }) })
+        let state = Mutex::new(State {
+            child,
+            status: None,
+        });
+        Ok(Self {
+            inner: Arc::new(Inner {
+                spec,
+                netns,
+                log,
+                state,
+            }),
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The name it was started under.
@@ -155,7 +173,11 @@ impl Process {
                 return Ok(status);
             }
             if Instant::now() > deadline {
-                bail!("{} has not ended after {timeout:?}\n{}", self.name(), self.log_tail(20));
+                bail!(
+                    "{} has not ended after {timeout:?}\n{}",
+                    self.name(),
+                    self.log_tail(20)
+                );
             }
             tokio::time::sleep(POLL).await;
         }
@@ -168,7 +190,10 @@ impl Process {
             self.stop().await?;
         }
         let child = spawn(&self.inner.spec, &self.inner.netns, &self.inner.log)?;
-        *self.state() = State { child, status: None };
+        *self.state() = State {
+            child,
+            status: None,
+        };
         Ok(())
     }
 
@@ -207,7 +232,10 @@ impl Process {
         let status = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-        let kib: u64 = kib.context("no VmRSS: the process has ended")?.trim().parse()?;
+        let kib: u64 = kib
+            .context("no VmRSS: the process has ended")?
+            .trim()
+            .parse()?;
         Ok(kib * 1024)
     }
 
@@ -229,7 +257,9 @@ impl Process {
 fn stat_fields(pid: u32) -> Result<Vec<String>> {
     let path = format!("/proc/{pid}/stat");
     let stat = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-    let (_, rest) = stat.rsplit_once(')').with_context(|| format!("{path} has no name"))?;
+    let (_, rest) = stat
+        .rsplit_once(')')
+        .with_context(|| format!("{path} has no name"))?;
     Ok(rest.split_whitespace().map(String::from).collect())
 }
 
@@ -243,9 +273,23 @@ pub(crate) fn start_time(pid: u32) -> Option<u64> {
 fn spawn(spec: &ProcessSpec, netns: &Netns, log: &Path) -> Result<Child> {
     let log = File::options().create(true).append(true).open(log)?;
     let mut command = Command::new("ip");
-    command.args(["netns", "exec", netns.name(), "setpriv", "--pdeathsig", "KILL", "--"]);
-    command.arg(&spec.program).args(&spec.args).envs(spec.env.iter().map(|(k, v)| (k, v)));
-    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    command.args([
+        "netns",
+        "exec",
+        netns.name(),
+        "setpriv",
+        "--pdeathsig",
+        "KILL",
+        "--",
+    ]);
+    command
+        .arg(&spec.program)
+        .args(&spec.args)
+        .envs(spec.env.iter().map(|(k, v)| (k, v)));
+    command
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log);
     spawn_for_life(command).with_context(|| format!("cannot start {}", spec.name))
 }
 
@@ -266,6 +310,8 @@ fn spawn_for_life(command: Command) -> Result<Child> {
         sender
     });
     let (sender, receiver) = sync_channel(1);
-    spawner.send((command, sender)).context("the spawning thread has ended")?;
+    spawner
+        .send((command, sender))
+        .context("the spawning thread has ended")?;
     Ok(receiver.recv().context("the spawning thread has ended")??)
 }

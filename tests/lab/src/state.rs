@@ -33,7 +33,9 @@ pub struct LabState {
 impl LabState {
     /// All labs written down on this machine, with live owners or not.
     pub fn all() -> Vec<Self> {
-        let Ok(entries) = fs::read_dir(ROOT) else { return Vec::new() };
+        let Ok(entries) = fs::read_dir(ROOT) else {
+            return Vec::new();
+        };
         let mut labs: Vec<Self> = entries
             .flatten()
             .filter_map(|entry| fs::read(entry.path().join("state.json")).ok())
@@ -98,7 +100,10 @@ impl LabState {
 
 /// Removes the labs whose owner died without cleaning up. How many there were.
 pub fn sweep() -> usize {
-    let dead: Vec<LabState> = LabState::all().into_iter().filter(|lab| !lab.is_alive()).collect();
+    let dead: Vec<LabState> = LabState::all()
+        .into_iter()
+        .filter(|lab| !lab.is_alive())
+        .collect();
     // Another start may be sweeping the same lab; what is left the next start takes.
     dead.iter().filter(|lab| lab.remove(true).is_ok()).count()
 }

@@ -34,7 +34,10 @@ pub async fn always(
     let start = Instant::now();
     while start.elapsed() < duration {
         if !look().await? {
-            bail!("after {:?} it was no longer true that {what}", start.elapsed());
+            bail!(
+                "after {:?} it was no longer true that {what}",
+                start.elapsed()
+            );
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

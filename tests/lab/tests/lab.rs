@@ -19,9 +19,10 @@ async fn a_client_reaches_a_node_port_over_both_families() -> anyhow::Result<()>
     for node in lab.nodes() {
         for address in node.lan.both() {
             for part in ["client", "remote"] {
-                let answer =
-                    eventually(SOON, "an answer", async || Ok(Some(lab.ask(part, address, port).await?)))
-                        .await?;
+                let answer = eventually(SOON, "an answer", async || {
+                    Ok(Some(lab.ask(part, address, port).await?))
+                })
+                .await?;
                 println!("{start:?} {address} {answer:?}", start = start.elapsed());
             }
         }

@@ -49,13 +49,15 @@ pub(crate) fn client(netns: &Netns, pki: &Pki, user: User) -> Result<Client> {
     Ok(Client::new(service, "default"))
 }
 
-
 fn certificates(pem: &[u8]) -> Result<Vec<Vec<u8>>> {
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject as _;
     let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let parsed = parsed.context("the lab's CA file is not PEM")?;
-    Ok(parsed.into_iter().map(|certificate| certificate.to_vec()).collect())
+    Ok(parsed
+        .into_iter()
+        .map(|certificate| certificate.to_vec())
+        .collect())
 }
 
 fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {

@@ -26,8 +26,15 @@ pub(crate) async fn apply(client: &Client, yaml: &str) -> Result<Vec<DynamicObje
 }
 
 async fn apply_one(client: &Client, object: DynamicObject) -> Result<DynamicObject> {
-    let name = object.metadata.name.clone().context("an object of the manifest has no name")?;
-    let types: &TypeMeta = object.types.as_ref().context("an object has no apiVersion and kind")?;
+    let name = object
+        .metadata
+        .name
+        .clone()
+        .context("an object of the manifest has no name")?;
+    let types: &TypeMeta = object
+        .types
+        .as_ref()
+        .context("an object has no apiVersion and kind")?;
     let what = format!("{} {name}", types.kind);
     let gvk = GroupVersionKind::try_from(types)?;
     let (resource, capabilities) = pinned_kind(client, &gvk)
@@ -40,17 +47,28 @@ async fn apply_one(client: &Client, object: DynamicObject) -> Result<DynamicObje
             Api::namespaced_with(client.clone(), namespace, &resource)
         }
     };
-    api.patch(&name, &PatchParams::apply("herald-lab").force(), &Patch::Apply(&object))
-        .await
-        .with_context(|| format!("cannot apply {what}"))
+    api.patch(
+        &name,
+        &PatchParams::apply("herald-lab").force(),
+        &Patch::Apply(&object),
+    )
+    .await
+    .with_context(|| format!("cannot apply {what}"))
 }
 
 /// Applies every `.yaml` file of a folder of CRDs and waits until they are served. A folder that
 /// does not exist holds none.
 pub(crate) async fn apply_crds(client: &Client, dir: &Path) -> Result<()> {
-    let Ok(entries) = fs::read_dir(dir) else { return Ok(()) };
-    let mut files: Vec<_> = entries.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml"));
+    let Ok(entries) = fs::read_dir(dir) else {
+        return Ok(());
+    };
+    let mut files: Vec<_> = entries
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<_>>()?;
+    files.retain(|file| {
+        file.extension()
+            .is_some_and(|extension| extension == "yaml")
+    });
     files.sort();
     let mut applying = tokio::task::JoinSet::new();
     for file in files {
@@ -63,8 +81,7 @@ pub(crate) async fn apply_crds(client: &Client, dir: &Path) -> Result<()> {
             let api: Api<CustomResourceDefinition> = Api::all(client);
             for object in applied {
                 let name = object.metadata.name.unwrap_or_default();
-                let served =
-                    await_condition(api.clone(), &name, conditions::is_crd_established());
+                let served = await_condition(api.clone(), &name, conditions::is_crd_established());
                 tokio::time::timeout(Duration::from_secs(30), served)
                     .await
                     .with_context(|| format!("CRD {name} is not established"))??;

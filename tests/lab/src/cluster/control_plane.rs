@@ -26,7 +26,10 @@ pub(crate) fn kubernetes() -> Result<PathBuf> {
         },
     };
     if !path.is_file() {
-        bail!("{} does not exist: run tests/kubernetes/build.sh", path.display());
+        bail!(
+            "{} does not exist: run tests/kubernetes/build.sh",
+            path.display()
+        );
     }
     Ok(path)
 }
@@ -66,8 +69,14 @@ impl ControlPlane {
             format!("--tls-private-key-file={}", pki.server_key().display()),
             format!("--token-auth-file={}", pki.tokens().display()),
             "--authorization-mode=Node,RBAC".into(),
-            format!("--service-account-key-file={}", pki.account_public_key().display()),
-            format!("--service-account-signing-key-file={}", pki.account_key().display()),
+            format!(
+                "--service-account-key-file={}",
+                pki.account_public_key().display()
+            ),
+            format!(
+                "--service-account-signing-key-file={}",
+                pki.account_key().display()
+            ),
             "--service-account-issuer=https://kubernetes.default.svc".into(),
             format!("--service-cluster-ip-range={SERVICE_CIDR}"),
             "--bind-address=0.0.0.0".into(),
@@ -81,7 +90,10 @@ impl ControlPlane {
         let controller_manager = start(role("kube-controller-manager").args([
             format!("--kubeconfig={}", kubeconfig.display()),
             "--leader-elect=false".into(),
-            format!("--service-account-private-key-file={}", pki.account_key().display()),
+            format!(
+                "--service-account-private-key-file={}",
+                pki.account_key().display()
+            ),
             format!("--root-ca-file={}", pki.ca().display()),
             format!("--controllers={CONTROLLERS}"),
             // The default of 20 requests a second would make a hundred pods wait for minutes.
@@ -90,7 +102,11 @@ impl ControlPlane {
             "--concurrent-service-endpoint-syncs=10".into(),
             "--endpointslice-updates-batch-period=0s".into(),
         ]))?;
-        Ok(Self { etcd, api_server, controller_manager })
+        Ok(Self {
+            etcd,
+            api_server,
+            controller_manager,
+        })
     }
 
     /// Waits until the API server says that it is ready.
@@ -103,11 +119,18 @@ impl ControlPlane {
             }
             for process in [&self.etcd, &self.api_server] {
                 if let Some(status) = process.exit_status() {
-                    bail!("{} ended with {status}:\n{}", process.name(), process.log_tail(20));
+                    bail!(
+                        "{} ended with {status}:\n{}",
+                        process.name(),
+                        process.log_tail(20)
+                    );
                 }
             }
             if Instant::now() > deadline {
-                bail!("kube-apiserver is not ready:\n{}", self.api_server.log_tail(20));
+                bail!(
+                    "kube-apiserver is not ready:\n{}",
+                    self.api_server.log_tail(20)
+                );
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

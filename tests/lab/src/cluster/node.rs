@@ -32,10 +32,16 @@ pub(crate) async fn create(client: &Client, node: &Node) -> Result<()> {
             condition("NetworkUnavailable", false),
         ],
     }});
-    api.patch_status(&node.name, &PatchParams::default(), &Patch::Strategic(status)).await?;
+    api.patch_status(
+        &node.name,
+        &PatchParams::default(),
+        &Patch::Strategic(status),
+    )
+    .await?;
     // Admission taints a new node as not ready; the controller that takes it away is not here.
     let untaint = json!({"spec": {"taints": null}});
-    api.patch(&node.name, &PatchParams::default(), &Patch::Merge(untaint)).await?;
+    api.patch(&node.name, &PatchParams::default(), &Patch::Merge(untaint))
+        .await?;
     Ok(())
 }
 
@@ -52,6 +58,7 @@ pub(crate) async fn set_condition(
 ) -> Result<()> {
     let api: Api<NodeObject> = Api::all(client.clone());
     let status = json!({"status": {"conditions": [condition(kind, status)]}});
-    api.patch_status(node, &PatchParams::default(), &Patch::Strategic(status)).await?;
+    api.patch_status(node, &PatchParams::default(), &Patch::Strategic(status))
+        .await?;
     Ok(())
 }

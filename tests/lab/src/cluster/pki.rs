@@ -28,8 +28,13 @@ pub enum User {
 }
 
 impl User {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Admin, Self::ControllerManager, Self::Proxy, Self::Controller, Self::Speaker];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Admin,
+        Self::ControllerManager,
+        Self::Proxy,
+        Self::Controller,
+        Self::Speaker,
+    ];
 
     fn file(self) -> &'static str {
         match self {
@@ -77,19 +82,34 @@ impl Pki {
         fs::create_dir_all(&dir)?;
         let pki = Self { dir };
         let mut params = CertificateParams::new(Vec::new())?;
-        params.distinguished_name.push(DnType::CommonName, "herald-lab");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "herald-lab");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+        params.key_usages = vec![
+            KeyUsagePurpose::KeyCertSign,
+            KeyUsagePurpose::DigitalSignature,
+        ];
         let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
         fs::write(pki.ca(), authority.pem())?;
 
         let [v4, v6] = CONTROL_PLANE.both().map(|address| address.to_string());
         let names = [
-            &v4, &v6, "127.0.0.1", "::1", "10.96.0.1", "fd96::1", "localhost", "kubernetes",
-            "kubernetes.default", "kubernetes.default.svc",
+            &v4,
+            &v6,
+            "127.0.0.1",
+            "::1",
+            "10.96.0.1",
+            "fd96::1",
+            "localhost",
+            "kubernetes",
+            "kubernetes.default",
+            "kubernetes.default.svc",
         ];
         let mut params = CertificateParams::new(names.map(String::from))?;
-        params.distinguished_name.push(DnType::CommonName, "kube-apiserver");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "kube-apiserver");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let key = KeyPair::generate()?;
         fs::write(pki.server_cert(), params.signed_by(&key, &authority)?.pem())?;
@@ -99,7 +119,13 @@ impl Pki {
         fs::write(pki.account_public_key(), key.public_key_pem())?;
 
         let tokens = User::ALL.map(|user| {
-            format!("{},{},{},\"{}\"\n", Self::token(user), user.name(), user.file(), user.groups())
+            format!(
+                "{},{},{},\"{}\"\n",
+                Self::token(user),
+                user.name(),
+                user.file(),
+                user.groups()
+            )
         });
         fs::write(pki.tokens(), tokens.concat())?;
         for user in User::ALL {

@@ -91,7 +91,9 @@ impl<'a> PodBuilder<'a> {
     pub async fn create(self) -> Result<Pod> {
         let node = self.lab.node(&self.node)?.clone();
         let host = self.lab.shared.pod_hosts[usize::from(node.index) - 1]
-            .try_update(Ordering::SeqCst, Ordering::SeqCst, |host| host.checked_add(1))
+            .try_update(Ordering::SeqCst, Ordering::SeqCst, |host| {
+                host.checked_add(1)
+            })
             .ok()
             .with_context(|| format!("node {} has no pod address left", node.name))?;
         let addresses = node.pod(host);
@@ -117,8 +119,11 @@ impl<'a> PodBuilder<'a> {
     }
 
     async fn create_object(&self, pod: &Pod) -> Result<()> {
-        let labels: serde_json::Map<String, serde_json::Value> =
-            self.labels.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect();
+        let labels: serde_json::Map<String, serde_json::Value> = self
+            .labels
+            .iter()
+            .map(|(key, value)| (key.clone(), value.clone().into()))
+            .collect();
         let object = serde_json::from_value(json!({
             "metadata": {"name": pod.name, "labels": labels},
             "spec": {
@@ -166,20 +171,27 @@ impl Pod {
     /// Sets the condition Ready.
     pub async fn set_ready(&self, ready: bool) -> Result<()> {
         let condition = json!({"type": "Ready", "status": truth(ready)});
-        self.patch_status(json!({"status": {"conditions": [condition]}})).await
+        self.patch_status(json!({"status": {"conditions": [condition]}}))
+            .await
     }
 
     /// Begins the end: the object has a deletion timestamp, its endpoint is terminating (and
     /// serving while the pod is ready), the backend goes on. [`Self::delete`] is the end.
     pub async fn terminate(&self) -> Result<()> {
-        let grace = DeleteParams { grace_period_seconds: Some(3600), ..DeleteParams::default() };
+        let grace = DeleteParams {
+            grace_period_seconds: Some(3600),
+            ..DeleteParams::default()
+        };
         self.api.delete(&self.name, &grace).await?;
         Ok(())
     }
 
     /// Removes the object at once and ends the backend.
     pub async fn delete(self) -> Result<()> {
-        let now = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
+        let now = DeleteParams {
+            grace_period_seconds: Some(0),
+            ..DeleteParams::default()
+        };
         self.api.delete(&self.name, &now).await?;
         self.stop.cancel();
         Ok(())
@@ -187,7 +199,9 @@ impl Pod {
 
     async fn patch_status(&self, status: serde_json::Value) -> Result<()> {
         let patch = Patch::Strategic(status);
-        self.api.patch_status(&self.name, &PatchParams::default(), &patch).await?;
+        self.api
+            .patch_status(&self.name, &PatchParams::default(), &patch)
+            .await?;
         Ok(())
     }
 }
@@ -211,7 +225,10 @@ fn plug_in(id: &str, part: &str, node: &Node, host: u8, addresses: Addresses) ->
     ip_batch(
         node_netns.name(),
         &[
-            format!("link add {port} type veth peer name eth0 netns {}", netns.name()),
+            format!(
+                "link add {port} type veth peer name eth0 netns {}",
+                netns.name()
+            ),
             format!("link set {port} master cni0 up"),
             format!("link set {port} type bridge_slave hairpin on"),
         ],
@@ -225,18 +242,14 @@ fn plug_in(id: &str, part: &str, node: &Node, host: u8, addresses: Addresses) ->
 }
 
 /// Serves on a thread inside the pod's namespace until stopped; returns once it listens.
-fn serve(
-    id: &str,
-    part: &str,
-    pod: String,
-    node: String,
-    stop: CancellationToken,
-) -> Result<()> {
+fn serve(id: &str, part: &str, pod: String, node: String, stop: CancellationToken) -> Result<()> {
     let netns = netns_of(id, part);
     let (sender, receiver) = std::sync::mpsc::sync_channel(1);
     std::thread::spawn(move || {
         let listening = netns.enter().and_then(|()| {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
             let everything = SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, BACKEND_PORT));
             let (tcp, udp) = runtime.block_on(async {
                 Ok::<_, std::io::Error>((
@@ -267,7 +280,12 @@ fn serve(
 
 fn answer(pod: &str, node: &str, client: SocketAddr, echo: Option<String>) -> String {
     let client = SocketAddr::new(client.ip().to_canonical(), client.port());
-    let answer = Answer { pod: pod.into(), node: node.into(), client, echo };
+    let answer = Answer {
+        pod: pod.into(),
+        node: node.into(),
+        client,
+        echo,
+    };
     serde_json::to_string(&answer).expect("a struct of strings is JSON")
 }
 
@@ -303,7 +321,9 @@ async fn serve_echo(socket: UdpSocket, pod: &str, node: &str) {
         // An ICMP error for an earlier answer concerns nobody here.
         if let Ok((length, client)) = socket.recv_from(&mut buffer).await {
             let echo = String::from_utf8_lossy(&buffer[..length]).into_owned();
-            let _ = socket.send_to(answer(pod, node, client, Some(echo)).as_bytes(), client).await;
+            let _ = socket
+                .send_to(answer(pod, node, client, Some(echo)).as_bytes(), client)
+                .await;
         }
     }
 }
@@ -332,6 +352,7 @@ pub(crate) async fn create_host_pod(
         "phase": "Running", "hostIP": v4, "podIP": v4, "podIPs": [{"ip": v4}, {"ip": v6}],
         "conditions": [{"type": "Ready", "status": "True"}],
     }});
-    api.patch_status(name, &PatchParams::default(), &Patch::Strategic(status)).await?;
+    api.patch_status(name, &PatchParams::default(), &Patch::Strategic(status))
+        .await?;
     Ok(())
 }

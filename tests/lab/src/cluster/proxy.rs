@@ -8,9 +8,9 @@ use anyhow::{Result, bail};
 
 use super::control_plane::kubernetes;
 use super::pki::{Pki, User};
+use crate::io::http;
 use crate::net::address::{Node, POD_CIDR};
 use crate::net::netns::Netns;
-use crate::io::http;
 use crate::process::{Process, ProcessSpec};
 
 /// The node's service layer.
@@ -71,7 +71,11 @@ pub(crate) async fn synced(proxy: &Process, netns: &Netns) -> Result<()> {
             return Ok(());
         }
         if let Some(status) = proxy.exit_status() {
-            bail!("{} ended with {status}:\n{}", proxy.name(), proxy.log_tail(20));
+            bail!(
+                "{} ended with {status}:\n{}",
+                proxy.name(),
+                proxy.log_tail(20)
+            );
         }
         if Instant::now() > deadline {
             bail!("{} has not synced:\n{}", proxy.name(), proxy.log_tail(20));

@@ -70,12 +70,14 @@ impl<'a> ServiceBuilder<'a> {
 
     /// IPv6 only. (Without a choice of families a Service is IPv4 only.)
     pub fn ipv6(self) -> Self {
-        self.field("ipFamilies", json!(["IPv6"])).field("ipFamilyPolicy", "SingleStack")
+        self.field("ipFamilies", json!(["IPv6"]))
+            .field("ipFamilyPolicy", "SingleStack")
     }
 
     /// Both families, IPv4 first (`RequireDualStack`).
     pub fn dual_stack(self) -> Self {
-        self.field("ipFamilies", json!(["IPv4", "IPv6"])).field("ipFamilyPolicy", "RequireDualStack")
+        self.field("ipFamilies", json!(["IPv4", "IPv6"]))
+            .field("ipFamilyPolicy", "RequireDualStack")
     }
 
     /// `externalTrafficPolicy: Local`.
@@ -138,7 +140,10 @@ impl<'a> ServiceBuilder<'a> {
         api.create(&PostParams::default(), &object)
             .await
             .with_context(|| format!("cannot create Service {}/{}", self.namespace, self.name))?;
-        Ok(Service { api, name: self.name })
+        Ok(Service {
+            api,
+            name: self.name,
+        })
     }
 }
 
@@ -158,12 +163,17 @@ impl Service {
 
     /// Merges a JSON patch into the object, e.g. `json!({"spec": {…}})`.
     pub async fn patch(&self, patch: Value) -> Result<ServiceObject> {
-        Ok(self.api.patch(&self.name, &PatchParams::default(), &Patch::Merge(patch)).await?)
+        Ok(self
+            .api
+            .patch(&self.name, &PatchParams::default(), &Patch::Merge(patch))
+            .await?)
     }
 
     /// Deletes the object.
     pub async fn delete(self) -> Result<()> {
-        self.api.delete(&self.name, &DeleteParams::default()).await?;
+        self.api
+            .delete(&self.name, &DeleteParams::default())
+            .await?;
         Ok(())
     }
 
@@ -171,15 +181,22 @@ impl Service {
     pub async fn node_port(&self, port: u16) -> Result<u16> {
         let service = self.get().await?;
         let ports = service.spec.and_then(|spec| spec.ports).unwrap_or_default();
-        let found = ports.iter().find(|candidate| candidate.port == i32::from(port));
+        let found = ports
+            .iter()
+            .find(|candidate| candidate.port == i32::from(port));
         let number = found.and_then(|port| port.node_port);
-        let number = number.with_context(|| format!("port {port} of {} has no node port", self.name))?;
+        let number =
+            number.with_context(|| format!("port {port} of {} has no node port", self.name))?;
         Ok(number.try_into()?)
     }
 
     /// The addresses in `status.loadBalancer`, in its order.
     pub async fn addresses(&self) -> Result<Vec<IpAddr>> {
-        let status = self.get().await?.status.and_then(|status| status.load_balancer);
+        let status = self
+            .get()
+            .await?
+            .status
+            .and_then(|status| status.load_balancer);
         let ingress = status.and_then(|status| status.ingress).unwrap_or_default();
         let addresses = ingress.into_iter().filter_map(|ingress| ingress.ip);
         addresses.map(|address| Ok(address.parse()?)).collect()
@@ -197,8 +214,10 @@ impl Service {
 
     /// Writes `status.loadBalancer` by hand, as a controller would.
     pub async fn set_addresses(&self, addresses: &[IpAddr]) -> Result<()> {
-        let ingress: Vec<Value> =
-            addresses.iter().map(|ip| json!({"ip": ip, "ipMode": "VIP"})).collect();
+        let ingress: Vec<Value> = addresses
+            .iter()
+            .map(|ip| json!({"ip": ip, "ipMode": "VIP"}))
+            .collect();
         let status = json!({"status": {"loadBalancer": {"ingress": ingress}}});
         self.api
             .patch_status(&self.name, &PatchParams::default(), &Patch::Merge(status))

@@ -15,7 +15,11 @@ pub struct HttpAnswer {
 
 /// GETs a path. The timeout holds for the connection and for every read.
 pub fn get(address: SocketAddr, path: &str, timeout: Duration) -> io::Result<HttpAnswer> {
-    get_over(TcpStream::connect_timeout(&address, timeout)?, path, timeout)
+    get_over(
+        TcpStream::connect_timeout(&address, timeout)?,
+        path,
+        timeout,
+    )
 }
 
 pub(crate) fn get_over(
@@ -36,8 +40,20 @@ pub(crate) fn request(path: &str) -> Vec<u8> {
 
 pub(crate) fn parse(answer: &[u8]) -> io::Result<HttpAnswer> {
     let text = String::from_utf8_lossy(answer);
-    let bad = || io::Error::new(io::ErrorKind::InvalidData, format!("no HTTP answer: {text:?}"));
+    let bad = || {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("no HTTP answer: {text:?}"),
+        )
+    };
     let (head, body) = text.split_once("\r\n\r\n").ok_or_else(bad)?;
-    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or_else(bad)?;
-    Ok(HttpAnswer { status, body: body.to_owned() })
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|code| code.parse().ok())
+        .ok_or_else(bad)?;
+    Ok(HttpAnswer {
+        status,
+        body: body.to_owned(),
+    })
 }

@@ -95,12 +95,20 @@ pub struct Node {
 impl Node {
     pub(crate) fn new(index: u8) -> Self {
         let host = 10 + index;
-        Self { name: format!("n{index}"), index, mgmt: mgmt(host), lan: lan(host) }
+        Self {
+            name: format!("n{index}"),
+            index,
+            mgmt: mgmt(host),
+            lan: lan(host),
+        }
     }
 
     /// The node's `podCIDRs`, IPv4 and IPv6.
     pub fn pod_cidrs(&self) -> [String; 2] {
-        [format!("10.244.{}.0/24", self.index), format!("fd44:0:0:{:x}::/64", self.index)]
+        [
+            format!("10.244.{}.0/24", self.index),
+            format!("fd44:0:0:{:x}::/64", self.index),
+        ]
     }
 
     /// The address of a host in the node's pod network; 1 is the node's own on `cni0`.

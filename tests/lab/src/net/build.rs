@@ -54,7 +54,10 @@ pub(crate) fn plug_lines(id: &str, part: &str, interface: &str, network: &Networ
     let port = port_name(part, interface);
     let peer = netns_of(id, part);
     vec![
-        format!("link add {port} type veth peer name {interface} netns {}", peer.name()),
+        format!(
+            "link add {port} type veth peer name {interface} netns {}",
+            peer.name()
+        ),
         format!("link set {port} master {} up", network.bridge()),
     ]
 }
@@ -68,14 +71,19 @@ pub(crate) fn address_lines(
     vec![
         format!("link set {interface} up"),
         format!("addr add {}/{} dev {interface}", addresses.v4, prefix.0),
-        format!("addr add {}/{} dev {interface} nodad", addresses.v6, prefix.1),
+        format!(
+            "addr add {}/{} dev {interface} nodad",
+            addresses.v6, prefix.1
+        ),
     ]
 }
 
 /// Makes namespaces with the lab's kernel settings and a working loopback.
 pub(crate) fn add_namespaces(namespaces: &[Netns]) -> Result<()> {
-    let lines: Vec<String> =
-        namespaces.iter().map(|netns| format!("netns add {}\n", netns.name())).collect();
+    let lines: Vec<String> = namespaces
+        .iter()
+        .map(|netns| format!("netns add {}\n", netns.name()))
+        .collect();
     run_with("ip", &["-batch", "-"], &lines.concat())
         .context("cannot make network namespaces: be root")?;
     for netns in namespaces {
@@ -93,7 +101,11 @@ pub(crate) fn add_namespaces(namespaces: &[Netns]) -> Result<()> {
 /// The parts of a lab with these nodes.
 pub(crate) fn parts(nodes: &[Node]) -> Vec<String> {
     let fixed = ["sw", "cp", "client", "router", "remote"];
-    fixed.into_iter().map(String::from).chain(nodes.iter().map(|node| node.name.clone())).collect()
+    fixed
+        .into_iter()
+        .map(String::from)
+        .chain(nodes.iter().map(|node| node.name.clone()))
+        .collect()
 }
 
 /// Makes the whole network of a lab: namespaces, bridges, links, addresses, routes.
@@ -136,7 +148,11 @@ pub(crate) fn build(id: &str, nodes: &[Node]) -> Result<()> {
             lines
         }),
     ];
-    batches.extend(nodes.iter().map(|node| (node.name.clone(), node_lines(node, nodes))));
+    batches.extend(
+        nodes
+            .iter()
+            .map(|node| (node.name.clone(), node_lines(node, nodes))),
+    );
     thread::scope(|scope| {
         let threads: Vec<_> = batches
             .iter()
@@ -148,15 +164,20 @@ pub(crate) fn build(id: &str, nodes: &[Node]) -> Result<()> {
                 })
             })
             .collect();
-        threads.into_iter().try_for_each(|thread| match thread.join() {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic),
-        })
+        threads
+            .into_iter()
+            .try_for_each(|thread| match thread.join() {
+                Ok(result) => result,
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
     })
 }
 
 fn default_routes(via: Addresses) -> [String; 2] {
-    [format!("route add default via {}", via.v4), format!("route add default via {}", via.v6)]
+    [
+        format!("route add default via {}", via.v4),
+        format!("route add default via {}", via.v6),
+    ]
 }
 
 fn pod_routes(node: &Node) -> [String; 2] {
@@ -178,7 +199,12 @@ fn node_lines(node: &Node, nodes: &[Node]) -> Vec<String> {
     lines.extend(address_lines("lan0", node.lan, LAN_PREFIX));
     lines.push("link add cni0 type bridge forward_delay 0 stp_state 0".into());
     lines.extend(address_lines("cni0", node.pod(1), (24, 64)));
-    lines.extend(nodes.iter().filter(|other| *other != node).flat_map(pod_routes));
+    lines.extend(
+        nodes
+            .iter()
+            .filter(|other| *other != node)
+            .flat_map(pod_routes),
+    );
     lines.extend(default_routes(ROUTER));
     lines
 }
@@ -194,7 +220,10 @@ pub(crate) fn remove_namespaces(prefix: &str) -> Result<()> {
     for name in &names {
         end_processes(name);
     }
-    let lines: Vec<String> = names.iter().map(|name| format!("netns del {name}\n")).collect();
+    let lines: Vec<String> = names
+        .iter()
+        .map(|name| format!("netns del {name}\n"))
+        .collect();
     if !lines.is_empty() {
         run_with("ip", &["-batch", "-"], &lines.concat())?;
     }
@@ -208,8 +237,11 @@ fn end_processes(netns: &str) {
     loop {
         let pids = run("ip", &["netns", "pids", netns]).unwrap_or_default();
         let own = std::process::id().cast_signed();
-        let pids: Vec<i32> =
-            pids.lines().filter_map(|pid| pid.trim().parse().ok()).filter(|pid| *pid != own).collect();
+        let pids: Vec<i32> = pids
+            .lines()
+            .filter_map(|pid| pid.trim().parse().ok())
+            .filter(|pid| *pid != own)
+            .collect();
         if pids.is_empty() || Instant::now() > deadline {
             return;
         }

@@ -38,7 +38,11 @@ pub(crate) fn run(program: &str, args: &[&str]) -> Result<String> {
 /// Runs lines of `ip` in a namespace, all or (after an error) some.
 pub(crate) fn ip_batch(netns: &str, lines: &[String]) -> Result<()> {
     if !lines.is_empty() {
-        run_with("ip", &["-n", netns, "-batch", "-"], &(lines.join("\n") + "\n"))?;
+        run_with(
+            "ip",
+            &["-n", netns, "-batch", "-"],
+            &(lines.join("\n") + "\n"),
+        )?;
     }
     Ok(())
 }

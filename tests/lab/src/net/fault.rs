@@ -37,11 +37,20 @@ mod tests {
     #[test]
     fn every_drop_is_a_rule() {
         let drops = [
-            Drop { from: Some("n1-lan0".into()), to: None },
-            Drop { from: Some("n1-lan0".into()), to: Some("n2-lan0".into()) },
+            Drop {
+                from: Some("n1-lan0".into()),
+                to: None,
+            },
+            Drop {
+                from: Some("n1-lan0".into()),
+                to: Some("n2-lan0".into()),
+            },
         ];
         let script = script(&drops);
-        assert!(script.contains("    iifname \"n1-lan0\" counter drop\n"), "{script}");
+        assert!(
+            script.contains("    iifname \"n1-lan0\" counter drop\n"),
+            "{script}"
+        );
         assert!(script.contains(" iifname \"n1-lan0\" oifname \"n2-lan0\" counter drop\n"));
     }
 }

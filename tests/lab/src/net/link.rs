@@ -75,7 +75,8 @@ impl Lab {
     /// Sets an interface administratively up or down, as its node sees it.
     pub async fn set_link(&self, part: &str, interface: &str, up: bool) -> Result<()> {
         let state = if up { "up" } else { "down" };
-        self.ip(part, vec![format!("link set {interface} {state}")]).await
+        self.ip(part, vec![format!("link set {interface} {state}")])
+            .await
     }
 
     /// Cuts the link between a part's interface and its network; [`Self::restore_link`] mends it.
@@ -84,8 +85,14 @@ impl Lab {
         match how {
             Cut::Carrier => self.ip("sw", vec![format!("link set {port} down")]).await,
             Cut::Silent => {
-                let away = PacketDrop { from: Some(port.clone()), to: None };
-                let back = PacketDrop { from: None, to: Some(port) };
+                let away = PacketDrop {
+                    from: Some(port.clone()),
+                    to: None,
+                };
+                let back = PacketDrop {
+                    from: None,
+                    to: Some(port),
+                };
                 self.add_drops([away, back]).await.map(drop)
             }
         }
@@ -107,23 +114,40 @@ impl Lab {
     /// Drops what one part's interface sends to another's, e.g. `("n1", "lan0")` to
     /// `("client", "lan0")`. The other direction stays.
     pub async fn drop_one_way(&self, from: (&str, &str), to: (&str, &str)) -> Result<Fault> {
-        let (from, to) = (self.port(from.0, from.1).await?, self.port(to.0, to.1).await?);
-        self.add_drops([PacketDrop { from: Some(from), to: Some(to) }]).await
+        let (from, to) = (
+            self.port(from.0, from.1).await?,
+            self.port(to.0, to.1).await?,
+        );
+        self.add_drops([PacketDrop {
+            from: Some(from),
+            to: Some(to),
+        }])
+        .await
     }
 
     /// Drops what goes between two parts' interfaces, both ways.
     pub async fn drop_between(&self, one: (&str, &str), other: (&str, &str)) -> Result<Fault> {
-        let (one, other) = (self.port(one.0, one.1).await?, self.port(other.0, other.1).await?);
+        let (one, other) = (
+            self.port(one.0, one.1).await?,
+            self.port(other.0, other.1).await?,
+        );
         self.add_drops([
-            PacketDrop { from: Some(one.clone()), to: Some(other.clone()) },
-            PacketDrop { from: Some(other), to: Some(one) },
+            PacketDrop {
+                from: Some(one.clone()),
+                to: Some(other.clone()),
+            },
+            PacketDrop {
+                from: Some(other),
+                to: Some(one),
+            },
         ])
         .await
     }
 
     /// Ends one fault.
     pub async fn restore(&self, fault: Fault) -> Result<()> {
-        self.change_drops(|drops| drops.retain(|(id, _)| !fault.ids.contains(id))).await
+        self.change_drops(|drops| drops.retain(|(id, _)| !fault.ids.contains(id)))
+            .await
     }
 
     /// Ends every drop and silent cut. (A link without carrier stays so.)
@@ -156,7 +180,11 @@ impl Lab {
 
     async fn change_drops(&self, change: impl FnOnce(&mut Vec<(u64, PacketDrop)>)) -> Result<()> {
         let script = {
-            let mut drops = self.shared.drops.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut drops = self
+                .shared
+                .drops
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             change(&mut drops);
             let rules: Vec<PacketDrop> = drops.iter().map(|(_, fault)| fault.clone()).collect();
             script(&rules)

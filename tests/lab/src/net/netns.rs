@@ -63,6 +63,8 @@ impl Netns {
             // A receiver that went away lost interest in the answer.
             let _ = sender.send(netns.enter().map(|()| work()));
         });
-        receiver.await.context("the thread in the namespace panicked")?
+        receiver
+            .await
+            .context("the thread in the namespace panicked")?
     }
 }

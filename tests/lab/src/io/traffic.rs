@@ -1,0 +1,192 @@
+//! A stream of requests, to see how long a client goes without an answer.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use super::http::{parse, request};
+use crate::cluster::pod::Answer;
+use crate::lab::Lab;
+
+/// One request of a stream.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    /// When it was sent.
+    pub sent: Instant,
+    /// When it was answered or given up.
+    pub ended: Instant,
+    /// The backend's answer, or why there is none.
+    pub answer: Result<Answer, String>,
+}
+
+/// Requests from a part of the lab at an interval, each on a connection of its own and without
+/// waiting for the one before. Ends with [`Traffic::stop`], when dropped, and with the lab.
+#[derive(Debug)]
+pub struct Traffic {
+    samples: Arc<Mutex<Vec<Sample>>>,
+    stop: CancellationToken,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Lab {
+    /// Starts a stream of requests to backends behind an address.
+    pub fn traffic(
+        &self,
+        part: &str,
+        address: IpAddr,
+        port: u16,
+        interval: Duration,
+        timeout: Duration,
+    ) -> Result<Traffic> {
+        let samples = Arc::new(Mutex::new(Vec::new()));
+        let stop = self.shared.end.child_token();
+        let netns = self.netns(part);
+        let to = SocketAddr::new(address, port);
+        let (kept, until) = (Arc::clone(&samples), stop.clone());
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        let thread = std::thread::spawn(move || {
+            let runtime = netns.enter().and_then(|()| {
+                Ok(tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()?)
+            });
+            let runtime = match runtime {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(sender.send(Err(error))),
+            };
+            // Whoever started the stream waits for this.
+            let _ = sender.send(Ok(()));
+            runtime.block_on(stream(to, interval, timeout, kept, until));
+        });
+        receiver
+            .recv()
+            .context("the thread of the stream panicked")??;
+        Ok(Traffic {
+            samples,
+            stop,
+            thread: Some(thread),
+        })
+    }
+}
+
+async fn stream(
+    to: SocketAddr,
+    interval: Duration,
+    timeout: Duration,
+    samples: Arc<Mutex<Vec<Sample>>>,
+    until: CancellationToken,
+) {
+    let mut ticks = tokio::time::interval(interval);
+    let mut requests = tokio::task::JoinSet::new();
+    while until.run_until_cancelled(ticks.tick()).await.is_some() {
+        let samples = Arc::clone(&samples);
+        requests.spawn(async move {
+            let sent = Instant::now();
+            let answer = match tokio::time::timeout(timeout, ask(to)).await {
+                Ok(answer) => answer.map_err(|error| error.to_string()),
+                Err(_) => Err(format!("no answer within {timeout:?}")),
+            };
+            let sample = Sample {
+                sent,
+                ended: Instant::now(),
+                answer,
+            };
+            samples
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(sample);
+        });
+        while requests.try_join_next().is_some() {}
+    }
+    requests.join_all().await;
+}
+
+async fn ask(to: SocketAddr) -> Result<Answer> {
+    let mut stream = TcpStream::connect(to).await?;
+    stream.write_all(&request("/")).await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    Ok(serde_json::from_str(&parse(&answer)?.body)?)
+}
+
+impl Traffic {
+    /// The requests that have ended so far, in the order they were sent.
+    pub fn samples(&self) -> Vec<Sample> {
+        let mut samples = self
+            .samples
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        samples.sort_by_key(|sample| sample.sent);
+        samples
+    }
+
+    /// Stops sending, waits for the requests on their way, and sums up.
+    pub async fn stop(mut self) -> Result<Report> {
+        self.stop.cancel();
+        if let Some(thread) = self.thread.take() {
+            let joined = tokio::task::spawn_blocking(move || thread.join()).await?;
+            if joined.is_err() {
+                anyhow::bail!("the thread of the stream panicked");
+            }
+        }
+        Ok(Report {
+            samples: self.samples(),
+        })
+    }
+}
+
+impl Drop for Traffic {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// What became of a stream of requests.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// All requests, in the order they were sent.
+    pub samples: Vec<Sample>,
+}
+
+impl Report {
+    /// How many were answered.
+    pub fn answered(&self) -> usize {
+        self.samples
+            .iter()
+            .filter(|sample| sample.answer.is_ok())
+            .count()
+    }
+
+    /// Those that were not answered.
+    pub fn failures(&self) -> Vec<&Sample> {
+        self.samples
+            .iter()
+            .filter(|sample| sample.answer.is_err())
+            .collect()
+    }
+
+    /// The longest time between the sending of an answered request and the sending of the next
+    /// answered one, or the end of the stream: at best the interval of the stream, at worst (no
+    /// answer at all) all its length.
+    pub fn longest_gap(&self) -> Duration {
+        let (Some(first), Some(last)) = (self.samples.first(), self.samples.last()) else {
+            return Duration::ZERO;
+        };
+        let answered = self.samples.iter().filter(|sample| sample.answer.is_ok());
+        let times: Vec<Instant> = std::iter::once(first.sent)
+            .chain(answered.map(|sample| sample.sent))
+            .chain([last.sent])
+            .collect();
+        times
+            .windows(2)
+            .map(|pair| pair[1] - pair[0])
+            .max()
+            .unwrap_or_default()
+    }
+}
