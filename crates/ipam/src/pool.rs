@@ -16,7 +16,8 @@ pub struct Pool {
     pub auto_assign: bool,
     /// True: IPv4 addresses that end in .0 or .255 are not given out.
     pub avoid_buggy_ips: bool,
-    /// `spec.serviceAllocation`; `None` is open to every Service.
+    /// `spec.serviceAllocation`; `None` is open to every Service. A pool that has one, be it empty
+    /// or only a priority, is tried before all pools that have none.
     pub allocation: Option<ServiceAllocation>,
 }
 

@@ -188,7 +188,7 @@ fn port(text: &str) -> Port {
             "TCP" => Protocol::Tcp,
             "UDP" => Protocol::Udp,
             "SCTP" => Protocol::Sctp,
-            other => panic!("no protocol: {other}"),
+            other => unreachable!("no protocol: {other}"),
         },
         number: number.parse().expect("a port number"),
     }
