@@ -191,13 +191,15 @@ mod tests {
         Interfaces::Named(names.iter().map(|n| (*n).to_owned()).collect())
     }
 
+    /// `node` comes first, `me` second.
     fn owned_by(node: &str, interfaces: Interfaces) -> Outcome {
+        let candidate = |node: &str| Candidate {
+            node: node.into(),
+            score: 0,
+            interfaces: interfaces.clone(),
+        };
         Outcome::Decided(Decision {
-            candidates: vec![Candidate {
-                node: node.into(),
-                score: 0,
-                interfaces,
-            }],
+            candidates: vec![candidate(node), candidate("me")],
             rejected: Vec::new(),
             withheld: None,
         })
