@@ -390,7 +390,71 @@ fn take(resources: &mut Resources, step: &Step) {
     }
 }
 
+/// One good object or more of every kind, and what a bad edit may make of its spec.
+fn good_objects() -> Vec<Object> {
+    let text = r#"
+- {kind: IPAddressPool, name: a, spec: {addresses: [192.0.2.0/24]}}
+- {kind: IPAddressPool, name: b, spec: {addresses: ["2001:db8::/64"], autoAssign: false}}
+- {kind: L2Advertisement, name: a, spec: {ipAddressPools: [a]}}
+- {kind: L2Advertisement, name: b, spec: {interfaces: [eth0]}}
+- {kind: Community, name: a, spec: {communities: [{name: x, value: "1:2"}]}}
+- {kind: BGPAdvertisement, name: a, spec: {communities: [x]}}
+- {kind: BGPAdvertisement, name: b, spec: {ipAddressPools: [b]}}
+- {kind: BFDProfile, name: a, spec: {receiveInterval: 50}}
+- {kind: BGPPeer, name: a, spec: {myASN: 1, peerASN: 2, interface: e, bfdProfile: a}}
+- {kind: BGPPeer, name: b, spec: {myASN: 1, peerASN: 2, interface: f}}
+"#;
+    serde_saphyr::from_str(text).expect("valid")
+}
+
+fn bad_specs() -> impl Strategy<Value = Value> {
+    prop::sample::select(vec![
+        json!("text"),
+        json!({
+            "addresses": ["192.0.2.0/24", "192.0.2.0/24"],
+            "ipAddressPools": ["a", "a"],
+            "communities": [{ "name": "x", "value": "y" }],
+            "receiveInterval": 1,
+            "myASN": 0,
+        }),
+        json!({
+            "addresses": 1,
+            "ipAddressPools": 1,
+            "communities": 1,
+            "receiveInterval": "1",
+            "myASN": "x",
+        }),
+        json!({
+            "addresses": ["\u{0}-\u{1f600}"],
+            "nodeSelectors": [{ "matchExpressions": [{ "key": "", "operator": "" }] }],
+            "communities": ["large:::"],
+            "minimumTtl": 4_294_967_295_u32,
+            "myASN": 1,
+            "holdTime": "-9223372036854775808ns",
+        }),
+    ])
+}
+
 proptest! {
+    #[test]
+    fn bad_edits_of_any_objects_change_nothing(
+        edits in prop::collection::btree_map(0_usize..10, bad_specs(), 1..5),
+    ) {
+        let mut configurator = Configurator::default();
+        let mut objects = good_objects();
+        let (before, problems) = configurator.update(&resources(&objects));
+        prop_assert_eq!(problems, []);
+        for (index, spec) in &edits {
+            objects[*index].spec = Some(spec.clone());
+        }
+        let (after, problems) = configurator.update(&resources(&objects));
+        prop_assert_eq!(after, before);
+        prop_assert!(problems.iter().all(|problem| problem.last_good_in_use));
+        let found: BTreeSet<_> = problems.iter().map(|p| (p.kind, p.name.as_str())).collect();
+        let edited = edits.keys().map(|index| &objects[*index]);
+        prop_assert_eq!(found, edited.map(|o| (o.kind.as_str(), o.name.as_str())).collect());
+    }
+
     #[test]
     fn no_history_panics_and_pools_never_overlap_nor_lose_what_they_had(history in steps()) {
         let mut resources = Resources::default();
