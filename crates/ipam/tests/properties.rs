@@ -30,6 +30,10 @@ impl World {
     fn apply(&mut self, step: Step) {
         match step {
             Step::Pools(pools) => self.set_pools(pools),
+            Step::Edit(pools) => {
+                self.pools.clone_from(&pools);
+                self.revisit.extend(self.allocator.set_pools(pools));
+            }
             Step::Update(request) => {
                 let service = request.service.clone();
                 self.services.insert(service.clone(), *request);
@@ -307,7 +311,7 @@ proptest! {
             allocation: None,
         }]));
         for step in steps {
-            if !matches!(step, Step::Pools(_)) {
+            if !matches!(step, Step::Pools(_) | Step::Edit(_)) {
                 world.apply(step);
             }
         }

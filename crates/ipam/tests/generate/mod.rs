@@ -20,7 +20,10 @@ const POOLS: [&str; 3] = ["a", "b", "c"];
 
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
+    /// The pools are replaced and everything is converged, before and after.
     Pools(Vec<Pool>),
+    /// The pools are replaced, whatever is still to be converged.
+    Edit(Vec<Pool>),
     Update(Box<Request>),
     Release(ServiceKey),
     /// Converge one of those that are to be converged again.
@@ -166,7 +169,8 @@ pub(crate) fn request() -> impl Strategy<Value = Request> {
 
 pub(crate) fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        2 => pools().prop_map(Step::Pools),
+        1 => pools().prop_map(Step::Pools),
+        1 => pools().prop_map(Step::Edit),
         12 => request().prop_map(|request| Step::Update(Box::new(request))),
         4 => key().prop_map(Step::Release),
         6 => any::<prop::sample::Index>().prop_map(Step::Revisit),
