@@ -36,7 +36,7 @@ impl Lab {
         try_join_all(pods).await
     }
 
-    /// A Service to be created: LoadBalancer, port 80, pods with the label `app: <name>`.
+    /// A Service to be created: `LoadBalancer`, port 80, pods with the label `app: <name>`.
     pub fn service(&self, name: &str) -> ServiceBuilder<'_> {
         ServiceBuilder::new(self, name)
     }

@@ -1,4 +1,5 @@
 //! A Kubernetes cluster of network namespaces on one machine, for tests.
+#![allow(clippy::similar_names, reason = "part and port are the lab's words")]
 
 mod builder;
 mod cleanup;
@@ -15,7 +16,7 @@ mod wait;
 use std::path::PathBuf;
 
 pub use builder::LabBuilder;
-pub use cluster::control_plane::ControlPlane;
+pub use cluster::control_plane::{ControlPlane, kubernetes};
 pub use cluster::pki::User;
 pub use cluster::pod::{Answer, BACKEND_PORT, Pod, PodBuilder};
 pub use cluster::proxy::ProxyMode;

@@ -16,7 +16,7 @@ const CONTROLLERS: &str = "endpointslice-controller,endpointslice-mirroring-cont
     serviceaccount-controller,namespace-controller,garbage-collector-controller";
 
 /// The binary that plays every role of Kubernetes; see `tests/kubernetes/build.sh`.
-pub(crate) fn kubernetes() -> Result<PathBuf> {
+pub fn kubernetes() -> Result<PathBuf> {
     let path = match std::env::var_os("HERALD_KUBERNETES") {
         Some(path) => PathBuf::from(path),
         None => match (std::env::var_os("XDG_CACHE_HOME"), std::env::var_os("HOME")) {
@@ -110,8 +110,8 @@ impl ControlPlane {
     }
 
     /// Waits until the API server says that it is ready.
-    pub(crate) async fn ready(&self, client: &Client) -> Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(60);
+    pub async fn ready(&self, client: &Client) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             let request = http::Request::get("/readyz").body(Vec::new())?;
             if client.request_text(request).await.is_ok() {

@@ -63,7 +63,7 @@ pub(crate) fn start(
 
 /// Waits until kube-proxy has written its first rules.
 pub(crate) async fn synced(proxy: &Process, netns: &Netns) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     loop {
         let url = "127.0.0.1:10256".parse()?;
         let answer = netns.run_async(move || http::get(url, "/healthz", Duration::from_secs(1)));

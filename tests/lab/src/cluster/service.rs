@@ -45,7 +45,7 @@ impl<'a> ServiceBuilder<'a> {
         self
     }
 
-    /// Type NodePort instead of LoadBalancer.
+    /// Type `NodePort` instead of `LoadBalancer`.
     pub fn node_port(self) -> Self {
         self.field("type", "NodePort")
     }

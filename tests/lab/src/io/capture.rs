@@ -26,7 +26,7 @@ impl Lab {
     /// `<part>-<interface>-<n>.pcap` beside the logs.
     pub fn capture(&self, part: &str, interface: &str) -> Result<Capture> {
         let socket = self.packet_socket(part, interface)?;
-        let file = (1..)
+        let file = (1..10_000)
             .map(|n| self.logs().join(format!("{part}-{interface}-{n}.pcap")))
             .find(|file| !file.exists())
             .context("no file name is free")?;

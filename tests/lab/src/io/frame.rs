@@ -124,7 +124,7 @@ impl Solicitation {
     }
 }
 
-/// An Ethernet frame with an ICMPv6 message.
+/// An Ethernet frame with an `ICMPv6` message.
 pub fn ipv6_frame(
     to: Mac,
     from: Mac,
@@ -148,6 +148,7 @@ pub fn ipv6_frame(
 }
 
 /// What a neighbour advertisement says.
+#[allow(clippy::struct_excessive_bools, reason = "the protocol's flags")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Advertisement {
     /// Destination of the frame.
@@ -214,7 +215,7 @@ fn ipv6_at(frame: &[u8], offset: usize) -> Option<Ipv6Addr> {
     Some(Ipv6Addr::from(*octets))
 }
 
-/// The ICMPv6 checksum (RFC 4443, 2.3) of a message; 0 of one whose checksum is filled in right.
+/// The `ICMPv6` checksum (RFC 4443, 2.3) of a message; 0 of one whose checksum is filled in right.
 pub fn checksum(source: Ipv6Addr, destination: Ipv6Addr, message: &[u8]) -> u16 {
     let mut sum: u32 = 58 + u32::try_from(message.len()).unwrap_or(0);
     for bytes in [&source.octets()[..], &destination.octets()[..], message] {

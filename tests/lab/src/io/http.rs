@@ -14,7 +14,7 @@ pub struct HttpAnswer {
 }
 
 /// GETs a path. The timeout holds for the connection and for every read.
-pub fn get(address: SocketAddr, path: &str, timeout: Duration) -> io::Result<HttpAnswer> {
+pub(crate) fn get(address: SocketAddr, path: &str, timeout: Duration) -> io::Result<HttpAnswer> {
     get_over(
         TcpStream::connect_timeout(&address, timeout)?,
         path,

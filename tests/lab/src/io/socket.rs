@@ -25,8 +25,9 @@ pub struct Mac(pub [u8; 6]);
 
 impl std::fmt::Display for Mac {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+        let [first, rest @ ..] = self.0;
+        write!(f, "{first:02x}")?;
+        rest.iter().try_for_each(|byte| write!(f, ":{byte:02x}"))
     }
 }
 
@@ -40,6 +41,9 @@ impl Mac {
     /// ff:ff:ff:ff:ff:ff.
     pub const BROADCAST: Self = Self([0xff; 6]);
 }
+
+/// `sll_pkttype` of frames that this machine sends.
+const PACKET_OUTGOING: u8 = 4;
 
 /// A frame as it was on the wire, from the Ethernet header on.
 #[derive(Debug, Clone)]
@@ -115,7 +119,7 @@ impl PacketSocket {
             if left.is_zero() {
                 return Ok(None);
             }
-            let timeout = PollTimeout::try_from(left.min(Duration::from_secs(3600)))
+            let timeout = PollTimeout::try_from(left.min(Duration::from_hours(1)))
                 .unwrap_or(PollTimeout::MAX);
             match poll(
                 &mut [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)],
@@ -155,7 +159,6 @@ impl PacketSocket {
             if from.is_some_and(|from| from.ifindex() != self.index) {
                 continue;
             }
-            const PACKET_OUTGOING: u8 = 4;
             let outgoing = from.is_some_and(|from| from.pkttype() == PACKET_OUTGOING);
             let time = stamp.unwrap_or_else(SystemTime::now);
             let length = message.bytes;

@@ -21,9 +21,9 @@ impl Addresses {
 /// A network that a link of the lab is plugged into: a bridge in the namespace `sw`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Network {
-    /// 172.30.0.0/24 and fd30::/64: the API server and the nodes' `InternalIP`.
+    /// 172.30.0.0/24 and `fd30::/64`: the API server and the nodes' `InternalIP`.
     Mgmt,
-    /// 192.168.0.0/16 and fd10::/64: where Services' addresses are announced.
+    /// 192.168.0.0/16 and `fd10::/64`: where Services' addresses are announced.
     Lan,
     /// Another layer 2 network of the test's own, by the name of its bridge (at most 15 bytes).
     Other(String),
