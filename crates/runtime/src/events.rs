@@ -154,10 +154,11 @@ impl Sender {
         let mut refilled = Instant::now();
         while let Some(Some(note)) = token.run_until_cancelled(self.queue.recv()).await {
             credit = refill(credit, &mut refilled, Instant::now());
-            if credit == 0 {
+            while credit == 0 {
                 tokio::time::sleep(PACE).await;
+                credit = refill(credit, &mut refilled, Instant::now());
             }
-            credit = credit.saturating_sub(1);
+            credit -= 1;
             self.send(note).await;
         }
         let rest = async {
