@@ -263,9 +263,14 @@ fn stat_fields(pid: u32) -> Result<Vec<String>> {
     Ok(rest.split_whitespace().map(String::from).collect())
 }
 
-/// When a process started, in clock ticks since boot: with the pid it names a process for good.
+/// When a running process started, in clock ticks since boot: with the pid it names a process for good.
 pub(crate) fn start_time(pid: u32) -> Option<u64> {
-    stat_fields(pid).ok()?.get(19)?.parse().ok()
+    let fields = stat_fields(pid).ok()?;
+    // A zombie is dead, however long its parent takes to notice.
+    if matches!(fields.first()?.as_str(), "Z" | "X") {
+        return None;
+    }
+    fields.get(19)?.parse().ok()
 }
 
 /// `ip netns exec` gives the process the namespace's own /sys; `setpriv` ties its life to ours.

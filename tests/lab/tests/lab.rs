@@ -3,10 +3,15 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use herald_lab::{Answer, Arp, Ask, Cut, Lab, Network, ProcessSpec, ProxyMode, eventually};
+use herald_lab::{
+    Answer, Arp, Ask, Cut, Lab, LabState, Network, ProcessSpec, ProxyMode, eventually,
+};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -258,7 +263,7 @@ async fn processes_stop_pause_and_start_again() -> Result<()> {
     eventually(SOON, "the second life", async || lives(2).await).await?;
     process.kill().await?;
     assert!(!process.is_running());
-    assert!(process.ended_by(nix::sys::signal::Signal::SIGKILL));
+    assert!(process.ended_by(Signal::SIGKILL));
 
     let api_server = &lab.control_plane().api_server;
     api_server.kill().await?;
@@ -290,5 +295,64 @@ async fn a_panic_takes_the_lab_down_and_keeps_the_logs() -> Result<()> {
     assert!(!PathBuf::from(format!("/proc/{etcd}")).exists());
     assert!(dir.join("logs/etcd.log").exists());
     std::fs::remove_dir_all(&dir).context("the logs are kept")?;
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs root: run by make test"]
+async fn the_command_runs_a_lab_until_down_and_sweeps_dead_ones() -> Result<()> {
+    let herald_lab = |args: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_herald-lab"))
+            .args(args)
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        ensure!(
+            output.status.success(),
+            "{args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(said)
+    };
+    let name = format!("test-{}", std::process::id());
+    let up = [
+        "up",
+        "--nodes",
+        "1",
+        "--proxy-mode",
+        "none",
+        "--name",
+        &name,
+    ];
+    let find = || {
+        LabState::all()
+            .into_iter()
+            .find(|lab| lab.name.as_deref() == Some(&name))
+    };
+
+    herald_lab(&up)?;
+    let first = find().context("the state is written down")?;
+    let nodes = herald_lab(&["kubectl", "--lab", &name, "get", "nodes", "-o", "name"])?;
+    assert_eq!(nodes, "node/n1\n");
+    let address = herald_lab(&["exec", "--lab", &name, "n1", "--", "ip", "-br", "addr"])?;
+    assert!(address.contains("192.168.0.11/16"), "{address}");
+    assert!(herald_lab(&["status"])?.contains(&first.id));
+
+    // The kernel ends the lab's processes with their owner; the next start removes the rest.
+    kill(Pid::from_raw(first.pid.cast_signed()), Signal::SIGKILL)?;
+    let dead = async || Ok((!first.is_alive()).then_some(()));
+    eventually(SOON, "the owner to be dead", dead).await?;
+    herald_lab(&up)?;
+    let prefix = format!("hl-{}-", first.id);
+    assert_eq!(namespaces(&prefix), Vec::<String>::new());
+
+    let second = find().context("the state is written down")?;
+    assert_ne!(first.id, second.id);
+    herald_lab(&["down", &name])?;
+    assert_eq!(
+        namespaces(&format!("hl-{}-", second.id)),
+        Vec::<String>::new()
+    );
+    assert!(!second.dir.exists());
+    std::fs::remove_dir_all(&first.dir)?;
     Ok(())
 }

@@ -195,6 +195,9 @@ fn down(lab: &LabState) -> Result<()> {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
+    if lab.dir.exists() {
+        std::fs::remove_dir_all(&lab.dir)?;
+    }
     ui::line(&format!("lab {name} is down"));
     Ok(())
 }
