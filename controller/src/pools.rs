@@ -28,8 +28,8 @@ pub(crate) struct Pools {
 pub(crate) struct Change {
     /// The new pools, if they differ.
     pub(crate) pools: Option<Vec<Pool>>,
-    /// Problems that were not there before, each with the object to tell of them.
-    pub(crate) new_problems: Vec<(Problem, Option<Subject>)>,
+    /// Problems that were not there before.
+    pub(crate) new_problems: Vec<Problem>,
     /// True if something of the configuration is refused.
     pub(crate) stale: bool,
 }
@@ -89,9 +89,7 @@ impl Pools {
         let fresh = problems
             .iter()
             .filter(|problem| !self.problems.contains(problem));
-        let new_problems = fresh
-            .map(|p| (p.clone(), self.subjects.get(&p.name).cloned()))
-            .collect();
+        let new_problems = fresh.cloned().collect();
         let changed = config.pools != self.in_force;
         let change = Change {
             pools: changed.then(|| config.pools.clone()),
@@ -101,6 +99,13 @@ impl Pools {
         self.in_force = config.pools;
         self.problems = problems;
         change
+    }
+
+    /// All problems there are, each with the object to tell of them.
+    pub(crate) fn problems(&self) -> impl Iterator<Item = (&Problem, Option<&Subject>)> {
+        self.problems
+            .iter()
+            .map(|problem| (problem, self.subjects.get(&problem.name)))
     }
 
     /// True if there is a pool in force.
@@ -190,18 +195,19 @@ mod tests {
         let change = pools.update();
         assert_eq!(change.pools.expect("two").len(), 2);
         assert!(change.stale);
-        let (problem, subject) = &change.new_problems[0];
+        let (problem, subject) = pools.problems().next().expect("one");
+        assert_eq!(problem, &change.new_problems[0]);
         assert_eq!(
             (problem.name.as_str(), problem.last_good_in_use),
             ("c", false)
         );
-        assert_eq!(subject.as_ref().expect("known").kind, "IPAddressPool");
+        assert_eq!(subject.expect("known").kind, "IPAddressPool");
 
         pools.handle_pool(Event::Applied(pool("a", &["192.0.2.9-192.0.2.1"])));
         let change = pools.update();
         assert!(change.pools.is_none(), "the last good version is in force");
         assert_eq!(change.new_problems.len(), 1, "c was told before");
-        assert!(change.new_problems[0].0.last_good_in_use);
+        assert!(change.new_problems[0].last_good_in_use);
 
         let name = bad("c").name;
         pools.handle_pool(Event::Deleted(name));

@@ -236,6 +236,8 @@ impl Loop {
         token: CancellationToken,
         lease_end: CancellationToken,
     ) -> TaskResult {
+        // However this ends, the Lease is given back after it.
+        let _lease_end = lease_end.drop_guard();
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             let wake = self.next_wake();
@@ -262,7 +264,6 @@ impl Loop {
             self.start_writes();
         }
         self.finish().await;
-        lease_end.cancel();
         Ok(())
     }
 
@@ -390,7 +391,7 @@ impl Loop {
 
     fn configure(&mut self) {
         let change = self.pools.update();
-        for (problem, subject) in &change.new_problems {
+        for problem in &change.new_problems {
             self.metrics.client.update_errors.inc();
             tracing::error!(
                 event = "configInvalid",
@@ -400,11 +401,9 @@ impl Loop {
                 error = %problem,
                 "failed to parse the configuration"
             );
-            if let Some(subject) = subject.clone().filter(|_| self.leadership.is_leader()) {
-                let message = problem.to_string();
-                self.recorder
-                    .record(subject, Kind::Warning, "InvalidConfiguration", message);
-            }
+        }
+        if self.core.is_acting() && !change.new_problems.is_empty() {
+            self.record_problems();
         }
         if let Some(pools) = change.pools {
             tracing::info!(event = "configLoaded", pools = pools.len(), "pools changed");
@@ -418,6 +417,16 @@ impl Loop {
             .client
             .config_stale
             .set(i64::from(change.stale));
+    }
+
+    fn record_problems(&self) {
+        for (problem, subject) in self.pools.problems() {
+            if let Some(subject) = subject.cloned() {
+                let message = problem.to_string();
+                self.recorder
+                    .record(subject, Kind::Warning, "InvalidConfiguration", message);
+            }
+        }
     }
 
     fn done(&mut self, done: Done) {
@@ -465,6 +474,7 @@ impl Loop {
                 "allocation begins"
             );
             self.core.begin(fresh.services, &fresh.version);
+            self.record_problems();
         }
     }
 

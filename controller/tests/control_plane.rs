@@ -143,7 +143,11 @@ impl Cluster {
     }
 
     async fn events(&self, name: &str) -> Vec<(String, String)> {
-        let events = Api::<Event>::namespaced(self.plane.client.clone(), "default");
+        self.events_in("default", name).await
+    }
+
+    async fn events_in(&self, namespace: &str, name: &str) -> Vec<(String, String)> {
+        let events = Api::<Event>::namespaced(self.plane.client.clone(), namespace);
         let about = ListParams::default().fields(&format!("involvedObject.name={name}"));
         let found = events.list(&about).await.expect("a list").items.into_iter();
         found
@@ -222,12 +226,13 @@ async fn a_service_gets_keeps_and_gives_back_its_address() {
         status.is_some_and(|s| (s.assigned_ipv4, s.available_ipv4) == (1, 0))
     })
     .await;
-    assert!(
-        cluster
-            .plane
-            .log("one")
-            .contains("failed to parse the configuration")
-    );
+    eventually("an event tells of the bad pool", SOON, async || {
+        let events = cluster.events_in(NAMESPACE, "bad").await;
+        events
+            .iter()
+            .any(|(reason, _)| reason == "InvalidConfiguration")
+    })
+    .await;
 
     // The next one waits, says so, and gets the address the moment it is free.
     cluster.service("b", &json!({})).await;
@@ -355,7 +360,7 @@ async fn pending_services_are_served_fast_and_a_restart_writes_nothing() {
     cluster.pool("pool", &["10.0.0.0/8"]).await;
     cluster.many(count).await;
     let controller = cluster.plane.controller("one");
-    let took = cluster.all_assigned(count, Duration::from_secs(60)).await;
+    let took = cluster.all_assigned(count, Duration::from_mins(1)).await;
     let resident = controller.resident();
     println!(
         "{count} services: {took:?} from the start of the controller, {resident} KiB resident"

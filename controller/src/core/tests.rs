@@ -36,13 +36,13 @@ impl World {
     }
 
     /// Creates or changes a Service and lets the watch show it.
-    fn put(&mut self, name: &str, change: Value) {
+    fn put(&mut self, name: &str, change: &Value) {
         self.edit(name, change);
         self.show(name);
     }
 
     /// Creates or changes a Service unseen.
-    fn edit(&mut self, name: &str, change: Value) {
+    fn edit(&mut self, name: &str, change: &Value) {
         self.version += 1;
         let object = self.services.entry(name.to_owned()).or_insert_with(|| {
             json!({
@@ -50,7 +50,7 @@ impl World {
                 "spec": {"type": "LoadBalancer", "clusterIPs": ["10.96.0.1"]},
             })
         });
-        merge(object, &change);
+        merge(object, change);
         object["metadata"]["resourceVersion"] = self.version.to_string().into();
     }
 
@@ -87,7 +87,7 @@ impl World {
         };
         if object["metadata"]["resourceVersion"] == write.patch["metadata"]["resourceVersion"] {
             self.writes += 1;
-            self.edit(&name, write.patch.clone());
+            self.edit(&name, &write.patch);
         }
         let now = Box::new(self.service(&name));
         self.core.written(&write.service, Written::Now(now));
@@ -136,7 +136,7 @@ fn merge(target: &mut Value, patch: &Value) {
 #[test]
 fn nothing_is_written_before_the_beginning() {
     let mut world = World::new(&[("p", "192.0.2.0/30")]);
-    world.put("a", json!({}));
+    world.put("a", &json!({}));
     assert_eq!(world.send(), None);
     world.begin();
     world.settle();
@@ -147,11 +147,11 @@ fn nothing_is_written_before_the_beginning() {
 #[test]
 fn the_steady_state_writes_nothing() {
     let mut world = World::new(&[("p", "192.0.2.0/30")]);
-    world.put("a", json!({}));
+    world.put("a", &json!({}));
     world.begin();
     world.settle();
     assert_eq!(world.writes, 1);
-    world.put("a", json!({"metadata": {"labels": {"x": "y"}}}));
+    world.put("a", &json!({"metadata": {"labels": {"x": "y"}}}));
     world.pools(&[("p", "192.0.2.0/24")]);
     world.settle();
     world.begin();
@@ -164,13 +164,13 @@ fn the_steady_state_writes_nothing() {
 fn addresses_survive_a_new_leader_in_any_order() {
     let mut world = World::new(&[("p", "192.0.2.0/24")]);
     for name in ["a", "b", "c", "d"] {
-        world.put(name, json!({}));
+        world.put(name, &json!({}));
     }
     world.begin();
     world.settle();
     let before: Vec<_> = ["a", "b", "c", "d"].map(|name| world.ip(name)).into();
     // A new one that sorts before all others must not take what they have.
-    world.put("0", json!({}));
+    world.put("0", &json!({}));
     world.core = Core::new(String::new());
     world.pools(&[("p", "192.0.2.0/24")]);
     world.begin();
@@ -183,12 +183,12 @@ fn addresses_survive_a_new_leader_in_any_order() {
 #[test]
 fn a_leader_begins_with_what_the_last_one_wrote_unseen() {
     let mut world = World::new(&[("p", "192.0.2.0/24")]);
-    world.put("a", json!({}));
-    world.put("b", json!({}));
+    world.put("a", &json!({}));
+    world.put("b", &json!({}));
     // Another leader gave `b` the first address; our watch has not shown it.
     world.edit(
         "b",
-        json!({"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.0"}]}}}),
+        &json!({"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.0"}]}}}),
     );
     world.begin();
     world.settle();
@@ -199,12 +199,12 @@ fn a_leader_begins_with_what_the_last_one_wrote_unseen() {
 #[test]
 fn one_write_at_a_time_for_a_service_and_the_next_is_made_of_its_result() {
     let mut world = World::new(&[("p", "192.0.2.0/24"), ("q", "198.51.100.0/24")]);
-    world.put("a", json!({}));
+    world.put("a", &json!({}));
     world.begin();
     let first = world.send().expect("a write");
     world.put(
         "a",
-        json!({"metadata": {"annotations": {"metallb.io/address-pool": "q"}}}),
+        &json!({"metadata": {"annotations": {"metallb.io/address-pool": "q"}}}),
     );
     assert_eq!(world.send(), None, "one is under way");
     // The first is stale now: the API server refuses it, and what it shows is decided anew.
@@ -218,7 +218,7 @@ fn one_write_at_a_time_for_a_service_and_the_next_is_made_of_its_result() {
 #[test]
 fn a_watch_that_lags_behind_a_write_undoes_nothing() {
     let mut world = World::new(&[("p", "192.0.2.0/24")]);
-    world.put("a", json!({}));
+    world.put("a", &json!({}));
     let old = world.service("a");
     world.begin();
     world.settle();
@@ -230,10 +230,10 @@ fn a_watch_that_lags_behind_a_write_undoes_nothing() {
 #[test]
 fn a_freed_address_goes_to_the_one_that_waits_at_once() {
     let mut world = World::new(&[("p", "192.0.2.0/32")]);
-    world.put("a", json!({}));
+    world.put("a", &json!({}));
     world.begin();
     world.settle();
-    world.put("b", json!({}));
+    world.put("b", &json!({}));
     world.settle();
     assert_eq!(world.ip("b"), None);
     assert_eq!(world.reasons(), ["IPAllocated", "AllocationFailed"]);
@@ -252,14 +252,14 @@ fn a_freed_address_goes_to_the_one_that_waits_at_once() {
 #[test]
 fn a_service_that_changes_its_type_is_cleared_and_forgotten() {
     let mut world = World::new(&[("p", "192.0.2.0/32")]);
-    world.put("a", json!({}));
-    world.put("b", json!({}));
+    world.put("a", &json!({}));
+    world.put("b", &json!({}));
     world.begin();
     world.settle();
     // The API server empties the status itself; annotation and condition are ours to take away.
     world.put(
         "a",
-        json!({"spec": {"type": "ClusterIP"}, "status": {"loadBalancer": null}}),
+        &json!({"spec": {"type": "ClusterIP"}, "status": {"loadBalancer": null}}),
     );
     world.settle();
     assert!(!status::is_marked(&world.service("a")));
@@ -273,9 +273,9 @@ fn what_is_not_ours_is_never_touched() {
     let foreign = json!({"loadBalancer": {"ingress": [{"ip": "203.0.113.1"}]}});
     world.put(
         "classed",
-        json!({"spec": {"loadBalancerClass": "x/y"}, "status": foreign}),
+        &json!({"spec": {"loadBalancerClass": "x/y"}, "status": foreign}),
     );
-    world.put("plain", json!({"spec": {"type": "ClusterIP"}}));
+    world.put("plain", &json!({"spec": {"type": "ClusterIP"}}));
     world.begin();
     world.settle();
     assert_eq!(world.writes, 0);
@@ -285,11 +285,11 @@ fn what_is_not_ours_is_never_touched() {
 fn an_unreadable_request_keeps_what_the_service_has_and_gets_nothing_new() {
     let mut world = World::new(&[("p", "192.0.2.0/24")]);
     let nonsense = json!({"metadata": {"annotations": {"metallb.io/loadBalancerIPs": "nonsense"}}});
-    world.put("has", json!({}));
+    world.put("has", &json!({}));
     world.begin();
     world.settle();
-    world.put("has", nonsense.clone());
-    world.put("new", nonsense);
+    world.put("has", &nonsense);
+    world.put("new", &nonsense);
     world.settle();
     assert_eq!(world.ip("has").as_deref(), Some("192.0.2.0"));
     assert_eq!(world.ip("new"), None);
@@ -313,7 +313,7 @@ fn an_unreadable_request_keeps_what_the_service_has_and_gets_nothing_new() {
 #[test]
 fn a_failed_write_is_counted_and_made_again() {
     let mut world = World::new(&[("p", "192.0.2.0/24")]);
-    world.put("a", json!({}));
+    world.put("a", &json!({}));
     world.begin();
     for failures in 1..=3 {
         let write = world.send().expect("a write");
@@ -332,10 +332,10 @@ fn a_failed_write_is_counted_and_made_again() {
 #[test]
 fn a_service_deleted_during_its_write_gives_the_address_back() {
     let mut world = World::new(&[("p", "192.0.2.0/32")]);
-    world.put("a", json!({}));
+    world.put("a", &json!({}));
     world.begin();
     let write = world.send().expect("a write");
-    world.put("b", json!({}));
+    world.put("b", &json!({}));
     world.services.remove("a");
     world.receive(&write);
     world.settle();
@@ -345,7 +345,7 @@ fn a_service_deleted_during_its_write_gives_the_address_back() {
 #[test]
 fn who_stops_leading_writes_no_more() {
     let mut world = World::new(&[("p", "192.0.2.0/24")]);
-    world.put("a", json!({}));
+    world.put("a", &json!({}));
     world.begin();
     world.core.decide();
     world.core.stop();
@@ -358,8 +358,8 @@ fn who_stops_leading_writes_no_more() {
 #[test]
 fn services_deleted_while_nobody_watched_are_found_by_the_list() {
     let mut world = World::new(&[("p", "192.0.2.0/32")]);
-    world.put("a", json!({}));
-    world.put("b", json!({}));
+    world.put("a", &json!({}));
+    world.put("b", &json!({}));
     world.begin();
     world.settle();
     world.core.stop();
@@ -374,7 +374,7 @@ fn services_deleted_while_nobody_watched_are_found_by_the_list() {
 fn deprecated_annotations_are_told_when_the_service_changes() {
     let mut world = World::new(&[("p", "192.0.2.0/24")]);
     let old = json!({"metadata": {"annotations": {"metallb.universe.tf/address-pool": "p"}}});
-    world.put("a", old);
+    world.put("a", &old);
     world.begin();
     world.settle();
     assert_eq!(world.reasons(), ["IPAllocated", "deprecatedAnnotation"]);
@@ -388,8 +388,8 @@ fn deprecated_annotations_are_told_when_the_service_changes() {
 #[test]
 fn the_counters_follow_the_assignments() {
     let mut world = World::new(&[("p", "192.0.2.0/30")]);
-    world.put("a", json!({}));
-    world.put("b", json!({}));
+    world.put("a", &json!({}));
+    world.put("b", &json!({}));
     world.begin();
     world.settle();
     let usage: Vec<_> = world.core.usage().collect();

@@ -155,7 +155,7 @@ impl ControlPlane {
         let ready = http_request("/readyz");
         eventually(
             "the API server is ready",
-            Duration::from_secs(60),
+            Duration::from_mins(1),
             async || {
                 self.client
                     .request_text(ready.clone())
