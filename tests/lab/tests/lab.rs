@@ -227,7 +227,7 @@ async fn a_stream_of_requests_measures_the_gap() -> Result<()> {
     assert!((800..1800).contains(&gap.as_millis()), "{gap:?}");
     assert!(report.answered() > 20 && report.failures().len() > 20);
 
-    // Not ready, then terminating: with policy Local the node drops the Service.
+    // Not ready: with policy Local the node drops the Service.
     pods[0].set_ready(false).await?;
     let silent = async || {
         Ok(lab
@@ -237,6 +237,18 @@ async fn a_stream_of_requests_measures_the_gap() -> Result<()> {
             .then_some(()))
     };
     eventually(SOON, "no answer from a backend that is not ready", silent).await?;
+
+    // A pod of the same name takes the place of one that is deleted.
+    for pod in pods {
+        pod.terminate().await?;
+        pod.delete().await?;
+    }
+    lab.backends("web", &["n1", "n2"]).await?;
+    let ask = async || Ok(Some(lab.ask("client", address, port).await?));
+    assert_eq!(
+        eventually(SOON, "an answer of the new pod", ask).await?.pod,
+        "web-0"
+    );
     lab.down().await
 }
 

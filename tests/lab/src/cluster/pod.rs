@@ -18,6 +18,7 @@ use crate::lab::Lab;
 use crate::net::address::{Addresses, Node};
 use crate::net::build::{add_namespaces, address_lines, netns_of};
 use crate::net::command::{ip_batch, run};
+use crate::net::netns::Netns;
 
 /// The port that backends serve, HTTP on TCP and an echo on UDP.
 pub const BACKEND_PORT: u16 = 8080;
@@ -92,7 +93,7 @@ impl<'a> PodBuilder<'a> {
         let node = self.lab.node(&self.node)?.clone();
         let host = self.lab.shared.pod_hosts[usize::from(node.index) - 1]
             .try_update(Ordering::SeqCst, Ordering::SeqCst, |host| {
-                host.checked_add(1)
+                (host < 254).then(|| host + 1)
             })
             .ok()
             .with_context(|| format!("node {} has no pod address left", node.name))?;
@@ -101,6 +102,7 @@ impl<'a> PodBuilder<'a> {
         let part = format!("pod-{}-{}", self.namespace, self.name);
         let pod = Pod {
             api: Api::namespaced(self.lab.client(), &self.namespace),
+            netns: self.lab.netns(&part),
             part: part.clone(),
             name: self.name.clone(),
             node: node.name.clone(),
@@ -159,6 +161,7 @@ pub struct Pod {
     pub node: String,
     /// The pod's addresses.
     pub addresses: Addresses,
+    netns: Netns,
     stop: CancellationToken,
 }
 
@@ -194,6 +197,8 @@ impl Pod {
         };
         self.api.delete(&self.name, &now).await?;
         self.stop.cancel();
+        let netns = self.netns;
+        tokio::task::spawn_blocking(move || run("ip", &["netns", "del", netns.name()])).await??;
         Ok(())
     }
 
@@ -266,9 +271,6 @@ fn serve(id: &str, part: &str, pod: String, node: String, stop: CancellationToke
                 runtime.block_on(stop.run_until_cancelled(async {
                     tokio::join!(serve_http(tcp, &pod, &node), serve_echo(udp, &pod, &node))
                 }));
-                drop(runtime);
-                // The lab may have removed it already.
-                let _ = run("ip", &["netns", "del", netns.name()]);
             }
             Err(error) => {
                 let _ = sender.send(Err(error));
