@@ -137,14 +137,11 @@ impl Announcing {
                 Some(now) => holders.insert(key.clone(), now.interfaces.clone()),
                 None => holders.remove(key),
             };
-            match holders.values().cloned().reduce(union) {
-                Some(interfaces) => {
-                    desired.insert(address, interfaces);
-                }
-                None => {
-                    self.holders.remove(&address);
-                    desired.remove(&address);
-                }
+            if let Some(interfaces) = holders.values().cloned().reduce(union) {
+                desired.insert(address, interfaces);
+            } else {
+                self.holders.remove(&address);
+                desired.remove(&address);
             }
         }
     }
@@ -192,7 +189,7 @@ mod tests {
     }
 
     /// `node` comes first, `me` second.
-    fn owned_by(node: &str, interfaces: Interfaces) -> Outcome {
+    fn owned_by(node: &str, interfaces: &Interfaces) -> Outcome {
         let candidate = |node: &str| Candidate {
             node: node.into(),
             score: 0,
@@ -224,12 +221,12 @@ mod tests {
     fn a_transition_is_told_once() {
         let mut announcing = announcing();
         let one = addresses(&["192.0.2.1"]);
-        let mine = owned_by("me", Interfaces::All);
+        let mine = owned_by("me", &Interfaces::All);
         let first = announcing.settle(&key("a"), &one, &mine);
         assert!(matches!(first[..], [Transition::Started(_)]), "{first:?}");
         assert_eq!(announcing.settle(&key("a"), &one, &mine), []);
         assert_eq!(announcing.services.len(), 1);
-        let other = owned_by("other", Interfaces::All);
+        let other = owned_by("other", &Interfaces::All);
         let gone = announcing.settle(&key("a"), &one, &other);
         assert!(
             matches!(&gone[..], [Transition::Stopped { why, .. }] if why.name() == "notOwner"),
@@ -243,8 +240,8 @@ mod tests {
     fn a_shared_address_stays_until_the_last_service_goes() {
         let mut announcing = announcing();
         let shared = addresses(&["192.0.2.1"]);
-        announcing.settle(&key("a"), &shared, &owned_by("me", named(&["eth0"])));
-        announcing.settle(&key("b"), &shared, &owned_by("me", named(&["eth1"])));
+        announcing.settle(&key("a"), &shared, &owned_by("me", &named(&["eth0"])));
+        announcing.settle(&key("b"), &shared, &owned_by("me", &named(&["eth1"])));
         assert_eq!(announcing.desired()[&shared[0]], named(&["eth0", "eth1"]));
         let gone = Outcome::NotOurs(NotOurs::NotLoadBalancer);
         announcing.settle(&key("a"), &[], &gone);
@@ -256,7 +253,7 @@ mod tests {
     #[test]
     fn an_address_that_changes_replaces_the_old_one() {
         let mut announcing = announcing();
-        let mine = owned_by("me", Interfaces::All);
+        let mine = owned_by("me", &Interfaces::All);
         announcing.settle(&key("a"), &addresses(&["192.0.2.1", "2001:db8::1"]), &mine);
         let now = addresses(&["192.0.2.2", "2001:db8::1"]);
         let changed = announcing.settle(&key("a"), &now, &mine);

@@ -38,21 +38,20 @@ pub(crate) fn service(object: &slim::Service, class: &str) -> Option<ServiceFact
     let ingress = object.status.load_balancer.ingress.iter().flatten();
     let mut addresses: Vec<IpAddr> = Vec::new();
     for entry in ingress {
-        match entry.ip.as_deref().map(str::parse) {
-            Some(Ok(address)) => addresses.push(address),
+        if let Some(Ok(address)) = entry.ip.as_deref().map(str::parse) {
+            addresses.push(address);
+        } else {
             // compat.md 2.1: an entry without an address withdraws the Service.
-            _ => {
-                tracing::error!(
-                    service = %key,
-                    field = "status.loadBalancer.ingress",
-                    ip = entry.ip,
-                    hostname = entry.hostname,
-                    reason = "invalidIP",
-                    "not an IP address: the Service is not announced"
-                );
-                addresses.clear();
-                break;
-            }
+            tracing::error!(
+                service = %key,
+                field = "status.loadBalancer.ingress",
+                ip = entry.ip,
+                hostname = entry.hostname,
+                reason = "invalidIP",
+                "not an IP address: the Service is not announced"
+            );
+            addresses.clear();
+            break;
         }
     }
     let traffic_policy = match spec.external_traffic_policy.as_deref() {
@@ -149,7 +148,7 @@ mod tests {
 
     use super::*;
 
-    fn slim_service(spec: Value, status: Value) -> slim::Service {
+    fn slim_service(spec: &Value, status: &Value) -> slim::Service {
         serde_json::from_value(json!({
             "metadata": { "name": "web", "namespace": "shop", "uid": "u1" },
             "spec": spec,
@@ -158,7 +157,7 @@ mod tests {
         .expect("valid")
     }
 
-    fn ingress(entries: Value) -> Value {
+    fn ingress(entries: &Value) -> Value {
         json!({ "loadBalancer": { "ingress": entries } })
     }
 
@@ -181,7 +180,7 @@ mod tests {
             (json!({}), "", false),
         ];
         for (spec, class, ours) in cases {
-            let object = slim_service(spec.clone(), json!({}));
+            let object = slim_service(&spec, &json!({}));
             assert_eq!(service(&object, class).is_some(), ours, "{spec} {class:?}");
         }
     }
@@ -189,8 +188,8 @@ mod tests {
     #[test]
     fn addresses_keep_their_order_and_a_hostname_withdraws_all() {
         let spec = json!({ "type": "LoadBalancer" });
-        let two = ingress(json!([{ "ip": "2001:db8::1" }, { "ip": "192.0.2.1" }]));
-        let facts = service(&slim_service(spec.clone(), two), "").expect("ours");
+        let two = ingress(&json!([{ "ip": "2001:db8::1" }, { "ip": "192.0.2.1" }]));
+        let facts = service(&slim_service(&spec, &two), "").expect("ours");
         let text: Vec<_> = facts
             .service
             .addresses
@@ -202,8 +201,8 @@ mod tests {
             json!({ "hostname": "lb.example" }),
             json!({ "ip": "192.0.2.300" }),
         ] {
-            let status = ingress(json!([{ "ip": "192.0.2.1" }, entry]));
-            let facts = service(&slim_service(spec.clone(), status), "").expect("ours");
+            let status = ingress(&json!([{ "ip": "192.0.2.1" }, entry]));
+            let facts = service(&slim_service(&spec, &status), "").expect("ours");
             assert!(facts.service.addresses.is_empty(), "{entry}");
         }
     }
@@ -211,7 +210,7 @@ mod tests {
     #[test]
     fn sharing_is_allowed_by_the_presence_of_either_annotation() {
         for annotation in SHARING {
-            let mut object = slim_service(json!({ "type": "LoadBalancer" }), json!({}));
+            let mut object = slim_service(&json!({ "type": "LoadBalancer" }), &json!({}));
             object.metadata.annotations = Some([(annotation.to_owned(), String::new())].into());
             assert!(service(&object, "").expect("ours").service.allows_sharing);
         }

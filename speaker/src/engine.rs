@@ -424,3 +424,6 @@ fn take_objects<K: kube::Resource>(objects: &mut herald_api::config::Objects<K>,
         Event::Malformed(object) => objects.malformed(object.name.name, object.error),
     }
 }
+
+#[cfg(test)]
+mod tests;

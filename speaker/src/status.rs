@@ -180,29 +180,30 @@ impl Writer {
             found.foreign.remove(key).unwrap_or_default()
         };
         let interfaces = interfaces(&wanted.interfaces);
-        let mut own = known.own.remove(key).unwrap_or_default();
-        let kept = match own.pop() {
-            Some((name, present)) => {
-                if present != interfaces {
-                    self.set_status(&name, key, &interfaces).await?;
-                }
-                name
+        let present = known.own.get(key).and_then(|own| own.first()).cloned();
+        let kept = if let Some((name, present)) = present {
+            if present != interfaces {
+                self.set_status(&name, key, &interfaces).await?;
             }
-            None => {
-                self.events.record(
-                    subject(key, &wanted.uid),
-                    Kind::Normal,
-                    "nodeAssigned",
-                    format!(
-                        "announcing from node \"{}\" with protocol \"layer2\"",
-                        self.me
-                    ),
-                );
-                self.create(key, owner, &interfaces).await?
-            }
+            name
+        } else {
+            let name = self.create(key, owner, &interfaces).await?;
+            self.events.record(
+                subject(key, &wanted.uid),
+                Kind::Normal,
+                "nodeAssigned",
+                format!(
+                    "announcing from node \"{}\" with protocol \"layer2\"",
+                    self.me
+                ),
+            );
+            name
         };
-        let surplus = own.into_iter().map(|(name, _)| name).chain(foreign);
-        known.own.insert(key.clone(), vec![(kept, interfaces)]);
+        let own = known
+            .own
+            .insert(key.clone(), vec![(kept, interfaces)])
+            .unwrap_or_default();
+        let surplus = own.into_iter().skip(1).map(|(name, _)| name).chain(foreign);
         for name in surplus {
             self.delete(&name).await?;
         }
@@ -348,22 +349,25 @@ fn interfaces(interfaces: &Interfaces) -> Vec<InterfaceInfo> {
 mod tests {
     use super::*;
 
-    fn wanted(uid: &str) -> Option<Wanted> {
-        Some(Wanted {
+    fn wanted(uid: &str) -> Wanted {
+        Wanted {
             interfaces: Interfaces::All,
             uid: uid.to_owned(),
-        })
+        }
     }
 
     #[test]
     fn the_last_word_about_a_service_counts() {
         let queue = StatusQueue::default();
         let key = ServiceKey::new("shop", "web");
-        queue.set(&key, wanted("1"));
+        queue.set(&key, Some(wanted("1")));
         queue.set(&key, None);
-        queue.set(&key, wanted("2"));
+        queue.set(&key, Some(wanted("2")));
         let taken = queue.take();
-        assert_eq!(taken.into_iter().collect::<Vec<_>>(), [(key, wanted("2"))]);
+        assert_eq!(
+            taken.into_iter().collect::<Vec<_>>(),
+            [(key, Some(wanted("2")))]
+        );
         assert!(queue.take().is_empty());
     }
 
@@ -372,7 +376,7 @@ mod tests {
         let queue = StatusQueue::default();
         let key = ServiceKey::new("shop", "web");
         queue.set(&key, None);
-        queue.put_back(key.clone(), wanted("old"));
+        queue.put_back(key.clone(), Some(wanted("old")));
         assert_eq!(queue.take().remove(&key), Some(None));
     }
 
@@ -380,7 +384,7 @@ mod tests {
     fn all_interfaces_are_written_as_none() {
         assert_eq!(interfaces(&Interfaces::All), []);
         let named = Interfaces::Named(["eth1".to_owned(), "eth0".to_owned()].into());
-        let names: Vec<_> = interfaces(&named).into_iter().map(|i| i.name).collect();
-        assert_eq!(names, ["eth0", "eth1"]);
+        let written: Vec<_> = interfaces(&named).into_iter().map(|i| i.name).collect();
+        assert_eq!(written, ["eth0", "eth1"]);
     }
 }

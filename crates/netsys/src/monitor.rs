@@ -36,6 +36,17 @@ pub struct Monitor {
     table: Table,
     pending: VecDeque<Change>,
     subscription: Subscription,
+    /// What has yet to be made up for.
+    loss: Option<Loss>,
+}
+
+/// What went wrong with notifications.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Loss {
+    /// There were more than the socket's buffer holds.
+    Messages,
+    /// The socket is of no use any more.
+    Socket,
 }
 
 #[derive(Debug)]
@@ -57,6 +68,7 @@ impl Monitor {
             table,
             pending,
             subscription,
+            loss: None,
         })
     }
 
@@ -66,15 +78,19 @@ impl Monitor {
             if let Some(change) = self.pending.pop_front() {
                 return change;
             }
+            if let Some(loss) = self.loss {
+                self.resync(loss).await;
+                continue;
+            }
             match self.subscription.messages.next().await {
                 Some((message, _)) => match message.payload {
                     NetlinkPayload::InnerMessage(message) => {
                         self.pending.extend(self.table.apply(message));
                     }
-                    NetlinkPayload::Overrun(_) => self.resync(false).await,
+                    NetlinkPayload::Overrun(_) => self.lost(Loss::Messages),
                     _ => {}
                 },
-                None => self.resync(true).await,
+                None => self.lost(Loss::Socket),
             }
         }
     }
@@ -84,17 +100,19 @@ impl Monitor {
         self.table.interfaces()
     }
 
-    async fn resync(&mut self, reopen: bool) {
+    fn lost(&mut self, loss: Loss) {
         tracing::info!("netlink notifications were lost, reading all interfaces again");
-        let mut reopen = reopen;
-        loop {
-            match self.try_resync(reopen).await {
-                Ok(()) => return,
-                Err(error) => {
-                    tracing::warn!(%error, "netlink failed, trying again");
-                    tokio::time::sleep(RETRY).await;
-                    reopen = true;
-                }
+        self.loss = Some(loss);
+    }
+
+    /// Makes up for a loss. If this is dropped half-way, the loss stays noted.
+    async fn resync(&mut self, loss: Loss) {
+        match self.try_resync(loss == Loss::Socket).await {
+            Ok(()) => self.loss = None,
+            Err(error) => {
+                self.loss = Some(Loss::Socket);
+                tracing::warn!(%error, "netlink failed, trying again");
+                tokio::time::sleep(RETRY).await;
             }
         }
     }

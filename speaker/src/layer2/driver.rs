@@ -91,10 +91,14 @@ impl Driver {
                     self.publish();
                 }
                 Some(ended) = self.tasks.join_next() => {
-                    // A task that was aborted belonged to a port that is gone.
-                    if let Ok(ended) = ended {
-                        self.failed(&ended);
-                        self.publish();
+                    match ended {
+                        Ok(ended) => {
+                            self.failed(&ended);
+                            self.publish();
+                        }
+                        // It belonged to a port that is gone.
+                        Err(error) if error.is_cancelled() => {}
+                        Err(error) => return Err(error.into()),
                     }
                 }
                 () = until(announce), if announce.is_some() => self.announce(),
@@ -200,7 +204,7 @@ impl Driver {
         );
         port.close(ended.family);
         // The link's state follows by netlink; until then a new socket would fail the same way.
-        self.retry.get_or_insert(Instant::now() + RETRY);
+        self.retry.get_or_insert_with(|| Instant::now() + RETRY);
         self.apply_to(ended.interface);
     }
 
@@ -222,7 +226,7 @@ impl Driver {
             .filter(|(_, interfaces)| covers(interfaces, &port.name))
             .map(|(address, _): (&IpAddr, _)| *address);
         if let Err(error) = port.set(here.collect()) {
-            tracing::error!(interface = port.name, %error, "keeping the filter as it was");
+            tracing::error!(interface = port.name, %error, "opening another socket");
             self.retry = Some(Instant::now() + RETRY);
         }
         self.announcer.set(Instant::now(), index, port.addresses());

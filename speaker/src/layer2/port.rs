@@ -115,19 +115,26 @@ impl Port {
         }
     }
 
-    /// Answers for exactly these addresses from now on.
+    /// Answers for exactly these addresses from now on. A family whose filter cannot be changed is
+    /// closed, to be opened again.
     pub(super) fn set(&mut self, announced: AnnouncedSet) -> Result<(), Error> {
         if **self.announced.load() == announced {
             return Ok(());
         }
         self.announced.store(Arc::new(announced));
         self.join_groups();
+        let mut outcome = Ok(());
         for family in [IpFamily::V4, IpFamily::V6] {
-            if let Some(half) = self.half(family) {
-                half.socket.set_filter(&self.filter(family))?;
+            let Some(half) = self.half(family) else {
+                continue;
+            };
+            if let Err(error) = half.socket.set_filter(&self.filter(family)) {
+                // A new socket gets the right filter, or says why not.
+                self.close(family);
+                outcome = Err(error);
             }
         }
-        Ok(())
+        outcome
     }
 
     /// The addresses that are announced here: those of the families that are open.

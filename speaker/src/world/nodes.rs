@@ -23,7 +23,7 @@ pub struct NodeFacts {
 
 #[derive(Debug, Default)]
 pub(super) struct Nodes {
-    nodes: BTreeMap<NodeName, Node>,
+    by_name: BTreeMap<NodeName, Node>,
     places: BTreeMap<NodeName, (BTreeSet<IpAddr>, BTreeSet<Cidr>)>,
     by_address: HashMap<IpAddr, NodeName>,
     /// Also of nodes whose object is not known (yet).
@@ -32,11 +32,11 @@ pub(super) struct Nodes {
 
 impl Nodes {
     pub(super) fn get(&self, name: &NodeName) -> Option<&Node> {
-        self.nodes.get(name)
+        self.by_name.get(name)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Node> {
-        self.nodes.values()
+        self.by_name.values()
     }
 
     /// Returns true if addresses may belong to another node than before.
@@ -67,17 +67,17 @@ impl Nodes {
                     excluded: facts.excluded,
                     interfaces: self.interfaces.get(name).cloned(),
                 };
-                self.nodes.insert(name.clone(), node);
+                self.by_name.insert(name.clone(), node);
             }
             None => {
-                self.nodes.remove(name);
+                self.by_name.remove(name);
             }
         }
         moved
     }
 
     pub(super) fn set_interfaces(&mut self, name: &NodeName, interfaces: Option<BTreeSet<String>>) {
-        if let Some(node) = self.nodes.get_mut(name) {
+        if let Some(node) = self.by_name.get_mut(name) {
             node.interfaces.clone_from(&interfaces);
         }
         match interfaces {
@@ -91,7 +91,7 @@ impl Nodes {
     }
 
     pub(super) fn missing(&self, present: &HashSet<NodeName>) -> Vec<NodeName> {
-        self.nodes
+        self.by_name
             .keys()
             .filter(|n| !present.contains(*n))
             .cloned()

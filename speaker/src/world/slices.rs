@@ -134,12 +134,10 @@ impl Slices {
 
     /// One copy of each name, however many endpoints are on the node.
     fn intern(&mut self, name: NodeName) -> NodeName {
-        match self.names.get(&name) {
-            Some(known) => known.clone(),
-            None => {
-                self.names.insert(name.clone());
-                name
-            }
+        if let Some(known) = self.names.get(&name) {
+            return known.clone();
         }
+        self.names.insert(name.clone());
+        name
     }
 }

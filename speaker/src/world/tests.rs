@@ -73,7 +73,7 @@ fn labelled(key: &str, value: &str) -> NodeFacts {
     }
 }
 
-/// Nodes n1 and n2, pools `a` (192.0.2.0/24) and `b` (2001:db8::/64) with an advertisement each, and
+/// Nodes n1 and n2, pools `a` (192.0.2.0/24) and `b` (`2001:db8::/64`) with an advertisement each, and
 /// a Service in each: `one` and `two`, with an endpoint on n1.
 fn world() -> World {
     let mut world = World::new();

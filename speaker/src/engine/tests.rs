@@ -1,0 +1,266 @@
+//! The engine without an API: events in, desired addresses out.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use herald_runtime::watch::ObjectName;
+use herald_runtime::{events, health::Readiness};
+use kube::{Client, Config};
+use prometheus_client::registry::Registry;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use super::*;
+
+struct Running {
+    inputs: mpsc::Sender<Input>,
+    interfaces: watch::Sender<Option<BTreeSet<String>>>,
+    desired: watch::Receiver<Arc<Desired>>,
+    problems: watch::Receiver<Option<Vec<String>>>,
+    readiness: Readiness,
+    token: CancellationToken,
+    task: JoinHandle<TaskResult>,
+    _events: events::Sender,
+}
+
+/// An engine of node `me` that has got nothing yet.
+fn start() -> Running {
+    // Installed by another test already, perhaps.
+    herald_runtime::install_crypto_provider();
+    let nowhere = Config::new("http://127.0.0.1:1".parse().expect("valid"));
+    let client = Client::try_from(nowhere).expect("a client connects only when used");
+    let mut registry = Registry::default();
+    let (recorder, sender) = events::recorder(client, "test", "me", &mut registry);
+    let (inputs, inputs_here) = mpsc::channel(100);
+    let (interfaces, interfaces_here) = watch::channel(None);
+    let (desired_here, desired) = watch::channel(Arc::default());
+    let (problems_here, problems) = watch::channel(None);
+    let readiness = Readiness::new();
+    let io = Io {
+        inputs: inputs_here,
+        interfaces: interfaces_here,
+        desired: desired_here,
+        statuses: StatusQueue::default(),
+        events: recorder,
+        problems: problems_here,
+        ready: Some(readiness.block("the stores")),
+    };
+    let settings = Settings {
+        me: "me".into(),
+        class: String::new(),
+        ignore_exclude: false,
+    };
+    let metrics = Metrics::register(&mut registry, &"me".into());
+    let token = CancellationToken::new();
+    let task = tokio::spawn(Engine::new(settings, io, metrics).run(token.clone()));
+    Running {
+        inputs,
+        interfaces,
+        desired,
+        problems,
+        readiness,
+        token,
+        task,
+        _events: sender,
+    }
+}
+
+fn object<K: DeserializeOwned>(value: Value) -> K {
+    serde_json::from_value(value).expect("valid")
+}
+
+fn service(name: &str, ip: &str) -> slim::Service {
+    object(json!({
+        "metadata": { "name": name, "namespace": "shop", "uid": name },
+        "spec": { "type": "LoadBalancer" },
+        "status": { "loadBalancer": { "ingress": [{ "ip": ip }] } },
+    }))
+}
+
+fn slice(name: &str, ready: bool) -> slim::EndpointSlice {
+    object(json!({
+        "metadata": {
+            "name": name, "namespace": "shop",
+            "labels": { "kubernetes.io/service-name": name },
+        },
+        "addressType": "IPv4",
+        "endpoints": [
+            { "addresses": ["10.0.0.1"], "nodeName": "me", "conditions": { "ready": ready } },
+        ],
+    }))
+}
+
+fn all<K>(objects: Vec<K>) -> Event<K> {
+    Event::Restarted {
+        objects,
+        malformed: Vec::new(),
+    }
+}
+
+fn malformed(name: &str, namespace: &str) -> Malformed {
+    Malformed {
+        name: ObjectName {
+            namespace: Some(namespace.to_owned()),
+            name: name.to_owned(),
+        },
+        uid: None,
+        error: "spec: not a map".to_owned(),
+    }
+}
+
+fn pool(addresses: &str) -> herald_api::IPAddressPool {
+    object(json!({
+        "apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool",
+        "metadata": { "name": "pool", "namespace": "metallb-system" },
+        "spec": { "addresses": [addresses] },
+    }))
+}
+
+impl Running {
+    async fn send(&self, input: Input) {
+        self.inputs.send(input).await.expect("the engine runs");
+    }
+
+    /// Everything for the Services `a` (192.0.2.1) and `b` (192.0.2.2), except the Services.
+    async fn send_the_rest(&self) {
+        self.interfaces
+            .send_replace(Some(["eth0".to_owned()].into()));
+        self.send(Input::Slices(all(vec![slice("a", true), slice("b", true)])))
+            .await;
+        let node = json!({ "metadata": { "name": "me" } });
+        self.send(Input::Nodes(all(vec![object(node)]))).await;
+        self.send(Input::Pools(all(vec![pool("192.0.2.0/24")])))
+            .await;
+        let advertisement = object(json!({
+            "apiVersion": "metallb.io/v1beta1", "kind": "L2Advertisement",
+            "metadata": { "name": "all", "namespace": "metallb-system" },
+            "spec": {},
+        }));
+        self.send(Input::Advertisements(all(vec![advertisement])))
+            .await;
+        self.send(Input::Speakers(all(Vec::new()))).await;
+    }
+
+    async fn announces(&mut self, addresses: &[&str]) {
+        let wanted: Vec<IpAddr> = addresses
+            .iter()
+            .map(|a| a.parse().expect("valid"))
+            .collect();
+        let reached = self
+            .desired
+            .wait_for(|desired| desired.keys().eq(wanted.iter()));
+        tokio::time::timeout(Duration::from_secs(5), reached)
+            .await
+            .unwrap_or_else(|_| panic!("not announcing {addresses:?}"))
+            .expect("the engine runs");
+    }
+
+    /// Lets the engine handle all that was sent.
+    async fn idle(&self) {
+        while self.inputs.capacity() < self.inputs.max_capacity() {
+            tokio::task::yield_now().await;
+        }
+        tokio::task::yield_now().await;
+    }
+
+    async fn end(self) {
+        self.token.cancel();
+        self.task.await.expect("no panic").expect("asked to end");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_announced_before_every_store_is_complete() {
+    let mut running = start();
+    running.send_the_rest().await;
+    running
+        .send(Input::Services(Event::Applied(service("a", "192.0.2.1"))))
+        .await;
+    running.idle().await;
+    assert!(running.desired.borrow().is_empty());
+    assert_eq!(running.readiness.pending(), ["the stores"]);
+    let both = vec![service("a", "192.0.2.1"), service("b", "192.0.2.2")];
+    running.send(Input::Services(all(both))).await;
+    running.announces(&["192.0.2.1", "192.0.2.2"]).await;
+    running.idle().await;
+    assert!(running.readiness.pending().is_empty());
+    running.end().await;
+}
+
+#[tokio::test]
+async fn endpoints_services_and_interfaces_are_followed() {
+    let mut running = start();
+    running.send_the_rest().await;
+    let both = vec![service("a", "192.0.2.1"), service("b", "192.0.2.2")];
+    running.send(Input::Services(all(both))).await;
+    running.announces(&["192.0.2.1", "192.0.2.2"]).await;
+    running
+        .send(Input::Slices(Event::Applied(slice("a", false))))
+        .await;
+    running.announces(&["192.0.2.2"]).await;
+    running
+        .send(Input::Slices(Event::Applied(slice("a", true))))
+        .await;
+    running.announces(&["192.0.2.1", "192.0.2.2"]).await;
+    let gone = ObjectName {
+        namespace: Some("shop".to_owned()),
+        name: "b".to_owned(),
+    };
+    running.send(Input::Services(Event::Deleted(gone))).await;
+    running.announces(&["192.0.2.1"]).await;
+    running.interfaces.send_replace(Some(BTreeSet::new()));
+    running.announces(&[]).await;
+    running
+        .interfaces
+        .send_replace(Some(["eth1".to_owned()].into()));
+    running.announces(&["192.0.2.1"]).await;
+    running.end().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_keeps_what_was_known_of_it() {
+    let mut running = start();
+    running.send_the_rest().await;
+    let both = vec![service("a", "192.0.2.1"), service("b", "192.0.2.2")];
+    running.send(Input::Services(all(both))).await;
+    running.announces(&["192.0.2.1", "192.0.2.2"]).await;
+    let relist = Event::Restarted {
+        objects: Vec::new(),
+        malformed: vec![malformed("a", "shop")],
+    };
+    running.send(Input::Services(relist)).await;
+    running.announces(&["192.0.2.1"]).await;
+    running
+        .send(Input::Slices(Event::Malformed(malformed("a", "shop"))))
+        .await;
+    running
+        .send(Input::Pools(Event::Applied(pool("backwards"))))
+        .await;
+    let told = running
+        .problems
+        .wait_for(|p| p.as_ref().is_some_and(|p| p.len() == 1));
+    told.await.expect("the engine runs");
+    running.idle().await;
+    running.announces(&["192.0.2.1"]).await;
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_pool_that_no_longer_has_the_address_withdraws_it() {
+    let mut running = start();
+    running.send_the_rest().await;
+    running
+        .send(Input::Services(all(vec![service("a", "192.0.2.1")])))
+        .await;
+    running.announces(&["192.0.2.1"]).await;
+    running
+        .send(Input::Pools(Event::Applied(pool("198.51.100.0/24"))))
+        .await;
+    running.announces(&[]).await;
+    running
+        .send(Input::Pools(Event::Applied(pool("192.0.2.0/24"))))
+        .await;
+    running.announces(&["192.0.2.1"]).await;
+    running.end().await;
+}
