@@ -1,1 +1,5 @@
 //! Tests of Herald on the lab, against the real thing
+
+pub mod faulty_api;
+pub mod layer2;
+pub mod objects;
