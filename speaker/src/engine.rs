@@ -15,7 +15,7 @@ use herald_runtime::health::Block;
 use herald_runtime::supervise::TaskResult;
 use herald_runtime::watch::{Event, Malformed};
 use kube::ResourceExt as _;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::announcing::{Announcing, Transition};
@@ -40,6 +40,8 @@ pub(crate) struct Io {
     pub(crate) events: Recorder,
     /// The problems of the configuration, one text each.
     pub(crate) problems: watch::Sender<Option<Vec<String>>>,
+    /// Told when what the API has of our own presence is not what it should be.
+    pub(crate) presence_lost: Arc<Notify>,
     /// Dropped when all stores are complete.
     pub(crate) ready: Option<Block>,
 }
@@ -238,10 +240,12 @@ impl Engine {
         self.speaker(&node, text.map(|text| convert::interfaces(text)));
     }
 
-    /// Our own interfaces are known first-hand.
+    /// Our own interfaces are known first-hand; what the API has of them is only checked.
     fn speaker(&mut self, node: &NodeName, interfaces: Option<BTreeSet<String>>) {
         if *node != self.settings.me {
             self.world.set_interfaces(node, interfaces);
+        } else if interfaces != *self.io.interfaces.borrow() {
+            self.io.presence_lost.notify_one();
         }
     }
 

@@ -27,7 +27,7 @@ use herald_runtime::health::Readiness;
 use herald_runtime::supervise::Supervisor;
 use herald_runtime::{client, events, health, logging};
 use prometheus_client::registry::Registry;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 pub use args::Args;
 
@@ -56,6 +56,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let (problems, problems_here) = watch::channel(None);
     let (exclude, exclude_here) = watch::channel(Exclude::load(&args.l2_exclude_file));
     let statuses = StatusQueue::default();
+    let presence_lost = Arc::new(Notify::new());
     let (recorder, sender) = events::recorder(
         client.clone(),
         "metallb-speaker",
@@ -78,6 +79,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         statuses: statuses.clone(),
         events: recorder.clone(),
         problems,
+        presence_lost: Arc::clone(&presence_lost),
         ready: Some(readiness.block("the stores")),
     };
     let settings = Settings {
@@ -101,6 +103,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         pod_name,
         interfaces: interfaces_here,
         problems: problems_here,
+        lost: presence_lost,
     };
 
     let token = || supervisor.token();

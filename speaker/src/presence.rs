@@ -3,6 +3,7 @@
 //! the election.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use herald_api::annotations::{LABEL_COMPONENT_TYPE, LABEL_NODE_NAME};
@@ -17,7 +18,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::convert::INTERFACES;
@@ -46,6 +47,8 @@ pub(crate) struct Presence {
     pub(crate) pod_name: Option<String>,
     pub(crate) interfaces: watch::Receiver<Option<BTreeSet<String>>>,
     pub(crate) problems: watch::Receiver<Option<Vec<String>>>,
+    /// Somebody else changed or deleted the object.
+    pub(crate) lost: Arc<Notify>,
 }
 
 impl Presence {
@@ -82,6 +85,11 @@ impl Presence {
                         tokio::select! {
                             changed = self.interfaces.changed() => changed?,
                             changed = self.problems.changed() => changed?,
+                            // Writing what is there already changes nothing, so a late notice
+                            // of our own write does no harm.
+                            () = self.lost.notified() => {
+                                (said_interfaces, said_problems) = (None, None);
+                            }
                         }
                     }
                     Err(error) => {

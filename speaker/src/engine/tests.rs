@@ -19,6 +19,7 @@ struct Running {
     desired: watch::Receiver<Arc<Desired>>,
     problems: watch::Receiver<Option<Vec<String>>>,
     readiness: Readiness,
+    presence_lost: Arc<Notify>,
     token: CancellationToken,
     task: JoinHandle<TaskResult>,
     _events: events::Sender,
@@ -37,6 +38,7 @@ fn start() -> Running {
     let (desired_here, desired) = watch::channel(Arc::default());
     let (problems_here, problems) = watch::channel(None);
     let readiness = Readiness::new();
+    let presence_lost = Arc::new(Notify::new());
     let io = Io {
         inputs: inputs_here,
         interfaces: interfaces_here,
@@ -44,6 +46,7 @@ fn start() -> Running {
         statuses: StatusQueue::default(),
         events: recorder,
         problems: problems_here,
+        presence_lost: Arc::clone(&presence_lost),
         ready: Some(readiness.block("the stores")),
     };
     let settings = Settings {
@@ -60,6 +63,7 @@ fn start() -> Running {
         desired,
         problems,
         readiness,
+        presence_lost,
         token,
         task,
         _events: sender,
@@ -262,5 +266,42 @@ async fn a_pool_that_no_longer_has_the_address_withdraws_it() {
         .send(Input::Pools(Event::Applied(pool("192.0.2.0/24"))))
         .await;
     running.announces(&["192.0.2.1"]).await;
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_presence_that_somebody_deleted_or_changed_is_written_again() {
+    let running = start();
+    running.send_the_rest().await;
+    running.idle().await;
+    let state = |interfaces: &str| -> ConfigurationState {
+        object(json!({
+            "apiVersion": "metallb.io/v1beta1", "kind": "ConfigurationState",
+            "metadata": {
+                "name": "speaker-me", "namespace": "metallb-system",
+                "labels": { "metallb.io/node-name": "me" },
+                "annotations": { convert::INTERFACES: interfaces },
+            },
+            "spec": {},
+        }))
+    };
+    let told = async || {
+        let told = running.presence_lost.notified();
+        tokio::time::timeout(Duration::from_millis(200), told).await
+    };
+    running
+        .send(Input::Speakers(Event::Applied(state("eth0"))))
+        .await;
+    told().await.expect_err("it is as it should be");
+    running
+        .send(Input::Speakers(Event::Applied(state("eth9"))))
+        .await;
+    told().await.expect("it was changed");
+    let gone = ObjectName {
+        namespace: Some("metallb-system".to_owned()),
+        name: "speaker-me".to_owned(),
+    };
+    running.send(Input::Speakers(Event::Deleted(gone))).await;
+    told().await.expect("it was deleted");
     running.end().await;
 }
