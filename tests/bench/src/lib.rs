@@ -1,1 +1,0 @@
-//! Whole-system benchmarks that run a peer beside Herald

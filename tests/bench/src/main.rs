@@ -1,0 +1,56 @@
+//! Measures Herald beside MetalLB, both in one run on labs of their own, and prints the ratios.
+//!
+//! The tables go to standard output and into `docs/benchmarks.md`.
+
+mod args;
+mod contestant;
+mod criterion;
+mod figures;
+mod measure;
+mod observer;
+mod report;
+mod rows;
+mod setup;
+mod stats;
+mod usage;
+
+use anyhow::Result;
+use clap::Parser as _;
+
+use crate::args::Args;
+use crate::contestant::Contestant;
+use crate::figures::Figures;
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let args = Args::parse();
+    let plan = args.plan();
+    setup::warm_page_cache()?;
+    let mut figures = Figures::default();
+    for round in 0..plan.rounds {
+        // Whoever runs first meets the machine in another state than whoever runs second.
+        let order = if round % 2 == 0 {
+            [Contestant::Herald, Contestant::Peer]
+        } else {
+            [Contestant::Peer, Contestant::Herald]
+        };
+        for contestant in order {
+            eprintln!("round {} of {}: {contestant}", round + 1, plan.rounds);
+            measure::contestant(contestant, &plan, &mut figures).await?;
+        }
+        measure::plain_writer(&plan, &mut figures).await?;
+    }
+    let rows = rows::rows(&plan, &figures);
+    print(&report::table(&rows))?;
+    if let Some(path) = args.document() {
+        let text = report::document(&plan, &rows, &figures)?;
+        std::fs::write(&path, text)?;
+        eprintln!("written to {}", path.display());
+    }
+    Ok(())
+}
+
+fn print(text: &str) -> std::io::Result<()> {
+    use std::io::Write as _;
+    std::io::stdout().write_all(text.as_bytes())
+}
