@@ -157,6 +157,13 @@ impl HeraldBuilder<'_> {
         self
     }
 
+    /// Takes another kubeconfig than the user's own, e.g. one that leads through a proxy.
+    pub fn kubeconfig(mut self, file: &std::path::Path) -> Self {
+        let given = |arg: &std::ffi::OsString| arg.to_string_lossy().starts_with("--kubeconfig=");
+        self.spec.args.retain(|arg| !given(arg));
+        self.arg(format!("--kubeconfig={}", file.display()))
+    }
+
     /// Sets an environment variable.
     pub fn env(
         mut self,
