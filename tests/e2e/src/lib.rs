@@ -3,3 +3,4 @@
 pub mod faulty_api;
 pub mod layer2;
 pub mod objects;
+pub mod wire;
