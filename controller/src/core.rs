@@ -5,10 +5,10 @@
 //! Between [`begin`](Core::begin) and [`stop`](Core::stop) it acts; otherwise it only keeps up. Of
 //! one Service at most one write is under way, and each is made from what the API showed last.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use herald_api::slim::Service;
-use herald_ipam::{Allocator, Notice, Outcome, Pool, Request, Usage};
+use herald_ipam::{Allocator, Assignment, Notice, Outcome, Pool, Reason, Request, Usage};
 use herald_model::ServiceKey;
 use herald_runtime::events::Subject;
 use jiff::Timestamp;
@@ -44,6 +44,8 @@ pub(crate) struct Core {
     class: String,
     acting: bool,
     allocator: Allocator,
+    /// Pools that exist and cannot be used, not even in an earlier version.
+    unusable: BTreeSet<String>,
     services: HashMap<ServiceKey, Entry>,
     /// To be decided, first come first served.
     dirty: VecDeque<ServiceKey>,
@@ -117,6 +119,30 @@ impl Core {
     pub(crate) fn set_pools(&mut self, pools: Vec<Pool>) {
         let revisit = self.allocator.set_pools(pools);
         self.mark_all(revisit);
+    }
+
+    /// Replaces the names of the pools that exist and cannot be used, not even in an earlier
+    /// version. What Services have of them stays theirs: a pool that is mistyped is not one that
+    /// is deleted.
+    pub(crate) fn set_unusable_pools(&mut self, pools: BTreeSet<String>) {
+        let changed: BTreeSet<_> = pools
+            .symmetric_difference(&self.unusable)
+            .cloned()
+            .collect();
+        if changed.is_empty() {
+            return;
+        }
+        self.unusable = pools;
+        let concerned = self.services.iter().filter(|(_, entry)| {
+            let has = status::allocated_from(&entry.object);
+            let waits = entry
+                .desired
+                .as_ref()
+                .is_some_and(Desired::waits_for_named_pool);
+            waits || has.is_some_and(|pool| changed.contains(pool))
+        });
+        let keys = concerned.map(|(key, _)| key.clone()).collect();
+        self.mark_all(keys);
     }
 
     /// Starts to act, from a complete list of the Services read after the last leader stopped.
@@ -333,6 +359,10 @@ impl Core {
 
     /// What the Service is to have, and the event that says why it is less than it asks for.
     fn desire(&mut self, key: &ServiceKey, reading: Reading) -> (Desired, Option<Note>) {
+        if let Some(desired) = self.stranded(key, &reading) {
+            let why = reading.problem.as_ref().and_then(notes::of_problem);
+            return (desired, why);
+        }
         match (reading.request, reading.problem) {
             (Some(request), None) => self.converge(key, &request),
             (Some(request), Some(problem)) if problem.keeps_addresses() => {
@@ -344,6 +374,41 @@ impl Core {
         }
     }
 
+    /// What a Service has of a pool that cannot be used, unless it asks for something else. The
+    /// allocator holds it too as long as the Service is not converged, so that nobody else gets it
+    /// when the pool is corrected.
+    fn stranded(&self, key: &ServiceKey, reading: &Reading) -> Option<Desired> {
+        let request = reading.request.as_ref()?;
+        let pool = status::allocated_from(&self.services.get(key)?.object)?;
+        let wants_other_pool = request.pool.as_deref().is_some_and(|wanted| wanted != pool);
+        let wants_other_address = !request.addresses.is_empty()
+            && (request.addresses.len() != request.current.len()
+                || request
+                    .addresses
+                    .iter()
+                    .any(|address| !request.current.contains(address)));
+        if !self.unusable.contains(pool)
+            || request.current.is_empty()
+            || wants_other_pool
+            || wants_other_address
+            || self.allocator.assignment(key).is_some()
+        {
+            return None;
+        }
+        let remark = match &reading.problem {
+            Some(problem) => (problem.name(), problem.to_string()),
+            None => (status::UNUSABLE_POOL, notes::unusable_pool(pool)),
+        };
+        let assignment = Assignment {
+            pool: pool.to_owned(),
+            addresses: request.current.clone(),
+        };
+        Some(Desired::Assigned {
+            assignment,
+            remark: Some(remark),
+        })
+    }
+
     fn converge(&mut self, key: &ServiceKey, request: &Request) -> (Desired, Option<Note>) {
         let decision = self.allocator.converge(request);
         self.mark_all(decision.revisit);
@@ -352,6 +417,13 @@ impl Core {
             Outcome::Assigned(assignment) => {
                 let remark = None;
                 (Desired::Assigned { assignment, remark }, None)
+            }
+            Outcome::Pending(Reason::UnknownPool(pool)) if self.unusable.contains(&pool) => {
+                let desired = Desired::Pending {
+                    reason: status::UNUSABLE_POOL,
+                    message: notes::unusable_pool(&pool),
+                };
+                (desired, Some(notes::of_unusable_pool(key, &pool)))
             }
             Outcome::Pending(reason) => {
                 let note = notes::of_reason(key, &reason);

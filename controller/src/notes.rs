@@ -74,6 +74,22 @@ pub(crate) fn of_reason(key: &ServiceKey, reason: &Reason) -> Note {
     }
 }
 
+/// A Service waits for a pool that exists and cannot be used.
+pub(crate) fn of_unusable_pool(key: &ServiceKey, pool: &str) -> Note {
+    let message = format!(
+        "Failed to allocate IP for \"{key}\": {}",
+        unusable_pool(pool)
+    );
+    Note::warning("AllocationFailed", message)
+}
+
+/// What is to be said of a pool that exists and cannot be used.
+pub(crate) fn unusable_pool(pool: &str) -> String {
+    format!(
+        "IPAddressPool {pool:?} cannot be used until it is corrected: its events say what is wrong"
+    )
+}
+
 /// What cannot be read of a Service; nothing for a cluster IP that is still to come.
 pub(crate) fn of_problem(problem: &Problem) -> Option<Note> {
     match problem {

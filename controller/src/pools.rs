@@ -1,6 +1,6 @@
 //! The pools: from objects to a configuration, and their status counters.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use herald_api::config::{Configurator, Problem, Resources};
 use herald_api::kinds::{IPAddressPool, IPAddressPoolStatus};
@@ -32,6 +32,8 @@ pub(crate) struct Change {
     pub(crate) new_problems: Vec<Problem>,
     /// True if something of the configuration is refused.
     pub(crate) stale: bool,
+    /// The pools that exist and are not in force, not even in an earlier version.
+    pub(crate) unusable: BTreeSet<String>,
 }
 
 impl Pools {
@@ -95,6 +97,11 @@ impl Pools {
             pools: changed.then(|| config.pools.clone()),
             new_problems,
             stale: !problems.is_empty(),
+            unusable: problems
+                .iter()
+                .filter(|problem| !problem.last_good_in_use)
+                .map(|problem| problem.name.clone())
+                .collect(),
         };
         self.in_force = config.pools;
         self.problems = problems;
@@ -202,11 +209,13 @@ mod tests {
             ("c", false)
         );
         assert_eq!(subject.expect("known").kind, "IPAddressPool");
+        assert_eq!(change.unusable, BTreeSet::from(["c".to_owned()]));
 
         pools.handle_pool(Event::Applied(pool("a", &["192.0.2.9-192.0.2.1"])));
         let change = pools.update();
         assert!(change.pools.is_none(), "the last good version is in force");
         assert_eq!(change.new_problems.len(), 1, "c was told before");
+        assert!(!change.unusable.contains("a"), "a is in force");
         assert!(change.new_problems[0].last_good_in_use);
 
         let name = bad("c").name;

@@ -405,6 +405,7 @@ impl Loop {
         if self.core.is_acting() && !change.new_problems.is_empty() {
             self.record_problems();
         }
+        self.core.set_unusable_pools(change.unusable);
         if let Some(pools) = change.pools {
             tracing::info!(event = "configLoaded", pools = pools.len(), "pools changed");
             self.core.set_pools(pools);

@@ -18,6 +18,9 @@ use crate::request::status_addresses;
 /// Where the pool of the addresses is written.
 const ALLOCATED_FROM_POOL: &str = IP_ALLOCATED_FROM_POOL.key;
 
+/// The condition's reason where a pool exists and cannot be used.
+pub(crate) const UNUSABLE_POOL: &str = "UnusablePool";
+
 /// What a Service's status should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Desired {
@@ -50,6 +53,11 @@ impl Desired {
             Self::Pending { reason, message } => Some(("False", *reason, message.clone())),
             Self::Released => None,
         }
+    }
+
+    /// True if the Service waits for a pool that it named and that is not there, or not usable.
+    pub(crate) fn waits_for_named_pool(&self) -> bool {
+        matches!(self, Self::Pending { reason, .. } if [UNUSABLE_POOL, "UnknownPool"].contains(reason))
     }
 
     fn addresses(&self) -> &[IpAddr] {
@@ -149,7 +157,8 @@ fn conditions(service: &Service, desired: &Desired, now: Timestamp) -> Vec<Condi
     conditions
 }
 
-fn allocated_from(service: &Service) -> Option<&str> {
+/// The pool that the addresses came from, as the Service says.
+pub(crate) fn allocated_from(service: &Service) -> Option<&str> {
     let annotations = service.metadata.annotations.as_ref()?;
     annotations.get(ALLOCATED_FROM_POOL).map(String::as_str)
 }

@@ -181,6 +181,60 @@ fn addresses_survive_a_new_leader_in_any_order() {
 }
 
 #[test]
+fn what_came_from_a_pool_that_cannot_be_used_stays_until_it_is_corrected_or_deleted() {
+    let good = ("good", "192.0.2.0/24");
+    let mut world = World::new(&[good, ("typo", "198.51.100.0/30")]);
+    let wish = json!({"metadata": {"annotations": {"metallb.io/address-pool": "typo"}}});
+    world.put("kept", &wish);
+    world.begin();
+    world.settle();
+    assert_eq!(world.ip("kept").as_deref(), Some("198.51.100.0"));
+
+    // A new leader that never saw a version of the pool that it could read.
+    let unusable = || BTreeSet::from(["typo".to_owned()]);
+    world.core = Core::new(String::new());
+    world.core.set_unusable_pools(unusable());
+    world.pools(&[good]);
+    world.begin();
+    world.put("late", &wish);
+    world.settle();
+    assert_eq!(world.ip("kept").as_deref(), Some("198.51.100.0"));
+    let reason = |world: &World, name: &str| {
+        let condition = &world.services[name]["status"]["conditions"][0];
+        (condition["status"].clone(), condition["reason"].clone())
+    };
+    let expected = |status: &str| (json!(status), json!("UnusablePool"));
+    assert_eq!(reason(&world, "kept"), expected("True"));
+    assert_eq!(reason(&world, "late"), expected("False"));
+    assert_eq!(world.reasons(), ["AllocationFailed"], "of late only");
+
+    // Corrected, it gives nobody else what is held of it, in whatever order they are decided.
+    let writes = world.writes;
+    world.core.set_unusable_pools(BTreeSet::new());
+    world.pools(&[good, ("typo", "198.51.100.0/31")]);
+    world.settle();
+    assert_eq!(world.ip("kept").as_deref(), Some("198.51.100.0"));
+    assert_eq!(world.ip("late").as_deref(), Some("198.51.100.1"));
+    assert_eq!(world.writes, writes + 2);
+
+    // Wrong again for a new leader, and a Service that asks for another pool moves.
+    world.core = Core::new(String::new());
+    world.core.set_unusable_pools(unusable());
+    world.pools(&[good]);
+    world.begin();
+    let other = json!({"metadata": {"annotations": {"metallb.io/address-pool": "good"}}});
+    world.put("late", &other);
+    world.settle();
+    assert_eq!(world.ip("late").as_deref(), Some("192.0.2.0"));
+    assert_eq!(world.ip("kept").as_deref(), Some("198.51.100.0"));
+
+    // Deleted is deleted.
+    world.core.set_unusable_pools(BTreeSet::new());
+    world.settle();
+    assert_eq!(world.ip("kept"), None);
+}
+
+#[test]
 fn a_leader_begins_with_what_the_last_one_wrote_unseen() {
     let mut world = World::new(&[("p", "192.0.2.0/24")]);
     world.put("a", &json!({}));
