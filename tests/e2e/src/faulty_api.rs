@@ -75,11 +75,8 @@ struct Proxy {
 }
 
 impl FaultyApi {
-    /// Starts the proxy. The rule may do things itself before it decides, e.g. change the object.
-    pub async fn start<F>(
-        lab: &Lab,
-        rule: impl Fn(Call) -> F + Send + Sync + 'static,
-    ) -> Result<Self>
+    /// Starts the proxy on the executor it is called on. The rule may do things itself before it decides, e.g. change the object.
+    pub fn start<F>(lab: &Lab, rule: impl Fn(Call) -> F + Send + Sync + 'static) -> Result<Self>
     where
         F: Future<Output = Fate> + Send + 'static,
     {

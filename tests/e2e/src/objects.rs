@@ -85,6 +85,9 @@ pub async fn namespace(lab: &Lab, name: &str, labels: Value) -> Result<()> {
 }
 
 /// An address literal.
+///
+/// # Panics
+/// If the text is no address.
 pub fn ip(text: &str) -> IpAddr {
     text.parse().expect("a test writes addresses")
 }

@@ -99,7 +99,7 @@ async fn an_api_server_that_fails_delays_assignments_and_loses_none() -> Result<
         };
         async move { fate }
     };
-    let api = FaultyApi::start(&lab, rule).await?;
+    let api = FaultyApi::start(&lab, rule)?;
     let controller = api
         .controller(&lab, "controller")?
         .arg("--leader-elect=false")
@@ -162,7 +162,7 @@ async fn a_service_that_changes_before_every_write_is_written_in_the_end() -> Re
             Fate::Pass
         }
     };
-    let api = FaultyApi::start(&lab, rule).await?;
+    let api = FaultyApi::start(&lab, rule)?;
     let controller = api
         .controller(&lab, "controller")?
         .arg("--leader-elect=false")
@@ -218,7 +218,7 @@ async fn a_service_that_goes_or_changes_type_during_its_write_gives_its_address_
             Fate::Pass
         }
     };
-    let api = FaultyApi::start(&lab, rule).await?;
+    let api = FaultyApi::start(&lab, rule)?;
     let controller = api
         .controller(&lab, "controller")?
         .arg("--leader-elect=false")
@@ -317,7 +317,7 @@ async fn a_slow_api_server_makes_no_service_wait_for_another() -> Result<()> {
         }
         Fate::Pass
     };
-    let api = FaultyApi::start(&lab, rule).await?;
+    let api = FaultyApi::start(&lab, rule)?;
     let start = Instant::now();
     api.controller(&lab, "controller")?
         .arg("--leader-elect=false")
