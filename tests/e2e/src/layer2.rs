@@ -47,6 +47,10 @@ pub async fn advertise_with(lab: &Lab, name: &str, spec: Value) -> Result<()> {
 
 /// The node that MetalLB's order puts first for an address (compat.md 4.1): the least SHA-256 of
 /// `node#address`. `first` is the Service's first address, `nodes` those that may announce it.
+///
+/// # Panics
+///
+/// If `nodes` is empty.
 pub fn elected(first: IpAddr, nodes: &[&str]) -> String {
     let rank = |node: &&&str| Sha256::digest(format!("{node}#{first}")).to_vec();
     (*nodes
@@ -58,13 +62,17 @@ pub fn elected(first: IpAddr, nodes: &[&str]) -> String {
 
 /// An IPv4 address of [`start`]'s pool that this node of these announces. Addresses differ for
 /// different `skip`s.
+///
+/// # Panics
+///
+/// If `node` is not one of `nodes`, or `skip` is larger than the node's share of the pool.
 pub fn address_of(node: &str, nodes: &[&str], skip: usize) -> IpAddr {
     let [a, b, c] = POOL;
     (1..=99)
         .map(|d| IpAddr::from([a, b, c, d]))
         .filter(|address| elected(*address, nodes) == node)
         .nth(skip)
-        .expect("every third of a hundred addresses is some node's")
+        .expect("the node has a share of the pool")
 }
 
 /// Waits until one node alone answers for an address; its name.

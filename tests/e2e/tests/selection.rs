@@ -2,14 +2,13 @@
 #![expect(clippy::tests_outside_test_module, reason = "an integration test")]
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use herald_e2e::layer2::{
-    self, address_of, advertise_with, elected, names, v4, wait_nobody, wait_owner, wait_status,
+    self, address_of, advertise_with, elected, names, wait_nobody, wait_owner, wait_status,
 };
 use herald_e2e::objects::{SOON, ip};
-use herald_lab::{Lab, Network, ProxyMode, always, eventually};
+use herald_lab::{Lab, Network, ProxyMode, eventually};
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
@@ -212,57 +211,5 @@ async fn services_that_share_an_address_have_one_owner() -> Result<()> {
     ]}]});
     advertise_with(&lab, "all", spec).await?;
     wait_nobody(&lab, address).await?;
-    lab.down().await
-}
-
-#[tokio::test]
-#[ignore = "needs root and the lab: run by make test"]
-async fn a_speaker_announces_the_services_of_its_class_only() -> Result<()> {
-    let lab = Lab::builder()
-        .nodes(1)
-        .proxy(ProxyMode::None)
-        .start()
-        .await?;
-    herald_e2e::objects::pool(&lab, "lan", &["192.168.10.1-192.168.10.99"]).await?;
-    advertise_with(&lab, "all", json!({})).await?;
-    lab.backends("web", &["n1"]).await?;
-    let service = |name| lab.service(name).selector("app", "web");
-    let plain = service("plain").create().await?;
-    let ours = service("ours").class("example.com/ours").create().await?;
-    let other = service("other").class("example.com/other").create().await?;
-    // Without a controller: what is announced is what the status says.
-    let addresses = [ip("192.168.10.1"), ip("192.168.10.2"), ip("192.168.10.3")];
-    for (service, address) in [&plain, &ours, &other].into_iter().zip(addresses) {
-        service.set_addresses(&[address]).await?;
-    }
-    let only = async |which: usize| {
-        wait_owner(&lab, addresses[which], "n1").await?;
-        always(
-            Duration::from_secs(1),
-            "no other class is announced",
-            async || {
-                for (i, address) in addresses.into_iter().enumerate() {
-                    if i != which && !lab.owners(address).await?.is_empty() {
-                        return Ok(false);
-                    }
-                }
-                Ok(true)
-            },
-        )
-        .await
-    };
-    let speaker = lab.start_speaker("n1").await?;
-    only(0).await?;
-    speaker.stop().await?;
-    wait_nobody(&lab, addresses[0]).await?;
-    lab.speaker("n1")?
-        .arg("--lb-class=example.com/ours")
-        .start_ready()
-        .await?;
-    only(1).await?;
-    ensure!(
-        v4(&ours.addresses().await?)? == addresses[1],
-        "the speaker writes no addresses"
-    );
     lab.down().await
 }

@@ -54,6 +54,8 @@ async fn announcements_and_answers_are_as_the_rfcs_say() -> Result<()> {
     // The rest of the announcement goes on meanwhile; answers differ from it.
     answers_arp(&lab, mac)?;
     answers_ndp(&lab, mac)?;
+    ignores_arp(&lab, mac)?;
+    ignores_ndp(&lab, mac)?;
     announced(&capture, mac).await?;
 
     // The other node said nothing at all of these addresses.
@@ -187,6 +189,12 @@ fn answers_arp(lab: &Lab, mac: Mac) -> Result<()> {
     answer(&socket, mac, &frame[..42])?;
     answer(&socket, mac, &[&frame[..], &[0xaa; 40]].concat())?;
 
+    Ok(())
+}
+
+fn ignores_arp(lab: &Lab, mac: Mac) -> Result<()> {
+    let socket = lab.packet_socket("client", "lan0")?;
+    let broadcast = Arp::request(socket.mac(), CLIENT, FOUR);
     for (what, question) in [
         (
             "another address",
@@ -257,16 +265,21 @@ fn answers_arp(lab: &Lab, mac: Mac) -> Result<()> {
     Ok(())
 }
 
-fn answers_ndp(lab: &Lab, mac: Mac) -> Result<()> {
-    let socket = lab.packet_socket("client", "lan0")?;
-    let multicast = Solicitation {
-        mac: socket.mac(),
+/// The solicitation that a client sends first.
+fn solicitation(mac: Mac) -> Solicitation {
+    Solicitation {
+        mac,
         source: CLIENT_SIX,
         target: SIX,
         source_option: true,
         unicast: None,
         hop_limit: 255,
-    };
+    }
+}
+
+fn answers_ndp(lab: &Lab, mac: Mac) -> Result<()> {
+    let socket = lab.packet_socket("client", "lan0")?;
+    let multicast = solicitation(socket.mac());
     let expected = Advertisement {
         to: socket.mac(),
         destination: CLIENT_SIX,
@@ -312,7 +325,17 @@ fn answers_ndp(lab: &Lab, mac: Mac) -> Result<()> {
         told.clone().all(|news| news == unsolicited(mac)),
         "{heard:02x?}"
     );
+    Ok(())
+}
 
+fn ignores_ndp(lab: &Lab, mac: Mac) -> Result<()> {
+    let socket = lab.packet_socket("client", "lan0")?;
+    let multicast = solicitation(socket.mac());
+    let detection = Solicitation {
+        source: Ipv6Addr::UNSPECIFIED,
+        source_option: false,
+        ..multicast
+    };
     for (what, question) in [
         (
             "another address",
