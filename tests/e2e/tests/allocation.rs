@@ -115,6 +115,27 @@ async fn a_service_follows_its_family_policy_and_the_families_of_its_pool() -> R
     let one = moving.wait_addresses(1).await?;
     assert_eq!(one, first);
     wait_counters(&lab, "lan", (3, 6), (2, 7)).await?;
+
+    // Without a free address of the other family it has the one, and its owner is told.
+    pool(
+        &lab,
+        "scarce",
+        &["192.168.11.1-192.168.11.9", "fd10::11:1/128"],
+    )
+    .await?;
+    let scarce = |name: &str| lab.service(name).annotation(POOL_KEY, "scarce");
+    scarce("only")
+        .ipv6()
+        .create()
+        .await?
+        .wait_addresses(1)
+        .await?;
+    let alone = scarce("alone")
+        .field("ipFamilyPolicy", "PreferDualStack")
+        .create()
+        .await?;
+    wait_for(&alone, &["192.168.11.1"]).await?;
+    wait_event(&lab, "alone", "AdditionalAssignFailed", "PreferDualStack").await?;
     lab.down().await
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::AtomicU8;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::{fmt, fs};
 
@@ -41,7 +41,7 @@ pub(crate) struct Shared {
     pub(crate) pod_hosts: Vec<AtomicU8>,
     /// Ends the lab's threads and tasks in this process: backends, captures, the forwarder.
     pub(crate) end: CancellationToken,
-    down: AtomicBool,
+    down: Mutex<bool>,
 }
 
 impl Shared {
@@ -54,7 +54,7 @@ impl Shared {
             processes: Mutex::default(),
             drops: Mutex::default(),
             end: CancellationToken::new(),
-            down: AtomicBool::new(false),
+            down: Mutex::new(false),
         }
     }
 
@@ -64,9 +64,11 @@ impl Shared {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Removes everything. Once; later calls do nothing.
+    /// Removes everything. Once; later calls wait for its end and do nothing.
     pub(crate) fn take_down(&self, passed: bool) {
-        if self.down.swap(true, Ordering::SeqCst) {
+        // Held to the end: whoever comes second must not end the process in the middle of it.
+        let mut down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::replace(&mut *down, true) {
             return;
         }
         self.end.cancel();

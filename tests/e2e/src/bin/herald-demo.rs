@@ -58,11 +58,18 @@ spec:
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match show().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("\nThe demo failed: {error:#}");
-            ExitCode::FAILURE
+    tokio::select! {
+        result = show() => match result {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("\nThe demo failed: {error:#}");
+                ExitCode::FAILURE
+            }
+        },
+        // The lab goes with what is dropped here.
+        _ = tokio::signal::ctrl_c() => {
+            eprintln!("\nInterrupted. Cleaning up …");
+            ExitCode::from(130)
         }
     }
 }
