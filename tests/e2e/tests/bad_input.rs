@@ -316,8 +316,8 @@ async fn a_wrong_wish_is_told_of_and_takes_nothing_from_the_service() -> Result<
 async fn loosen(lab: &Lab, plural: &str) -> Result<()> {
     let crds: Api<CustomResourceDefinition> = Api::all(lab.client());
     let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-    let path = "/spec/versions/0/schema/openAPIV3Schema";
-    let patch = json!([{"op": "replace", "path": path, "value": anything}]);
+    let schema = "/spec/versions/0/schema/openAPIV3Schema";
+    let patch = json!([{"op": "replace", "path": schema, "value": anything}]);
     let patch: Patch<Value> = Patch::Json(serde_json::from_value(patch)?);
     crds.patch(
         &format!("{plural}.metallb.io"),
