@@ -1,16 +1,13 @@
 //! Interfaces come, go down and up, and the LAN is told at once.
 #![expect(clippy::tests_outside_test_module, reason = "an integration test")]
 
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use herald_e2e::layer2::{self, elected, names, owner, wait_nobody, wait_owner};
 use herald_e2e::objects::SOON;
+use herald_e2e::wire::{FOUR, SIX};
 use herald_lab::{Advertisement, Arp, Ask, Capture, Cut, Lab, Mac, Network, ProxyMode, eventually};
-
-const FOUR: Ipv4Addr = Ipv4Addr::new(192, 168, 10, 7);
-const SIX: Ipv6Addr = Ipv6Addr::new(0xfd10, 0, 0, 0, 0, 0, 0xa, 7);
 
 /// How many announcements of each family a station has heard from a MAC.
 fn heard(capture: &Capture, mac: Mac) -> (usize, usize) {
@@ -55,6 +52,21 @@ async fn answers_on(lab: &Lab, interface: &str, mac: Mac) -> Result<()> {
     .await
 }
 
+/// Waits until an interface of a node is in the solicited-node group of [`SIX`], or is not: a switch
+/// that looks at multicast sends questions to members only.
+async fn in_group(lab: &Lab, node: &str, interface: &str, member: bool) -> Result<()> {
+    let what = format!("{interface} of {node} in the group: {member}");
+    eventually(SOON, &what, async || {
+        let command = ["ip", "-6", "maddress", "show", "dev", interface];
+        let groups = lab.exec(node, &command).await?;
+        let found = groups
+            .split_whitespace()
+            .any(|word| word == "ff02::1:ff0a:7");
+        Ok((found == member).then_some(()))
+    })
+    .await
+}
+
 #[tokio::test]
 #[ignore = "needs root and the lab: run by make test"]
 async fn interfaces_that_appear_or_come_back_are_served_and_announced_on_at_once() -> Result<()> {
@@ -69,6 +81,9 @@ async fn interfaces_that_appear_or_come_back_are_served_and_announced_on_at_once
     let node = elected(FOUR.into(), &names(&lab));
     wait_owner(&lab, FOUR.into(), &node).await?;
     wait_owner(&lab, SIX.into(), &node).await?;
+    for name in names(&lab) {
+        in_group(&lab, name, "lan0", name == node).await?;
+    }
 
     // A second interface that appears on the owner, long after the addresses.
     let second = Network::Other("lan2".into());
@@ -84,6 +99,7 @@ async fn interfaces_that_appear_or_come_back_are_served_and_announced_on_at_once
         "lan1 was served after {took:?}"
     );
     answers_on(&lab, "lan1", mac).await?;
+    in_group(&lab, &node, "lan1", true).await?;
     for ask in [
         Ask::Unicast(mac),
         Ask::MulticastWithoutOption,
@@ -157,5 +173,6 @@ async fn interfaces_that_appear_or_come_back_are_served_and_announced_on_at_once
     web.delete().await?;
     wait_nobody(&lab, FOUR.into()).await?;
     wait_nobody(&lab, SIX.into()).await?;
+    in_group(&lab, &node, "lan0", false).await?;
     lab.down().await
 }
