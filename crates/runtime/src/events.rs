@@ -269,8 +269,8 @@ fn refill(credit: usize, refilled: &mut Instant, now: Instant) -> usize {
 /// The events sent lately: which object of the API holds each, and how often it happened.
 #[derive(Debug, Default)]
 struct Sent {
-    known: HashMap<Note, (String, i32, Instant)>,
-    order: VecDeque<Note>,
+    known: HashMap<Arc<Note>, (String, i32, Instant)>,
+    order: VecDeque<Arc<Note>>,
 }
 
 impl Sent {
@@ -286,7 +286,12 @@ impl Sent {
     }
 
     fn remember(&mut self, note: Note, name: String, now: Instant) {
-        if self.known.insert(note.clone(), (name, 1, now)).is_none() {
+        let note = Arc::new(note);
+        if self
+            .known
+            .insert(Arc::clone(&note), (name, 1, now))
+            .is_none()
+        {
             self.order.push_back(note);
         }
         while self.order.len() > REMEMBERED {
@@ -298,7 +303,7 @@ impl Sent {
 
     fn forget(&mut self, note: &Note) {
         if self.known.remove(note).is_some() {
-            self.order.retain(|other| other != note);
+            self.order.retain(|other| **other != *note);
         }
     }
 }
