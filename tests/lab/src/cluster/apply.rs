@@ -12,6 +12,8 @@ use kube::discovery::{Scope, pinned_kind};
 use kube::runtime::wait::{await_condition, conditions};
 use kube::{Api, Client};
 
+use crate::wait::eventually;
+
 /// Applies every document of a YAML text; namespaced objects without a namespace go to `default`.
 pub(crate) async fn apply(client: &Client, yaml: &str) -> Result<Vec<DynamicObject>> {
     let values: Vec<serde_json::Value> =
@@ -79,18 +81,34 @@ pub(crate) async fn apply_crds(client: &Client, dir: &Path) -> Result<()> {
                 .await
                 .with_context(|| format!("in {}", file.display()))?;
             let api: Api<CustomResourceDefinition> = Api::all(client);
+            let mut kinds = Vec::new();
             for object in applied {
                 let name = object.metadata.name.unwrap_or_default();
                 let served = await_condition(api.clone(), &name, conditions::is_crd_established());
-                tokio::time::timeout(Duration::from_secs(30), served)
+                let crd = tokio::time::timeout(Duration::from_secs(30), served)
                     .await
                     .with_context(|| format!("CRD {name} is not established"))??;
+                kinds.extend(crd.iter().flat_map(kinds_of));
             }
-            anyhow::Ok(())
+            anyhow::Ok(kinds)
         });
     }
+    // Discovery learns of an established kind some time later, and `apply` needs discovery.
     while let Some(result) = applying.join_next().await {
-        result??;
+        for kind in result?? {
+            let what = format!("the API server to know {kind:?}");
+            let known = async || Ok(Some(pinned_kind(client, &kind).await?));
+            eventually(Duration::from_secs(30), &what, known).await?;
+        }
     }
     Ok(())
+}
+
+/// The kinds that the API server is to serve for a CRD.
+fn kinds_of(crd: &CustomResourceDefinition) -> Vec<GroupVersionKind> {
+    let (group, kind) = (&crd.spec.group, &crd.spec.names.kind);
+    let served = crd.spec.versions.iter().filter(|version| version.served);
+    served
+        .map(|version| GroupVersionKind::gvk(group, &version.name, kind))
+        .collect()
 }
