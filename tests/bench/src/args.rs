@@ -84,7 +84,7 @@ impl Args {
             few: 10,
             tries: 50,
             rates: vec![1_000, 10_000],
-            asking: Duration::from_secs(8),
+            asking: Duration::from_secs(5),
             foreign_rate: 20_000,
             foreign: Duration::from_secs(10),
             rounds: self.rounds.unwrap_or(2),

@@ -16,10 +16,14 @@ pub(crate) enum Metric {
     FewP50,
     /// … 99th percentile.
     FewP99,
+    /// … counted from when a watch shows the Service: median.
+    FewVisible,
     /// Seconds from create to address, with all Services: median.
     ManyP50,
     /// … 99th percentile.
     ManyP99,
+    /// … counted from when a watch shows the Service: median.
+    ManyVisible,
     /// Bytes resident, all Services allocated.
     ControllerMemory,
     /// The greatest it ever was.
@@ -93,6 +97,8 @@ impl fmt::Display for Metric {
             Self::FewP99 => f.write_str("one more Service beside few, p99"),
             Self::ManyP50 => f.write_str("one more Service beside many, median"),
             Self::ManyP99 => f.write_str("one more Service beside many, p99"),
+            Self::FewVisible => f.write_str("… since a watch shows it, beside few, median"),
+            Self::ManyVisible => f.write_str("… since a watch shows it, beside many, median"),
             Self::ControllerMemory => f.write_str("controller, resident"),
             Self::ControllerPeak => f.write_str("controller, resident at most"),
             Self::Announced => f.write_str("speaker starts, all addresses have answered"),
@@ -136,9 +142,20 @@ impl Figures {
         samples: &mut [Duration],
     ) {
         for (metric, percent) in [(p50, 50), (p99, 99)] {
-            if let Some(value) = percentile(samples, percent) {
-                self.add(metric, contestant, value.as_secs_f64());
-            }
+            self.add_percentile(metric, contestant, samples, percent);
+        }
+    }
+
+    /// Adds one percentile of one round's samples.
+    pub(crate) fn add_percentile(
+        &mut self,
+        metric: Metric,
+        contestant: Contestant,
+        samples: &mut [Duration],
+        percent: usize,
+    ) {
+        if let Some(value) = percentile(samples, percent) {
+            self.add(metric, contestant, value.as_secs_f64());
         }
     }
 

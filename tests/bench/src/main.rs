@@ -24,7 +24,7 @@ use crate::figures::Figures;
 #[tokio::main]
 async fn main() -> Result<()> {
     let args = Args::parse();
-    let plan = args.plan();
+    let (plan, document) = (args.plan(), args.document());
     setup::warm_page_cache()?;
     let mut figures = Figures::default();
     for round in 0..plan.rounds {
@@ -39,14 +39,14 @@ async fn main() -> Result<()> {
             measure::contestant(contestant, &plan, &mut figures).await?;
         }
         measure::plain_writer(&plan, &mut figures).await?;
+        if let Some(path) = &document {
+            // After every round, so that an interrupted run leaves what it has.
+            let text = report::document(&plan, round + 1, &figures)?;
+            std::fs::write(path, text)?;
+            eprintln!("written to {}", path.display());
+        }
     }
-    let rows = rows::rows(&plan, &figures);
-    print(&report::table(&rows))?;
-    if let Some(path) = args.document() {
-        let text = report::document(&plan, &rows, &figures)?;
-        std::fs::write(&path, text)?;
-        eprintln!("written to {}", path.display());
-    }
+    print(&report::table(&rows::rows(&plan, &figures)))?;
     Ok(())
 }
 

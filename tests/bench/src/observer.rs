@@ -14,10 +14,22 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// When each Service was first seen with an address.
+/// When the watch showed a Service.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen {
+    /// For the first time.
+    pub(crate) created: Instant,
+    /// For the first time with an address.
+    pub(crate) address: Option<Instant>,
+}
+
+type Services = HashMap<String, Seen>;
+
+/// When each Service was first seen, and when with an address.
 #[derive(Debug)]
 pub(crate) struct Observer {
-    seen: Arc<Mutex<HashMap<String, Instant>>>,
+    seen: Arc<Mutex<Services>>,
+    /// How many have an address.
     count: watch::Receiver<usize>,
     task: JoinHandle<()>,
 }
@@ -32,7 +44,7 @@ impl Observer {
     /// Starts to watch.
     pub(crate) fn start(lab: &Lab) -> Self {
         let api: Api<Service> = Api::namespaced(lab.client(), "default");
-        let seen = Arc::new(Mutex::new(HashMap::new()));
+        let seen = Arc::new(Mutex::new(Services::new()));
         let (sender, count) = watch::channel(0);
         let shared = Arc::clone(&seen);
         let task = tokio::spawn(async move {
@@ -47,16 +59,19 @@ impl Observer {
                 };
                 let Some(service) = next else { return };
                 let now = Instant::now();
-                if !has_address(&service) {
-                    continue;
-                }
-                let mut seen = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                let address = has_address(&service).then_some(now);
                 let name = service.metadata.name.unwrap_or_default();
-                seen.entry(name).or_insert(now);
-                let have = seen.len();
-                // A waiter looks into the map while it holds the channel.
-                drop(seen);
-                sender.send_replace(have);
+                let mut seen = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                let entry = seen.entry(name).or_insert(Seen {
+                    created: now,
+                    address: None,
+                });
+                if entry.address.is_none() && address.is_some() {
+                    entry.address = address;
+                    // A waiter looks into the map while it holds the channel.
+                    drop(seen);
+                    sender.send_modify(|count| *count += 1);
+                }
             }
         });
         Self { seen, count, task }
@@ -68,22 +83,34 @@ impl Observer {
             .await
             .with_context(|| format!("{count} Services were to have addresses"))?;
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(seen.values().max().copied().unwrap_or_else(Instant::now))
+        Ok(seen
+            .values()
+            .filter_map(|seen| seen.address)
+            .max()
+            .unwrap_or_else(Instant::now))
     }
 
-    /// Waits until this Service has an address; when it was seen.
-    pub(crate) async fn one(&mut self, name: &str, timeout: Duration) -> Result<Instant> {
-        self.until(timeout, |_, seen| seen.contains_key(name))
+    /// Waits until this Service has an address; when it was seen, and when with its address.
+    pub(crate) async fn one(
+        &mut self,
+        name: &str,
+        timeout: Duration,
+    ) -> Result<(Instant, Instant)> {
+        let times = |seen: &Services| {
+            seen.get(name)
+                .and_then(|at| Some((at.created, at.address?)))
+        };
+        self.until(timeout, |_, seen| times(seen).is_some())
             .await
             .with_context(|| format!("Service {name} was to have an address"))?;
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.get(name).copied().context("seen, then forgotten")
+        times(&seen).context("seen, then forgotten")
     }
 
     async fn until(
         &mut self,
         timeout: Duration,
-        reached: impl Fn(usize, &HashMap<String, Instant>) -> bool,
+        reached: impl Fn(usize, &Services) -> bool,
     ) -> Result<()> {
         let seen = Arc::clone(&self.seen);
         let waiting = self.count.wait_for(|have| {

@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::args::Plan;
 use crate::criterion;
 use crate::figures::{Figures, Unit};
-use crate::rows::{Row, Target};
+use crate::rows::{self, Row, Target};
 
 /// The rows as a Markdown table whose columns also line up on a terminal.
 pub(crate) fn table(rows: &[Row]) -> String {
@@ -69,23 +69,23 @@ fn aligned<const N: usize>(cells: &[[String; N]]) -> String {
     text
 }
 
-/// The whole of `docs/benchmarks.md`.
-pub(crate) fn document(plan: &Plan, rows: &[Row], figures: &Figures) -> Result<String> {
+/// The whole of `docs/benchmarks.md`, after so many rounds.
+pub(crate) fn document(plan: &Plan, rounds: usize, figures: &Figures) -> Result<String> {
     let mut text = format!(
         "{}\n{}\n{}",
         include_str!("text/head.md"),
-        table(rows),
+        table(&rows::rows(plan, figures)),
         include_str!("text/method.md")
             .replace("{machine}", &machine()?)
             .replace("{services}", &plan.services.to_string())
             .replace("{few}", &plan.few.to_string())
             .replace("{tries}", &plan.tries.to_string())
-            .replace("{rounds}", &plan.rounds.to_string())
+            .replace("{rounds}", &rounds.to_string())
             .replace("{asking}", &plan.asking.as_secs().to_string())
             .replace("{foreign}", &plan.foreign.as_secs().to_string()),
     );
     text.push_str("\n## Every round\n\n");
-    text.push_str(&rounds(figures));
+    text.push_str(&every_round(figures));
     let benches = criterion::figures()?;
     if !benches.is_empty() {
         text.push_str(include_str!("text/criterion.md"));
@@ -103,7 +103,7 @@ pub(crate) fn document(plan: &Plan, rows: &[Row], figures: &Figures) -> Result<S
     Ok(text)
 }
 
-fn rounds(figures: &Figures) -> String {
+fn every_round(figures: &Figures) -> String {
     let join = |values: &[f64], unit: Unit| {
         let values: Vec<_> = values.iter().map(|value| unit.text(*value)).collect();
         values.join(", ")

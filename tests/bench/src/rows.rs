@@ -62,15 +62,29 @@ pub(crate) fn rows(plan: &Plan, figures: &Figures) -> Vec<Row> {
     for (metric, name, target) in [
         (Metric::ManyP50, "median", Some(Target::AtMost(0.5))),
         (Metric::ManyP99, "p99", Some(Target::AtMost(0.5))),
+        (Metric::ManyVisible, "median since it is visible", None),
     ] {
         let what = format!("one more Service beside {all}, create to address: {name}");
         rows.push(beside_peer(figures, metric, what, target));
     }
-    for (metric, name) in [(Metric::FewP50, "median"), (Metric::FewP99, "p99")] {
+    for (metric, name) in [
+        (Metric::FewP50, "median"),
+        (Metric::FewP99, "p99"),
+        (Metric::FewVisible, "median since it is visible"),
+    ] {
         let what = format!("one more Service beside {few}, create to address: {name}");
         rows.push(beside_peer(figures, metric, what, None));
     }
-    rows.push(growth(plan, figures));
+    for (many, few, name) in [
+        (Metric::ManyP50, Metric::FewP50, "median"),
+        (
+            Metric::ManyVisible,
+            Metric::FewVisible,
+            "median since it is visible",
+        ),
+    ] {
+        rows.push(growth(plan, figures, [many, few], name));
+    }
     let third = Some(Target::AtMost(1.0 / 3.0));
     for (metric, what, target) in [
         (
@@ -161,12 +175,12 @@ fn beside_writer(plan: &Plan, figures: &Figures) -> Option<Row> {
 }
 
 /// Herald beside itself: what the number of Services costs one Service.
-fn growth(plan: &Plan, figures: &Figures) -> Option<Row> {
-    let many = figures.median(Metric::ManyP50, Herald)?;
-    let few = figures.median(Metric::FewP50, Herald)?;
+fn growth(plan: &Plan, figures: &Figures, [many, few]: [Metric; 2], name: &str) -> Option<Row> {
+    let many = figures.median(many, Herald)?;
+    let few = figures.median(few, Herald)?;
     Some(Row {
         what: format!(
-            "one more Service beside {}, and beside {}: median",
+            "one more Service beside {}, and beside {}: {name}",
             plan.services, plan.few
         ),
         herald: Unit::Seconds.text(many),

@@ -20,10 +20,12 @@ use crate::usage;
 /// How long an answer may be under way at the end.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// The client's end of the LAN.
+/// The client's end of the LAN. A packet socket does not see what it sends itself, so one sends and
+/// the other sees.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
-    socket: Arc<PacketSocket>,
+    sender: Arc<PacketSocket>,
+    receiver: Arc<PacketSocket>,
 }
 
 /// Measures a speaker that announces these addresses.
@@ -76,9 +78,10 @@ struct Asked {
 impl Client {
     /// Opens the client's interface.
     pub(crate) fn open(lab: &Lab) -> Result<Self> {
-        let socket = PacketSocket::open(&lab.netns("client"), "lan0")?;
+        let open = || PacketSocket::open(&lab.netns("client"), "lan0");
         Ok(Self {
-            socket: Arc::new(socket),
+            sender: Arc::new(open()?),
+            receiver: Arc::new(open()?),
         })
     }
 
@@ -88,20 +91,20 @@ impl Client {
         addresses: &[Ipv4Addr],
         timeout: Duration,
     ) -> Result<Instant> {
-        let socket = Arc::clone(&self.socket);
+        let client = self.clone();
         let addresses: Vec<_> = addresses.to_vec();
-        spawn_blocking(move || sweep(&socket, &addresses, timeout)).await?
+        spawn_blocking(move || client.sweep(&addresses, timeout)).await?
     }
 
     /// Asks for the addresses in turn, at a rate that no slow answer changes.
     async fn ask(&self, addresses: &[Ipv4Addr], rate: u32, period: Duration) -> Result<Asked> {
-        let socket = Arc::clone(&self.socket);
+        let client = self.clone();
         let addresses: Vec<_> = addresses.to_vec();
         spawn_blocking(move || {
             let over = AtomicBool::new(false);
             thread::scope(|scope| {
-                let receiver = scope.spawn(|| receive(&socket, &over));
-                let sent = send(&socket, &addresses, rate, period);
+                let receiver = scope.spawn(|| receive(&client.receiver, &over));
+                let sent = send(&client.sender, &addresses, rate, period);
                 thread::sleep(GRACE);
                 over.store(true, Ordering::Relaxed);
                 let latencies = match receiver.join() {
@@ -115,6 +118,41 @@ impl Client {
             })
         })
         .await?
+    }
+
+    fn sweep(&self, addresses: &[Ipv4Addr], timeout: Duration) -> Result<Instant> {
+        /// Few enough at a time to leave the speaker to its start.
+        const AT_A_TIME: usize = 500;
+        const TURN: Duration = Duration::from_millis(100);
+        let start = Instant::now();
+        let mut silent: HashSet<Ipv4Addr> = addresses.iter().copied().collect();
+        let mut turn = addresses.iter().copied().cycle();
+        let mut last = start;
+        while !silent.is_empty() {
+            if start.elapsed() > timeout {
+                bail!("{} addresses have not answered", silent.len());
+            }
+            let next = turn.by_ref().take(addresses.len());
+            for target in next
+                .filter(|target| silent.contains(target))
+                .take(AT_A_TIME)
+            {
+                let request = Arp::request(self.sender.mac(), SENDERS, target);
+                self.sender.send(&request.to_frame())?;
+            }
+            let deadline = Instant::now() + TURN;
+            while let Some(frame) = self.receiver.receive(deadline)? {
+                let answer = Arp::parse(&frame.bytes)
+                    .filter(|arp| !frame.outgoing && arp.operation == 2 && arp.target == SENDERS);
+                if answer.is_some_and(|arp| silent.remove(&arp.sender)) {
+                    last = Instant::now();
+                }
+                if silent.is_empty() || Instant::now() > deadline {
+                    break;
+                }
+            }
+        }
+        Ok(last)
     }
 }
 
@@ -177,41 +215,6 @@ fn receive(socket: &PacketSocket, over: &AtomicBool) -> Result<Vec<Duration>> {
 fn slot(sender: Ipv4Addr) -> Option<usize> {
     let host = u32::from(sender).checked_sub(u32::from(SENDERS))?;
     (host < SPAN).then_some(host as usize)
-}
-
-fn sweep(socket: &PacketSocket, addresses: &[Ipv4Addr], timeout: Duration) -> Result<Instant> {
-    /// Few enough at a time to leave the speaker to its start.
-    const AT_A_TIME: usize = 500;
-    const TURN: Duration = Duration::from_millis(100);
-    let start = Instant::now();
-    let mut silent: HashSet<Ipv4Addr> = addresses.iter().copied().collect();
-    let mut turn = addresses.iter().copied().cycle();
-    let mut last = start;
-    while !silent.is_empty() {
-        if start.elapsed() > timeout {
-            bail!("{} addresses have not answered", silent.len());
-        }
-        let next = turn.by_ref().take(addresses.len());
-        for target in next
-            .filter(|target| silent.contains(target))
-            .take(AT_A_TIME)
-        {
-            let request = Arp::request(socket.mac(), SENDERS, target);
-            socket.send(&request.to_frame())?;
-        }
-        let deadline = Instant::now() + TURN;
-        while let Some(frame) = socket.receive(deadline)? {
-            let answer = Arp::parse(&frame.bytes)
-                .filter(|arp| !frame.outgoing && arp.operation == 2 && arp.target == SENDERS);
-            if answer.is_some_and(|arp| silent.remove(&arp.sender)) {
-                last = Instant::now();
-            }
-            if silent.is_empty() || Instant::now() > deadline {
-                break;
-            }
-        }
-    }
-    Ok(last)
 }
 
 #[cfg(test)]

@@ -43,9 +43,10 @@ async fn few(contestant: Contestant, plan: &Plan, figures: &mut Figures) -> Resu
     let controller = contestant.controller(&lab).await?;
     observer.all(plan.few, LONG).await?;
     usage::settled(&controller).await?;
-    let mut samples = one_more(&lab, &mut observer, plan.few, plan.tries).await?;
+    let mut waits = one_more(&lab, &mut observer, plan.few, plan.tries).await?;
     let metrics = [Metric::FewP50, Metric::FewP99];
-    figures.add_samples(metrics, contestant, &mut samples);
+    figures.add_samples(metrics, contestant, &mut waits.address);
+    figures.add_percentile(Metric::FewVisible, contestant, &mut waits.visible, 50);
     lab.down().await
 }
 
@@ -67,9 +68,10 @@ async fn many(contestant: Contestant, plan: &Plan, figures: &mut Figures) -> Res
     let mut count = plan.services;
     if plan.has(Part::Latency) {
         usage::settled(&controller).await?;
-        let mut samples = one_more(&lab, &mut observer, count, plan.tries).await?;
+        let mut waits = one_more(&lab, &mut observer, count, plan.tries).await?;
         let metrics = [Metric::ManyP50, Metric::ManyP99];
-        figures.add_samples(metrics, contestant, &mut samples);
+        figures.add_samples(metrics, contestant, &mut waits.address);
+        figures.add_percentile(Metric::ManyVisible, contestant, &mut waits.visible, 50);
         count += plan.tries;
     }
     if plan.has(Part::Memory) {
@@ -83,23 +85,28 @@ async fn many(contestant: Contestant, plan: &Plan, figures: &mut Figures) -> Res
     lab.down().await
 }
 
-/// Creates Services one after the other; how long each waited for its address.
-async fn one_more(
-    lab: &Lab,
-    observer: &mut Observer,
-    first: usize,
-    tries: usize,
-) -> Result<Vec<Duration>> {
-    let mut samples = Vec::with_capacity(tries);
+/// How long each of several Services waited.
+#[derive(Debug, Default)]
+struct Waits {
+    /// From the request to create it until it had an address.
+    address: Vec<Duration>,
+    /// Of which since a watch showed that it exists.
+    visible: Vec<Duration>,
+}
+
+/// Creates Services one after the other, each beside a controller at rest.
+async fn one_more(lab: &Lab, observer: &mut Observer, first: usize, tries: usize) -> Result<Waits> {
+    let mut waits = Waits::default();
     for number in first..first + tries {
         let name = setup::name(number);
         let start = Instant::now();
         setup::service(lab, &name).await?;
-        let seen = observer.one(&name, LONG).await?;
-        samples.push(seen.duration_since(start));
+        let (created, address) = observer.one(&name, LONG).await?;
+        waits.address.push(address.duration_since(start));
+        waits.visible.push(address.duration_since(created));
         tokio::time::sleep(PAUSE).await;
     }
-    Ok(samples)
+    Ok(waits)
 }
 
 fn memory(
