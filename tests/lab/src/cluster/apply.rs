@@ -2,17 +2,15 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::core::{GroupVersionKind, TypeMeta};
 use kube::discovery::{Scope, pinned_kind};
 use kube::runtime::wait::{await_condition, conditions};
 use kube::{Api, Client};
-
-use crate::wait::eventually;
 
 /// Applies every document of a YAML text; namespaced objects without a namespace go to `default`.
 pub(crate) async fn apply(client: &Client, yaml: &str) -> Result<Vec<DynamicObject>> {
@@ -96,10 +94,20 @@ pub(crate) async fn apply_crds(client: &Client, dir: &Path) -> Result<()> {
     // Discovery learns of an established kind some time later, and `apply` needs discovery.
     while let Some(result) = applying.join_next().await {
         for kind in result?? {
-            let what = format!("the API server to know {kind:?}");
-            let known = async || Ok(Some(pinned_kind(client, &kind).await?));
-            eventually(Duration::from_secs(30), &what, known).await?;
+            discovered(client, &kind).await?;
         }
+    }
+    Ok(())
+}
+
+async fn discovered(client: &Client, kind: &GroupVersionKind) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while let Err(error) = pinned_kind(client, kind).await {
+        ensure!(
+            Instant::now() < deadline,
+            "the API server does not know {kind:?}: {error}"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(())
 }
