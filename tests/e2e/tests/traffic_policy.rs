@@ -204,5 +204,13 @@ async fn endpoints_of_every_kind_count_as_the_service_says() -> Result<()> {
     slice["endpoints"][0]["nodeName"] = "n3".into();
     lab.apply_yaml(&slice.to_string()).await?;
     wait_owner(&lab, address, "n3").await?;
+    // Not ready by hand: only the Service's own word counts it in.
+    slice["endpoints"][0]["conditions"] = json!({"ready": false});
+    lab.apply_yaml(&slice.to_string()).await?;
+    wait_nobody(&lab, address).await?;
+    by_hand
+        .patch(json!({"spec": {"publishNotReadyAddresses": true}}))
+        .await?;
+    wait_owner(&lab, address, "n3").await?;
     lab.down().await
 }
