@@ -75,16 +75,12 @@ pub(crate) fn rows(plan: &Plan, figures: &Figures) -> Vec<Row> {
         let what = format!("one more Service beside {few}, create to address: {name}");
         rows.push(beside_peer(figures, metric, what, None));
     }
-    for (many, few, name) in [
-        (Metric::ManyP50, Metric::FewP50, "median"),
-        (
-            Metric::ManyVisible,
-            Metric::FewVisible,
-            "median since it is visible",
-        ),
-    ] {
-        rows.push(growth(plan, figures, [many, few], name));
-    }
+    let whole = [Metric::ManyP50, Metric::FewP50];
+    let target = Some(Target::AtMost(1.5));
+    rows.push(growth(plan, figures, whole, "median", target));
+    let since = [Metric::ManyVisible, Metric::FewVisible];
+    let name = "median since it is visible";
+    rows.push(growth(plan, figures, since, name, None));
     let third = Some(Target::AtMost(1.0 / 3.0));
     for (metric, what, target) in [
         (
@@ -175,7 +171,13 @@ fn beside_writer(plan: &Plan, figures: &Figures) -> Option<Row> {
 }
 
 /// Herald beside itself: what the number of Services costs one Service.
-fn growth(plan: &Plan, figures: &Figures, [many, few]: [Metric; 2], name: &str) -> Option<Row> {
+fn growth(
+    plan: &Plan,
+    figures: &Figures,
+    [many, few]: [Metric; 2],
+    name: &str,
+    target: Option<Target>,
+) -> Option<Row> {
     let many = figures.median(many, Herald)?;
     let few = figures.median(few, Herald)?;
     Some(Row {
@@ -186,7 +188,7 @@ fn growth(plan: &Plan, figures: &Figures, [many, few]: [Metric; 2], name: &str) 
         herald: Unit::Seconds.text(many),
         beside: format!("{} (Herald, {})", Unit::Seconds.text(few), plan.few),
         ratio: many / few,
-        target: Some(Target::AtMost(1.5)),
+        target,
     })
 }
 
