@@ -25,7 +25,7 @@ use crate::metrics::Metrics;
 use crate::presence::speaker_node;
 use crate::sources::{Input, KINDS};
 use crate::status::{StatusQueue, Wanted};
-use crate::world::{PoolFacts, SliceKey, World};
+use crate::world::{Outcome, PoolFacts, SliceKey, World};
 
 /// How many inputs are taken in before outcomes are looked at.
 const BATCH: usize = 512;
@@ -270,8 +270,8 @@ impl Engine {
         if std::mem::take(&mut self.configuration_changed) {
             self.configure();
         }
-        for key in self.world.take_dirty() {
-            self.settle_service(&key);
+        for (key, outcome) in self.world.take_outcomes() {
+            self.settle_service(&key, &outcome);
         }
         let desired = self.announcing.desired();
         self.io.desired.send_if_modified(|current| {
@@ -313,12 +313,11 @@ impl Engine {
         });
     }
 
-    fn settle_service(&mut self, key: &ServiceKey) {
-        let outcome = self.world.outcome(key);
+    fn settle_service(&mut self, key: &ServiceKey, outcome: &Outcome) {
         let facts = self.world.service(key);
         let addresses = facts.map_or(&[][..], |facts| &facts.service.addresses);
         let uid = facts.map(|facts| facts.uid.clone()).unwrap_or_default();
-        for transition in self.announcing.settle(key, addresses, &outcome) {
+        for transition in self.announcing.settle(key, addresses, outcome) {
             self.tell(key, &uid, transition);
         }
     }

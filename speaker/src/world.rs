@@ -5,20 +5,23 @@
 //!        └───────────── set_… ─────────────┘
 //!                        │  marks the Services that depend on what changed
 //!                        ▼
-//!                 take_dirty() ──▶ outcome(service)
+//!                  take_outcomes()
 //! ```
 //!
 //! No I/O, no clock. An input that changes nothing marks nothing, and one that does marks only what
 //! depends on it: a slice its Service, an advertisement the Services of its pools, a node the
-//! Services of the pools whose advertisements see it differently.
+//! Services of the pools whose advertisements see it differently; and with a Service those that
+//! share an address with it, because they have to agree on one owner.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
 
-use herald_announce::{Decision, Endpoint, L2Advertisement, Node, Reason, Service, decide};
+use herald_announce::{Decision, Endpoint, L2Advertisement, Node, Reason, Service, agree, decide};
 use herald_model::{NodeName, ServiceKey};
 
 mod nodes;
 mod pools;
+mod sharers;
 mod slices;
 
 pub use nodes::NodeFacts;
@@ -27,6 +30,7 @@ pub use slices::{EndpointFacts, SliceKey};
 
 use nodes::Nodes;
 use pools::Pools;
+use sharers::Sharers;
 use slices::Slices;
 
 /// What a Service of type `LoadBalancer` of our class says; its endpoints come from slices.
@@ -83,6 +87,7 @@ struct Entry {
 pub struct World {
     services: HashMap<ServiceKey, Entry>,
     by_pool: HashMap<String, HashSet<ServiceKey>>,
+    sharers: Sharers,
     slices: Slices,
     nodes: Nodes,
     pools: Pools,
@@ -100,6 +105,7 @@ impl World {
         let Some(mut facts) = facts else {
             if let Some(entry) = self.services.remove(key) {
                 self.unlink(key, entry.pool.as_deref());
+                self.part(key, &entry.facts.service.addresses);
                 self.dirty.insert(key.clone());
             }
             return;
@@ -108,15 +114,14 @@ impl World {
         if self.services.get(key).is_some_and(|e| e.facts == facts) {
             return;
         }
-        let pool = self.pools.of(&facts.service.addresses).map(str::to_owned);
-        let entry = Entry { facts, pool };
-        self.link(key, entry.pool.as_deref());
-        let old = self.services.insert(key.clone(), entry);
-        if let Some(old) = old
-            && old.pool != self.services.get(key).and_then(|e| e.pool.clone())
-        {
+        if let Some(old) = self.services.remove(key) {
             self.unlink(key, old.pool.as_deref());
+            self.part(key, &old.facts.service.addresses);
         }
+        let pool = self.pools.of(&facts.service.addresses).map(str::to_owned);
+        self.link(key, pool.as_deref());
+        self.sharers.add(key, &facts.service.addresses);
+        self.services.insert(key.clone(), Entry { facts, pool });
         self.dirty.insert(key.clone());
     }
 
@@ -208,13 +213,45 @@ impl World {
         }
     }
 
-    /// The Services whose outcome may have changed since the last call.
-    pub fn take_dirty(&mut self) -> BTreeSet<ServiceKey> {
-        std::mem::take(&mut self.dirty)
+    /// The Services whose outcome may have changed since the last call, with their outcomes.
+    /// Services that share an address come together.
+    pub fn take_outcomes(&mut self) -> Vec<(ServiceKey, Outcome)> {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        let mut outcomes = Vec::with_capacity(dirty.len());
+        while let Some(key) = dirty.pop_first() {
+            for (key, outcome) in self.outcomes_around(&key) {
+                dirty.remove(&key);
+                outcomes.push((key, outcome));
+            }
+        }
+        outcomes
     }
 
-    /// What follows for a Service from all that is known.
-    pub fn outcome(&self, key: &ServiceKey) -> Outcome {
+    /// The outcomes of a Service and of all that are connected to it by common addresses.
+    fn outcomes_around(&self, key: &ServiceKey) -> Vec<(ServiceKey, Outcome)> {
+        let group = self.sharers.group(key, |key| self.addresses(key));
+        let mut outcomes: Vec<_> = group
+            .into_iter()
+            .map(|key| {
+                let outcome = self.outcome_alone(&key);
+                (key, outcome)
+            })
+            .collect();
+        if outcomes.len() > 1 {
+            let mut sharers: Vec<_> = outcomes
+                .iter_mut()
+                .filter_map(|(key, outcome)| match outcome {
+                    Outcome::Decided(decision) => Some((key.clone(), decision)),
+                    Outcome::NotOurs(_) => None,
+                })
+                .collect();
+            agree(&mut sharers);
+        }
+        outcomes
+    }
+
+    /// What follows for a Service from all that is known, were it the only one of its addresses.
+    fn outcome_alone(&self, key: &ServiceKey) -> Outcome {
         let Some(entry) = self.services.get(key) else {
             return Outcome::NotOurs(NotOurs::NotLoadBalancer);
         };
@@ -230,6 +267,18 @@ impl World {
             self.pools.advertisements(pool),
             self.nodes.iter(),
         ))
+    }
+
+    fn addresses(&self, key: &ServiceKey) -> &[IpAddr] {
+        self.services
+            .get(key)
+            .map_or(&[], |entry| &entry.facts.service.addresses)
+    }
+
+    /// A Service lets go of these addresses; those that shared them may now decide otherwise.
+    fn part(&mut self, key: &ServiceKey, addresses: &[IpAddr]) {
+        self.sharers.remove(key, addresses);
+        self.dirty.extend(self.sharers.of(addresses).cloned());
     }
 
     /// What is known of a Service.

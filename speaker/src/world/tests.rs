@@ -89,17 +89,28 @@ fn world() -> World {
         let facts = (key(name), vec![endpoint(Some("n1"), &[])]);
         world.set_slice(&slice(name), Some(facts));
     }
-    world.take_dirty();
+    world.take_outcomes();
     world
 }
 
 fn dirty(world: &mut World) -> Vec<String> {
-    let keys = world.take_dirty();
-    keys.iter().map(|key| key.name().to_owned()).collect()
+    let outcomes = world.take_outcomes();
+    outcomes
+        .iter()
+        .map(|(key, _)| key.name().to_owned())
+        .collect()
+}
+
+fn outcome(world: &World, name: &str) -> Outcome {
+    let outcomes = world.outcomes_around(&key(name)).into_iter();
+    outcomes
+        .filter_map(|(found, outcome)| (found == key(name)).then_some(outcome))
+        .next()
+        .expect("a group contains its Service")
 }
 
 fn owner(world: &World, name: &str) -> Option<String> {
-    match world.outcome(&key(name)) {
+    match outcome(world, name) {
         Outcome::Decided(decision) => decision.owner().map(|c| c.node.to_string()),
         Outcome::NotOurs(_) => None,
     }
@@ -202,11 +213,8 @@ fn a_node_that_is_gone_or_excluded_owns_nothing() {
 fn an_address_outside_every_pool_is_not_announced_until_a_pool_has_it() {
     let mut world = world();
     world.set_service(&key("one"), Some(service("one", &["198.51.100.1"])));
-    assert_eq!(
-        world.outcome(&key("one")),
-        Outcome::NotOurs(NotOurs::NoPool)
-    );
-    world.take_dirty();
+    assert_eq!(outcome(&world, "one"), Outcome::NotOurs(NotOurs::NoPool));
+    world.take_outcomes();
     world.set_pools(vec![
         pool("a", "192.0.2.0/24", vec![advertisement("all-a")]),
         pool("b", "2001:db8::/64", vec![advertisement("all-b")]),
@@ -223,10 +231,7 @@ fn addresses_of_two_pools_are_no_ones() {
         &key("one"),
         Some(service("one", &["192.0.2.1", "2001:db8::7"])),
     );
-    assert_eq!(
-        world.outcome(&key("one")),
-        Outcome::NotOurs(NotOurs::NoPool)
-    );
+    assert_eq!(outcome(&world, "one"), Outcome::NotOurs(NotOurs::NoPool));
 }
 
 #[test]
@@ -235,7 +240,7 @@ fn interfaces_take_part_in_the_election() {
     let mut ad = advertisement("lan");
     ad.interfaces = ["lan0".to_owned()].into();
     world.set_pools(vec![pool("a", "192.0.2.0/24", vec![ad])]);
-    world.take_dirty();
+    world.take_outcomes();
     world.set_interfaces(&"n1".into(), Some(["eth0".to_owned()].into()));
     assert_eq!(dirty(&mut world), ["one"]);
     assert_eq!(
@@ -246,7 +251,7 @@ fn interfaces_take_part_in_the_election() {
     world.set_interfaces(&"n2".into(), Some(BTreeSet::new()));
     assert_eq!(owner(&world, "one"), None);
     world.set_interfaces(&"n1".into(), Some(["lan0".to_owned()].into()));
-    let outcome = world.outcome(&key("one"));
+    let outcome = outcome(&world, "one");
     let named = Interfaces::Named(["lan0".to_owned()].into());
     assert_eq!(verdict(&outcome, &"n1".into()), Ok(named));
 }
@@ -271,7 +276,7 @@ fn an_endpoint_without_node_is_placed_by_its_address() {
     let by_hand = vec![endpoint(None, &["10.244.2.5"])];
     world.set_slice(&slice("one"), Some((key("one"), by_hand)));
     assert_eq!(owner(&world, "one"), None);
-    world.take_dirty();
+    world.take_outcomes();
     let pods = NodeFacts {
         pod_cidrs: ["10.244.2.0/24".parse().expect("valid")].into(),
         ..NodeFacts::default()
@@ -294,11 +299,53 @@ fn after_a_gap_what_is_not_listed_is_gone() {
     world.retain_services(&[key("two")].into());
     assert_eq!(dirty(&mut world), ["one"]);
     assert_eq!(
-        world.outcome(&key("one")),
+        outcome(&world, "one"),
         Outcome::NotOurs(NotOurs::NotLoadBalancer)
     );
     world.retain_slices(&HashSet::new());
     assert_eq!(dirty(&mut world), ["two"]);
     world.retain_nodes(&["n1".into()].into());
     assert_eq!(dirty(&mut world), ["two"]);
+}
+
+#[test]
+fn services_that_share_an_address_have_one_owner() {
+    let mut world = world();
+    world.set_pools(vec![PoolFacts {
+        name: "a".to_owned(),
+        cidrs: ["192.0.2.0/24", "2001:db8::/64"]
+            .map(|c| c.parse().expect("valid"))
+            .into(),
+        advertisements: vec![advertisement("all")],
+    }]);
+    // "one" hashes its IPv4 address, "two" the IPv6 address that both have.
+    let mut parted = 0;
+    for n in 1..=20 {
+        let (v4, v6) = (format!("192.0.2.{n}"), format!("2001:db8::{n}"));
+        world.set_service(&key("one"), Some(service("one", &[&v4])));
+        world.set_service(&key("two"), Some(service("two", &[&v6])));
+        parted += usize::from(owner(&world, "one") != owner(&world, "two"));
+        world.set_service(&key("one"), Some(service("one", &[&v4, &v6])));
+        assert!(owner(&world, "one").is_some());
+        assert_eq!(owner(&world, "one"), owner(&world, "two"), "{v4} {v6}");
+    }
+    assert!(parted > 0, "the hashes alone would not have met");
+}
+
+#[test]
+fn a_change_of_one_sharer_is_looked_at_for_all_of_them() {
+    let mut world = world();
+    world.set_service(&key("one"), Some(local("one", &["192.0.2.1"])));
+    world.set_service(&key("two"), Some(local("two", &["192.0.2.1"])));
+    world.take_outcomes();
+    let elsewhere = vec![endpoint(Some("n2"), &[])];
+    world.set_slice(&slice("two"), Some((key("two"), elsewhere)));
+    assert_eq!(dirty(&mut world), ["one", "two"]);
+    let owners = [owner(&world, "one"), owner(&world, "two")];
+    assert_eq!(owners, [Some("n1".to_owned()), None], "never two owners");
+    world.set_service(&key("one"), Some(local("one", &["192.0.2.9"])));
+    assert_eq!(dirty(&mut world), ["one", "two"]);
+    assert_eq!(owner(&world, "two").as_deref(), Some("n2"));
+    world.set_service(&key("one"), None);
+    assert_eq!(dirty(&mut world), ["one"]);
 }
