@@ -102,11 +102,9 @@ fn dirty(world: &mut World) -> Vec<String> {
 }
 
 fn outcome(world: &World, name: &str) -> Outcome {
-    let outcomes = world.outcomes_around(&key(name)).into_iter();
-    outcomes
-        .filter_map(|(found, outcome)| (found == key(name)).then_some(outcome))
-        .next()
-        .expect("a group contains its Service")
+    let mut outcomes = world.outcomes_around(&key(name)).into_iter();
+    let found = outcomes.find(|(found, _)| *found == key(name));
+    found.expect("a group contains its Service").1
 }
 
 fn owner(world: &World, name: &str) -> Option<String> {
