@@ -56,15 +56,21 @@ impl LogLevel {
         }
     }
 
-    /// Libraries are heard from `warn` upwards, except with `all`.
-    fn enables(self, metadata: &Metadata<'_>) -> bool {
-        let own = metadata.target().starts_with("herald");
-        let most = if own || self == Self::All {
+    /// Libraries are heard from `warn` upwards, except with `all`. The Kubernetes client is not heard
+    /// below `debug`: whoever made the request tells of its failure, with the object and what
+    /// follows, where the client knows neither.
+    fn most(self, target: &str) -> LevelFilter {
+        if self == Self::All || target.starts_with("herald") {
             self.filter()
+        } else if target.starts_with("kube") && self != Self::Debug {
+            LevelFilter::OFF
         } else {
             self.filter().min(LevelFilter::WARN)
-        };
-        *metadata.level() <= most
+        }
+    }
+
+    fn enables(self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= self.most(metadata.target())
     }
 }
 
@@ -196,6 +202,18 @@ mod tests {
             let line = line(jiff::Timestamp::UNIX_EPOCH, event);
             self.0.lock().expect("not poisoned").push(line);
         }
+    }
+
+    #[test]
+    fn each_level_hears_ourselves_the_libraries_and_the_client() {
+        let heard = |level: LogLevel| {
+            ["herald_speaker::engine", "rustls", "kube_client::client"].map(|t| level.most(t))
+        };
+        let (off, warn) = (LevelFilter::OFF, LevelFilter::WARN);
+        assert_eq!(heard(LogLevel::Info), [LevelFilter::INFO, warn, off]);
+        assert_eq!(heard(LogLevel::Debug), [LevelFilter::DEBUG, warn, warn]);
+        assert_eq!(heard(LogLevel::All), [LevelFilter::TRACE; 3]);
+        assert_eq!(heard(LogLevel::None), [off; 3]);
     }
 
     #[test]
