@@ -14,7 +14,9 @@ mod metrics;
 mod notes;
 mod pools;
 mod request;
+mod retries;
 mod run;
+mod sources;
 mod status;
 mod write;
 

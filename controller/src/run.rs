@@ -1,22 +1,21 @@
 //! The controller's process: tasks and the loop that joins them.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use herald_api::kinds::IPAddressPool;
-use herald_api::slim::{self, Namespace, Service};
+use herald_api::slim::Service;
 use herald_model::ServiceKey;
 use herald_runtime::backoff::Backoff;
 use herald_runtime::events::{self, Kind, Recorder};
 use herald_runtime::health::{self, Block, Readiness};
 use herald_runtime::lease::{Candidate, Leadership, Timing};
 use herald_runtime::supervise::{Supervisor, TaskResult};
-use herald_runtime::watch::{Event, ObjectName, Watch};
+use herald_runtime::watch::{Event, ObjectName};
 use herald_runtime::{client, logging, metrics as metrics_server};
 use jiff::Timestamp;
 use kube::Client;
 use prometheus_client::registry::Registry;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +25,8 @@ use crate::core::{Core, Written};
 use crate::fresh::{self, Fresh};
 use crate::metrics::Metrics;
 use crate::pools::Pools;
+use crate::retries::{FIRST_RETRY, MAX_RETRY, Retries, Retry, pause_after};
+use crate::sources::{Input, watch};
 use crate::write::{self, Verdict};
 
 /// Events waiting for the loop; watches pause when it is full.
@@ -34,8 +35,8 @@ const INPUTS: usize = 1024;
 const BATCH: usize = 512;
 /// Pause between a change of the counters and their write.
 const COUNTERS_DELAY: Duration = Duration::from_millis(500);
-const FIRST_RETRY: Duration = Duration::from_millis(100);
-const MAX_RETRY: Duration = Duration::from_secs(30);
+/// Services read at the same time, when many are gone at once.
+const READS: usize = 32;
 /// How long writes under way may take at the end.
 const LAST_WRITES: Duration = Duration::from_secs(4);
 const COMPONENT: &str = "metallb-controller";
@@ -84,8 +85,8 @@ pub async fn run(args: ControllerArgs) -> anyhow::Result<()> {
             leadership,
             tasks: JoinSet::new(),
             writing: 0,
-            retries: BTreeMap::new(),
-            next_retry: 0,
+            reads: Arc::new(Semaphore::new(READS)),
+            retries: Retries::default(),
             counters_due: None,
             synced: Synced::new(&readiness),
             listing: false,
@@ -126,50 +127,6 @@ fn elect(
     );
     supervisor.spawn("lease", candidate.run(end.clone()));
     (leadership, end)
-}
-
-/// What the watches tell.
-enum Input {
-    Service(Event<Service>),
-    Pool(Event<IPAddressPool>),
-    Namespace(Event<Namespace>),
-}
-
-fn watch(
-    kube: &Client,
-    namespace: &str,
-    inputs: &mpsc::Sender<Input>,
-    supervisor: &mut Supervisor,
-) {
-    let token = supervisor.token();
-    let services = Watch::<Service>::cluster(kube, "services").fields("spec.type=LoadBalancer");
-    supervisor.spawn(
-        "watch services",
-        services.forward(
-            inputs.clone(),
-            |event| Input::Service(trimmed(event)),
-            token.clone(),
-        ),
-    );
-    let pools = Watch::<IPAddressPool>::namespaced(kube, namespace, "ipaddresspools");
-    supervisor.spawn(
-        "watch ipaddresspools",
-        pools.forward(inputs.clone(), Input::Pool, token.clone()),
-    );
-    let namespaces = Watch::<Namespace>::cluster(kube, "namespaces");
-    supervisor.spawn(
-        "watch namespaces",
-        namespaces.forward(inputs.clone(), Input::Namespace, token),
-    );
-}
-
-fn trimmed(mut event: Event<Service>) -> Event<Service> {
-    match &mut event {
-        Event::Applied(service) => slim::trim(service),
-        Event::Restarted { objects, .. } => objects.iter_mut().for_each(slim::trim),
-        Event::Deleted(_) | Event::Malformed(_) => {}
-    }
-    event
 }
 
 /// Which stores have their first full set; each holds readiness back until then.
@@ -213,20 +170,12 @@ struct Loop {
     leadership: Leadership,
     tasks: JoinSet<Done>,
     writing: usize,
-    /// When to try a Service again; the number keeps equal instants apart.
-    retries: BTreeMap<(Instant, u64), Retry>,
-    next_retry: u64,
+    reads: Arc<Semaphore>,
+    retries: Retries,
     counters_due: Option<Instant>,
     synced: Synced,
     listing: bool,
     list_backoff: Backoff,
-}
-
-enum Retry {
-    Write(ServiceKey),
-    Read(ServiceKey),
-    List,
-    Counters,
 }
 
 impl Loop {
@@ -382,8 +331,10 @@ impl Loop {
     }
 
     fn read(&mut self, key: ServiceKey) {
-        let client = self.client.clone();
+        let (client, reads) = (self.client.clone(), Arc::clone(&self.reads));
         self.tasks.spawn(async move {
+            // Closed never; without a permit the read is only less polite.
+            let _permit = reads.acquire_owned().await;
             let found = write::read(&client, &key).await;
             Done::Read(key, found)
         });
@@ -441,23 +392,26 @@ impl Loop {
                 };
                 if let Some(failures) = self.core.written(&key, written) {
                     let pause = pause_after(failures);
-                    self.later(pause, Retry::Write(key));
+                    self.retries.add(Instant::now(), pause, Retry::Write(key));
                 }
             }
             Done::Read(key, found) => match found {
                 Written::Now(service) => self.core.apply(*service),
                 Written::Gone => self.core.gone(&key),
-                Written::Failed => self.later(pause_after(3), Retry::Read(key)),
+                Written::Failed => {
+                    self.retries
+                        .add(Instant::now(), pause_after(3), Retry::Read(key));
+                }
             },
             Done::Listed(Ok(fresh)) => self.begin(fresh),
             Done::Listed(Err(error)) => {
                 let pause = self.list_backoff.pause();
                 tracing::warn!(event = "listFailed", %error, "cannot list services, retrying");
-                self.later(pause, Retry::List);
+                self.retries.add(Instant::now(), pause, Retry::List);
             }
             Done::PoolStatus(written) => {
                 if !written {
-                    self.later(MAX_RETRY, Retry::Counters);
+                    self.retries.add(Instant::now(), MAX_RETRY, Retry::Counters);
                 }
                 return;
             }
@@ -507,25 +461,17 @@ impl Loop {
         }
     }
 
-    fn later(&mut self, pause: Duration, retry: Retry) {
-        self.next_retry += 1;
-        self.retries
-            .insert((Instant::now() + pause, self.next_retry), retry);
-    }
-
     fn next_wake(&self) -> Option<Instant> {
-        let retry = self.retries.keys().next().map(|(at, _)| *at);
-        [retry, self.counters_due].into_iter().flatten().min()
+        [self.retries.next_due(), self.counters_due]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn wake(&mut self) {
         let now = Instant::now();
-        while let Some(entry) = self
-            .retries
-            .first_entry()
-            .filter(|entry| entry.key().0 <= now)
-        {
-            match entry.remove() {
+        while let Some(retry) = self.retries.take_due(now) {
+            match retry {
                 Retry::Write(key) => self.core.retry(&key),
                 Retry::Read(key) => self.read(key),
                 Retry::List => self.list(),
@@ -566,9 +512,4 @@ impl Loop {
 fn service_key(name: &ObjectName) -> Option<ServiceKey> {
     let namespace = name.namespace.as_deref()?;
     Some(ServiceKey::new(namespace, name.name.as_str()))
-}
-
-/// Doubles with every failure.
-fn pause_after(failures: u32) -> Duration {
-    (FIRST_RETRY * 2_u32.saturating_pow(failures.saturating_sub(1).min(16))).min(MAX_RETRY)
 }
