@@ -1,7 +1,7 @@
 //! Growing, jittered pauses between attempts.
 
 use std::hash::{BuildHasher as _, RandomState};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Pauses that double from `first` to `most`, each shortened by up to a half at random so that
 /// replicas that failed together do not come back together.
@@ -55,10 +55,53 @@ impl Iterator for Backoff {
     }
 }
 
-impl kube::runtime::utils::Backoff for Backoff {
-    fn reset(&mut self) {
-        Self::reset(self);
+/// Pauses for a stream of kube's watcher, which start over only after a quiet time.
+///
+/// kube resets the pauses at every `Ok`, and its watcher gives one (`Event::Init`) before every
+/// attempt to list: pauses that obeyed would never grow while lists fail. So they do not obey, and
+/// look at the time between failures instead.
+#[derive(Debug)]
+pub(crate) struct QuietReset {
+    pauses: Backoff,
+    /// The time without a failure after which the pauses start over.
+    quiet: Duration,
+    /// The end of the last pause.
+    resumed: Option<Instant>,
+}
+
+impl QuietReset {
+    /// Pauses that start over once `quiet` has passed since the last one ended.
+    pub(crate) fn new(pauses: Backoff, quiet: Duration) -> Self {
+        Self {
+            pauses,
+            quiet,
+            resumed: None,
+        }
     }
+
+    fn pause(&mut self, now: Instant) -> Duration {
+        if self
+            .resumed
+            .is_some_and(|resumed| now >= resumed + self.quiet)
+        {
+            self.pauses.reset();
+        }
+        let pause = self.pauses.pause();
+        self.resumed = Some(now + pause);
+        pause
+    }
+}
+
+impl Iterator for QuietReset {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(self.pause(Instant::now()))
+    }
+}
+
+impl kube::runtime::utils::Backoff for QuietReset {
+    fn reset(&mut self) {}
 }
 
 #[cfg(test)]
@@ -80,5 +123,21 @@ mod tests {
         }
         backoff.reset();
         assert!(backoff.pause() <= first);
+    }
+
+    #[test]
+    fn only_a_quiet_time_starts_the_pauses_over() {
+        use kube::runtime::utils::Backoff as _;
+        let (first, most) = (Duration::from_millis(200), Duration::from_secs(10));
+        let quiet = Duration::from_secs(10);
+        let mut backoff = QuietReset::new(Backoff::seeded(first, most, 7), quiet);
+        let mut now = Instant::now();
+        for _ in 0..12 {
+            now += backoff.pause(now);
+            backoff.reset();
+        }
+        let pause = backoff.pause(now);
+        assert!(pause >= most / 2, "{pause:?}");
+        assert!(backoff.pause(now + pause + quiet) <= first);
     }
 }

@@ -14,11 +14,13 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, QuietReset};
 use crate::supervise::TaskResult;
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(200);
 const MAX_BACKOFF: Duration = Duration::from_secs(10);
+/// A watch that was well for so long starts with the first pause again.
+const QUIET: Duration = Duration::from_secs(10);
 
 /// The namespace (if it has one) and name of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -127,7 +129,8 @@ where
 
     /// Watches until `token` is cancelled and sends each event, made into the receiver's type by
     /// `map`, waiting while the channel is full. Failures are retried for ever with growing,
-    /// jittered pauses (0.2 s to 10 s); the first of a row and the recovery are logged.
+    /// jittered pauses (0.2 s to 10 s), which start over after 10 s without a failure; the first of
+    /// a row and the recovery, which is the first thing that the server tells, are logged.
     pub async fn forward<T, F>(
         self,
         events: mpsc::Sender<T>,
@@ -147,7 +150,8 @@ where
                         Some(fields) => self.config.clone().fields(fields),
                         None => self.config.clone(),
                     };
-                    match follow(what, self.api.clone(), config, &events, &mut map).await {
+                    match follow(what, self.api.clone(), config, pauses(), &events, &mut map).await
+                    {
                         End::SelectorRefused if selector.is_some() => {
                             tracing::warn!(
                                 event = "watchFallback",
@@ -167,6 +171,10 @@ where
     }
 }
 
+fn pauses() -> QuietReset {
+    QuietReset::new(Backoff::new(FIRST_BACKOFF, MAX_BACKOFF), QUIET)
+}
+
 enum End {
     SelectorRefused,
     ReceiverGone,
@@ -176,6 +184,7 @@ async fn follow<K, T, F>(
     what: &'static str,
     api: Api<DeserializeGuard<K>>,
     config: watcher::Config,
+    pauses: QuietReset,
     events: &mpsc::Sender<T>,
     map: &mut F,
 ) -> End
@@ -184,14 +193,14 @@ where
     F: FnMut(Event<K>) -> T,
 {
     let selective = config.field_selector.is_some();
-    let stream = watcher(api, config).backoff(Backoff::new(FIRST_BACKOFF, MAX_BACKOFF));
+    let stream = watcher(api, config).backoff(pauses);
     let mut stream = std::pin::pin!(stream);
     let mut assembly = Assembly::default();
-    let mut failing = false;
+    let mut row = Row::default();
     loop {
         match stream.try_next().await {
             Ok(Some(event)) => {
-                if std::mem::take(&mut failing) {
+                if row.ends_with(&event) {
                     tracing::info!(event = "watchRecovered", resource = what, "watch recovered");
                 }
                 if let Some(event) = assembly.handle(event)
@@ -204,11 +213,30 @@ where
             Err(error) if selective && refuses_selector(&error) => return End::SelectorRefused,
             Err(error) => {
                 // A watch that the server closes after a while, and one that is too old, are normal.
-                if !std::mem::replace(&mut failing, true) {
+                if row.begins() {
                     tracing::warn!(event = "watchFailed", resource = what, %error, "watch failed, retrying");
                 }
             }
         }
+    }
+}
+
+/// Failures in a row, so that one line tells of all of them.
+#[derive(Default)]
+struct Row {
+    failing: bool,
+}
+
+impl Row {
+    /// A failure: true if it is the first.
+    fn begins(&mut self) -> bool {
+        !std::mem::replace(&mut self.failing, true)
+    }
+
+    /// Something that the watcher gave: true if failures end with it. `Init` is said before the
+    /// server is asked, so it proves nothing.
+    fn ends_with<K>(&mut self, event: &watcher::Event<K>) -> bool {
+        !matches!(event, watcher::Event::Init) && std::mem::take(&mut self.failing)
     }
 }
 
@@ -278,4 +306,60 @@ fn read<K: Resource>(object: DeserializeGuard<K>) -> Result<K, Malformed> {
             uid: invalid.metadata.uid.clone(),
             error: invalid.error,
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::client::Body;
+
+    use super::*;
+
+    #[test]
+    fn the_start_of_a_list_ends_no_row_of_failures() {
+        let mut row = Row::default();
+        assert!(row.begins());
+        assert!(!row.ends_with(&watcher::Event::<()>::Init));
+        assert!(!row.begins());
+        assert!(row.ends_with(&watcher::Event::<()>::InitDone));
+        assert!(!row.ends_with(&watcher::Event::<()>::InitDone));
+        assert!(row.begins());
+    }
+
+    #[tokio::test]
+    async fn lists_that_are_refused_become_rarer() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&asked);
+        let server = tower::service_fn(move |_: http::Request<Body>| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            let body = r#"{"kind":"Status","apiVersion":"v1","status":"Failure","code":403}"#;
+            let answer = http::Response::builder()
+                .status(403)
+                .body(Body::from(body.as_bytes().to_vec()));
+            std::future::ready(answer)
+        });
+        let api: Api<DeserializeGuard<ConfigMap>> = Api::all(Client::new(server, "default"));
+        let (events, _receiver) = mpsc::channel(1);
+        let pauses = QuietReset::new(
+            Backoff::seeded(Duration::from_millis(10), Duration::from_secs(10), 7),
+            QUIET,
+        );
+        let mut map = |event| event;
+        let following = follow(
+            "configmaps",
+            api,
+            watcher::Config::default(),
+            pauses,
+            &events,
+            &mut map,
+        );
+        let ended = tokio::time::timeout(Duration::from_secs(1), following).await;
+        assert!(ended.is_err(), "it goes on for ever");
+        // 10, 20, … 640 ms, each at least half; pauses that start over would make it a hundred.
+        let asked = asked.load(Ordering::Relaxed);
+        assert!((3..=9).contains(&asked), "{asked} lists in a second");
+    }
 }

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use machine::{Claim, Command, Elector, Input, Record, Timing};
 
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, QuietReset};
 use crate::supervise::TaskResult;
 
 /// How long a request for the Lease may take.
@@ -92,10 +92,9 @@ impl Candidate {
 
     /// Runs for the Lease until `token` is cancelled, then gives it back if it holds it.
     pub async fn run(mut self, token: CancellationToken) -> TaskResult {
-        let changes = watch_object(self.api.clone(), &self.name).backoff(Backoff::new(
-            Duration::from_secs(1),
-            Duration::from_secs(10),
-        ));
+        let pauses = Backoff::new(Duration::from_secs(1), Duration::from_secs(10));
+        let changes = watch_object(self.api.clone(), &self.name)
+            .backoff(QuietReset::new(pauses, Duration::from_secs(10)));
         let mut changes = std::pin::pin!(changes);
         loop {
             let command = self.elector.next(Instant::now().into_std());
