@@ -128,10 +128,29 @@ impl Table {
         if link.header.interface_family != AddressFamily::Unspec {
             return None;
         }
+        // A note of the wireless driver, with a name and little else.
+        if link
+            .attributes
+            .iter()
+            .any(|attribute| matches!(attribute, LinkAttribute::Wireless(_)))
+        {
+            return None;
+        }
+        let partial = !link
+            .attributes
+            .iter()
+            .any(|attribute| matches!(attribute, LinkAttribute::Address(_)));
         let mut interface = parse_link(link)?;
         match self.interfaces.entry(interface.index) {
             Entry::Occupied(mut known) => {
                 interface.addresses.clone_from(&known.get().addresses);
+                // A whole message always has the MAC address of an interface that has one. In one
+                // without, absence says nothing about the rest either.
+                if partial && known.get().mac.is_some() {
+                    interface.mac = known.get().mac;
+                    interface.master = interface.master.or_else(|| known.get().master);
+                    interface.kind = interface.kind.or_else(|| known.get().kind.clone());
+                }
                 if *known.get() == interface {
                     return None;
                 }

@@ -1,3 +1,5 @@
+use netlink_packet_route::link::WirelessEvent;
+
 use super::*;
 
 fn link(index: u32, name: &str, flags: LinkFlags, more: Vec<LinkAttribute>) -> LinkMessage {
@@ -150,4 +152,30 @@ fn a_new_dump_reports_only_what_differs() {
     assert!(
         matches!(&changes[1], Change::Present(interface) if interface.name == "eth1" && !interface.up)
     );
+}
+
+#[test]
+fn a_partial_message_takes_nothing_away() {
+    let mut table = Table::default();
+    let whole = |more: Vec<LinkAttribute>| {
+        let mut attributes = vec![LinkAttribute::Address(vec![2, 0, 0, 0, 0, 1])];
+        attributes.extend(more);
+        RouteNetlinkMessage::NewLink(link(4, "wlan0", LinkFlags::Up, attributes))
+    };
+    let before = present(table.apply(whole(vec![LinkAttribute::Controller(9)])));
+    let wireless = link(
+        4,
+        "wlan0",
+        LinkFlags::Up,
+        vec![LinkAttribute::Wireless(WirelessEvent::Other(vec![
+            8, 0, 1, 0x8b,
+        ]))],
+    );
+    assert_eq!(table.apply(RouteNetlinkMessage::NewLink(wireless)), None);
+    let partial = link(4, "wlan0", LinkFlags::empty(), vec![]);
+    let after = present(table.apply(RouteNetlinkMessage::NewLink(partial)));
+    assert!(!after.up, "the header is always whole");
+    assert_eq!((after.mac, after.master), (before.mac, before.master));
+    let free = present(table.apply(whole(vec![])));
+    assert_eq!(free.master, None, "a whole message says that it has none");
 }
