@@ -7,6 +7,8 @@ mod tests {
     use std::future::Future;
     use std::net::Ipv6Addr;
     use std::process::Command;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::thread;
     use std::time::Duration;
 
@@ -190,6 +192,48 @@ mod tests {
                 socket.receive(&mut buffer, |_| panic!("no frame was sent")),
             );
             result.await.expect("wakes").expect_err("is an error");
+        });
+    }
+
+    #[test]
+    #[ignore = "needs root: run by make test"]
+    fn a_flood_leaves_room_for_other_tasks_and_an_abort_ends_it() {
+        in_new_namespace(|| async {
+            let (left, right) = veth().await;
+            let a = PacketSocket::open(left, EtherType::Arp, &accept_all()).expect("opens");
+            let b = PacketSocket::open(right, EtherType::Arp, &accept_all()).expect("opens");
+            for _ in 0..10 {
+                a.send(&arp_frame(1)).expect("sent");
+            }
+            // Every frame that is handled brings another: the socket is never empty.
+            let frames = Arc::new(AtomicUsize::new(0));
+            let counter = Arc::clone(&frames);
+            let flooded = tokio::spawn(async move {
+                let mut buffer = [0; 64];
+                loop {
+                    let received = b.receive(&mut buffer, |_| {
+                        // Ends a test that would hang.
+                        if counter.fetch_add(1, Ordering::Relaxed) < 1_000_000 {
+                            a.send(&arp_frame(1)).expect("sent");
+                        }
+                    });
+                    received.await.expect("the interface is up");
+                }
+            });
+            while frames.load(Ordering::Relaxed) == 0 {
+                tokio::task::yield_now().await;
+            }
+            for _ in 0..5 {
+                tokio::task::yield_now().await;
+            }
+            flooded.abort();
+            let error = flooded.await.expect_err("aborted");
+            assert!(error.is_cancelled(), "{error}");
+            let frames = frames.load(Ordering::Relaxed);
+            assert!(
+                (64..10_000).contains(&frames),
+                "{frames} frames in seven turns"
+            );
         });
     }
 
