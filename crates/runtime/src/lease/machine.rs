@@ -79,8 +79,10 @@ pub enum Command {
 /// What came of a command, or was seen meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
-    /// The Lease as read or watched; `None` if there is none.
+    /// The Lease as just read; `None` if there is none.
     Observed(Option<Record>),
+    /// The Lease as a watch told it; `None` if it is gone. May be older than what is known.
+    Watched(Option<Record>),
     /// The write was accepted; the Lease as it is now.
     Written(Record),
     /// The write was refused: someone else changed the Lease.
@@ -163,7 +165,9 @@ impl Elector {
     /// Takes in what came of a command, or a Lease that was seen to change.
     pub fn handle(&mut self, now: Instant, input: Input) {
         match input {
-            Input::Observed(record) => {
+            // A watch buffers: it may tell only now what our own write has replaced since.
+            Input::Watched(Some(record)) if self.knows_newer(&record) => {}
+            Input::Observed(record) | Input::Watched(record) => {
                 self.must_read = false;
                 self.observe(now, record);
                 // A change, or the end of another's time, may make it ours: look again at once.
@@ -205,10 +209,23 @@ impl Elector {
         })
     }
 
+    /// True if `record` is of an earlier version than the Lease as last seen. Versions of one kind
+    /// are numbers that grow, except after a restore of the cluster's store: so this is for watches
+    /// only, and what was just read always counts.
+    fn knows_newer(&self, record: &Record) -> bool {
+        let number = |record: &Record| record.resource_version.parse::<u64>().ok();
+        let seen = self.seen.as_ref().and_then(|(seen, _)| seen.as_ref());
+        match (seen.and_then(number), number(record)) {
+            (Some(seen), Some(watched)) => watched < seen,
+            _ => false,
+        }
+    }
+
     fn observe(&mut self, now: Instant, record: Option<Record>) {
         let holds = record.as_ref().is_some_and(|r| r.holder == self.identity);
         if self.renewed.is_some() && !holds {
-            // Somebody took it, or deleted it: whoever holds it now may act already.
+            // It is not older than our last renewal, so somebody took it, or deleted it: whoever
+            // holds it now may act already.
             self.renewed = None;
         }
         match &mut self.seen {

@@ -148,7 +148,7 @@ impl Candidate {
 
     fn observe(&self, change: watcher::Result<Option<Lease>>) -> Option<Input> {
         match change {
-            Ok(lease) => Some(Input::Observed(lease.as_ref().map(record))),
+            Ok(lease) => Some(Input::Watched(lease.as_ref().map(record))),
             Err(error) => {
                 tracing::debug!(%error, lease = self.name, "watch of the lease failed");
                 None

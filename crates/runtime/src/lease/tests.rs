@@ -135,7 +135,7 @@ impl World {
         for member in self.members.iter_mut().filter(|m| m.alive && !m.isolated) {
             member
                 .elector
-                .handle(self.now, Input::Observed(self.api.lease.clone()));
+                .handle(self.now, Input::Watched(self.api.lease.clone()));
             member.wake = None;
         }
     }
@@ -250,8 +250,43 @@ fn a_lease_taken_by_force_ends_the_leadership_at_once() {
     stolen.holder = "somebody".to_owned();
     world.members[0]
         .elector
-        .handle(world.now, Input::Observed(Some(stolen)));
+        .handle(world.now, Input::Watched(Some(stolen)));
     assert_eq!(world.leaders(), Vec::<usize>::new());
+}
+
+#[test]
+fn what_a_watch_tells_too_late_ends_no_leadership() {
+    let mut world = World::new(2);
+    // So that versions as text would be in another order than as numbers.
+    world.api.version = 7;
+    world.run(seconds(5));
+    let first = world.leaders()[0];
+    world.release(first);
+    let released = world.api.lease.clone();
+    world.deliver();
+    world.run(TICK);
+    let second = 1 - first;
+    assert_eq!(world.leaders(), vec![second]);
+    world.members[second]
+        .elector
+        .handle(world.now, Input::Watched(released));
+    assert_eq!(world.leaders(), vec![second]);
+    world.run(seconds(60));
+    assert_eq!(world.leaders(), vec![second]);
+}
+
+#[test]
+fn a_lease_whose_versions_start_over_is_led_again() {
+    let mut world = World::new(1);
+    world.run(seconds(60));
+    // The cluster's store is restored from long ago.
+    world.api.version = 1;
+    if let Some(lease) = &mut world.api.lease {
+        lease.resource_version = "1".to_owned();
+    }
+    world.run(seconds(5));
+    assert_eq!(world.leaders(), vec![0]);
+    assert!(world.api.version > 1);
 }
 
 #[test]
