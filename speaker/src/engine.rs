@@ -64,6 +64,9 @@ pub(crate) struct Engine {
     configurator: Configurator,
     configuration_changed: bool,
     incomplete: BTreeSet<&'static str>,
+    /// What the watch last showed of our own interfaces, as it showed it to the other speakers;
+    /// `None` if they have not been told.
+    published: Option<BTreeSet<String>>,
     announcing: Announcing,
 }
 
@@ -80,6 +83,7 @@ impl Engine {
             configurator: Configurator::default(),
             configuration_changed: false,
             incomplete: KINDS.into(),
+            published: None,
         }
     }
 
@@ -218,6 +222,9 @@ impl Engine {
                         self.speaker(&node, None);
                     }
                 }
+                if !present.contains(&self.settings.me) {
+                    self.published = None;
+                }
                 for object in &objects {
                     self.speaker_says(object);
                 }
@@ -240,13 +247,16 @@ impl Engine {
         self.speaker(&node, text.map(|text| convert::interfaces(text)));
     }
 
-    /// Our own interfaces are known first-hand; what the API has of them is only checked.
+    /// What the API has of our own interfaces is not taken as it is (see [`agreed`]), and checked.
     fn speaker(&mut self, node: &NodeName, interfaces: Option<BTreeSet<String>>) {
         if *node != self.settings.me {
             self.world.set_interfaces(node, interfaces);
-        } else if interfaces != *self.io.interfaces.borrow() {
+            return;
+        }
+        if interfaces != *self.io.interfaces.borrow() {
             self.io.presence_lost.notify_one();
         }
+        self.published = interfaces;
     }
 
     fn malformed(&self, kind: &str, object: &Malformed) {
@@ -263,6 +273,7 @@ impl Engine {
     fn settle(&mut self) {
         let interfaces = self.io.interfaces.borrow_and_update().clone();
         let known = interfaces.is_some();
+        let interfaces = agreed(interfaces, self.published.as_ref());
         self.world.set_interfaces(&self.settings.me, interfaces);
         if !known || !self.incomplete.is_empty() {
             return;
@@ -402,6 +413,24 @@ pub(crate) fn subject(key: &ServiceKey, uid: &str) -> Subject {
         name: key.name().to_owned(),
         uid: Some(uid.to_owned()),
     }
+}
+
+/// The interfaces of this node that it may decide with: those it has that the others know of too.
+///
+/// An interface that is lost counts at once, for nobody can announce there. One that is gained
+/// counts only when the watch shows that it is published: until then the other speakers let the
+/// next node announce, and two would answer. As long as nothing is published (a speaker that
+/// starts, or that may not write) the others take this node for one with any interface, and none
+/// of its own can surprise them.
+fn agreed(
+    first_hand: Option<BTreeSet<String>>,
+    published: Option<&BTreeSet<String>>,
+) -> Option<BTreeSet<String>> {
+    let mut interfaces = first_hand?;
+    if let Some(published) = published {
+        interfaces.retain(|name| published.contains(name));
+    }
+    Some(interfaces)
 }
 
 fn node_of_state(name: &str) -> Option<NodeName> {

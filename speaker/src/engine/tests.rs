@@ -121,6 +121,19 @@ fn pool(addresses: &str) -> herald_api::IPAddressPool {
     }))
 }
 
+/// What the speaker of `node` published.
+fn state(node: &str, interfaces: &str) -> ConfigurationState {
+    object(json!({
+        "apiVersion": "metallb.io/v1beta1", "kind": "ConfigurationState",
+        "metadata": {
+            "name": format!("speaker-{node}"), "namespace": "metallb-system",
+            "labels": { "metallb.io/node-name": node },
+            "annotations": { convert::INTERFACES: interfaces },
+        },
+        "spec": {},
+    }))
+}
+
 impl Running {
     async fn send(&self, input: Input) {
         self.inputs.send(input).await.expect("the engine runs");
@@ -274,27 +287,18 @@ async fn a_presence_that_somebody_deleted_or_changed_is_written_again() {
     let running = start();
     running.send_the_rest().await;
     running.idle().await;
-    let state = |interfaces: &str| -> ConfigurationState {
-        object(json!({
-            "apiVersion": "metallb.io/v1beta1", "kind": "ConfigurationState",
-            "metadata": {
-                "name": "speaker-me", "namespace": "metallb-system",
-                "labels": { "metallb.io/node-name": "me" },
-                "annotations": { convert::INTERFACES: interfaces },
-            },
-            "spec": {},
-        }))
-    };
     let told = async || {
         let told = running.presence_lost.notified();
         tokio::time::timeout(Duration::from_millis(200), told).await
     };
+    // The list without our own may have been taken for a deletion already.
+    let _ = told().await;
     running
-        .send(Input::Speakers(Event::Applied(state("eth0"))))
+        .send(Input::Speakers(Event::Applied(state("me", "eth0"))))
         .await;
     told().await.expect_err("it is as it should be");
     running
-        .send(Input::Speakers(Event::Applied(state("eth9"))))
+        .send(Input::Speakers(Event::Applied(state("me", "eth9"))))
         .await;
     told().await.expect("it was changed");
     let gone = ObjectName {
@@ -303,5 +307,42 @@ async fn a_presence_that_somebody_deleted_or_changed_is_written_again() {
     };
     running.send(Input::Speakers(Event::Deleted(gone))).await;
     told().await.expect("it was deleted");
+    running.end().await;
+}
+
+#[tokio::test]
+async fn an_interface_that_is_gained_counts_when_the_others_know_of_it_and_a_lost_one_at_once() {
+    let mut running = start();
+    running.send_the_rest().await;
+    running
+        .send(Input::Services(all(vec![service("a", "192.0.2.1")])))
+        .await;
+    // Not published yet: the others take this node for one with any interface.
+    running.announces(&["192.0.2.1"]).await;
+    let publish = async |running: &Running, interfaces: &str| {
+        let state = Event::Applied(state("me", interfaces));
+        running.send(Input::Speakers(state)).await;
+        running.idle().await;
+    };
+    publish(&running, "eth0").await;
+    running.announces(&["192.0.2.1"]).await;
+
+    running.interfaces.send_replace(Some(BTreeSet::new()));
+    running.announces(&[]).await;
+    publish(&running, "").await;
+    let eth0: BTreeSet<_> = ["eth0".to_owned()].into();
+    running.interfaces.send_replace(Some(eth0.clone()));
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    assert!(running.desired.borrow().is_empty(), "another node has it");
+    publish(&running, "eth0").await;
+    running.announces(&["192.0.2.1"]).await;
+
+    // With nothing published any more, as at the start.
+    publish(&running, "").await;
+    running.announces(&[]).await;
+    running.send(Input::Speakers(all(Vec::new()))).await;
+    running.announces(&["192.0.2.1"]).await;
     running.end().await;
 }
