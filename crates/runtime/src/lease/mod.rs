@@ -3,10 +3,12 @@
 //! [`machine`] decides, this module reads and writes the Lease. What holds:
 //! - A leader stops leading [`Timing::renew_deadline`] after it *sent* its last successful renewal;
 //!   others take over no sooner than [`Timing::duration`] after they *saw* that renewal. Both are
-//!   measured with the local monotonic clock, so wall clocks do not matter.
+//!   measured with the local monotonic clock, so wall clocks do not matter. [`Leadership`] looks at
+//!   the clock itself, so a process that was stopped meanwhile knows it the moment it goes on.
 //! - A leader that ends in order gives the Lease back, and a waiting candidate, which watches the
 //!   Lease, takes it at once.
 
+mod leadership;
 mod machine;
 #[cfg(test)]
 mod tests;
@@ -21,10 +23,10 @@ use kube::api::{Api, PostParams};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, watch_object};
 use kube::{Client, ResourceExt as _};
-use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub use leadership::Leadership;
 pub use machine::{Claim, Command, Elector, Input, Record, Timing};
 
 use crate::backoff::{Backoff, QuietReset};
@@ -33,32 +35,6 @@ use crate::supervise::TaskResult;
 /// How long a request for the Lease may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Whether this process leads now.
-#[derive(Debug, Clone)]
-pub struct Leadership(watch::Receiver<bool>);
-
-impl Leadership {
-    /// Leads always: for a process that runs alone.
-    pub fn always() -> Self {
-        // A receiver keeps the last value after its sender is gone.
-        Self(watch::channel(true).1)
-    }
-
-    /// True while this process leads.
-    pub fn is_leader(&self) -> bool {
-        *self.0.borrow()
-    }
-
-    /// Waits for the next change, and tells whether this process leads after it. Pending for ever
-    /// if there will be none.
-    pub async fn changed(&mut self) -> bool {
-        if self.0.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-        *self.0.borrow_and_update()
-    }
-}
-
 /// Takes part in the election for the Lease `name` in `namespace`.
 #[derive(Debug)]
 pub struct Candidate {
@@ -66,7 +42,7 @@ pub struct Candidate {
     namespace: String,
     name: String,
     elector: Elector,
-    leading: watch::Sender<bool>,
+    leading: leadership::Publisher,
 }
 
 impl Candidate {
@@ -79,7 +55,7 @@ impl Candidate {
         identity: &str,
         timing: Timing,
     ) -> (Self, Leadership) {
-        let (leading, view) = watch::channel(false);
+        let (leading, view) = leadership::channel();
         let candidate = Self {
             api: Api::namespaced(client, namespace),
             namespace: namespace.to_owned(),
@@ -87,7 +63,7 @@ impl Candidate {
             elector: Elector::new(identity.to_owned(), timing),
             leading,
         };
-        (candidate, Leadership(view))
+        (candidate, view)
     }
 
     /// Runs for the Lease until `token` is cancelled, then gives it back if it holds it.
@@ -125,25 +101,22 @@ impl Candidate {
     }
 
     fn publish(&self) {
-        let leads = self.elector.is_leader();
-        self.leading.send_if_modified(|current| {
-            let changed = *current != leads;
-            *current = leads;
-            if changed {
-                tracing::info!(
-                    event = if leads { "leaderElected" } else { "leaderLost" },
-                    lease = self.name,
-                    identity = self.elector.identity(),
-                    "{}",
-                    if leads {
-                        "leading"
-                    } else {
-                        "not leading any more"
-                    }
-                );
+        let until = self.elector.leads_until();
+        if !self.leading.publish(until) {
+            return;
+        }
+        let leads = until.is_some();
+        tracing::info!(
+            event = if leads { "leaderElected" } else { "leaderLost" },
+            lease = self.name,
+            identity = self.elector.identity(),
+            "{}",
+            if leads {
+                "leading"
+            } else {
+                "not leading any more"
             }
-            changed
-        });
+        );
     }
 
     fn observe(&self, change: watcher::Result<Option<Lease>>) -> Option<Input> {
