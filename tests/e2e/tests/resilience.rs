@@ -84,11 +84,17 @@ async fn leads(lab: &Lab, controller: &Herald) -> Result<bool> {
         .any(|line| line == "herald_controller_leader_bool 1"))
 }
 
+/// The pod that holds the Lease: its holder is that name and a suffix that differs with each start.
 async fn holder(lab: &Lab) -> Result<String> {
     let leases: Api<Lease> = Api::namespaced(lab.client(), NAMESPACE);
     let spec = leases.get("herald-controller").await?.spec;
-    spec.and_then(|spec| spec.holder_identity)
-        .context("nobody holds the Lease")
+    let holder = spec
+        .and_then(|spec| spec.holder_identity)
+        .context("nobody holds the Lease")?;
+    let (pod, _) = holder
+        .rsplit_once('_')
+        .context("the holder has no suffix")?;
+    Ok(pod.to_owned())
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ mod machine;
 #[cfg(test)]
 mod tests;
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -46,13 +47,15 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// A candidate called `identity`, which must differ between replicas; and the view of whether
-    /// it leads. It does nothing until [`run`](Self::run).
+    /// A candidate, and the view of whether it leads. It does nothing until [`run`](Self::run).
+    ///
+    /// It holds the Lease as `replica_suffix`, the suffix being random: two processes of one name
+    /// (replicas on the network of one host) must not take each other's Lease for theirs.
     pub fn new(
         client: Client,
         namespace: &str,
         name: &str,
-        identity: &str,
+        replica: &str,
         timing: Timing,
     ) -> (Self, Leadership) {
         let (leading, view) = leadership::channel();
@@ -60,7 +63,7 @@ impl Candidate {
             api: Api::namespaced(client, namespace),
             namespace: namespace.to_owned(),
             name: name.to_owned(),
-            elector: Elector::new(identity.to_owned(), timing),
+            elector: Elector::new(holder(replica), timing),
             leading,
         };
         (candidate, view)
@@ -223,6 +226,12 @@ impl Candidate {
             }),
         }
     }
+}
+
+fn holder(replica: &str) -> String {
+    // The standard library seeds it from the system's randomness.
+    let suffix = RandomState::new().hash_one(std::process::id());
+    format!("{replica}_{suffix:016x}")
 }
 
 fn record(lease: &Lease) -> Record {

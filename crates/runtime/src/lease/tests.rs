@@ -299,3 +299,17 @@ fn a_lease_of_our_own_name_is_continued() {
     assert_eq!(world.leaders(), vec![0]);
     assert_eq!(world.api.lease.expect("held").transitions, 0);
 }
+
+#[test]
+fn candidates_of_one_name_are_two() {
+    let (one, two) = (super::holder("node-1"), super::holder("node-1"));
+    assert_ne!(one, two);
+    assert!(one.starts_with("node-1_"), "{one}");
+    let mut world = World::new(2);
+    for (member, holder) in world.members.iter_mut().zip([one, two]) {
+        member.elector = Elector::new(holder, Timing::default());
+    }
+    // `run` asserts that never both lead.
+    world.run(seconds(60));
+    assert_eq!(world.leaders().len(), 1);
+}
