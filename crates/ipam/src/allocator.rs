@@ -1,6 +1,6 @@
 //! The allocator: who has what, and the operations that change it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
 use herald_model::ServiceKey;
@@ -50,7 +50,7 @@ impl Allocator {
     #[must_use = "Services wait for an address until they are converged again"]
     pub fn set_pools(&mut self, pools: Vec<Pool>) -> Vec<ServiceKey> {
         let before = std::mem::take(&mut self.stock.space);
-        self.rebuild(pools);
+        self.rebuild(pools, &HashSet::new());
         let mut revisit: BTreeSet<ServiceKey> = self
             .held
             .iter()
@@ -81,20 +81,24 @@ impl Allocator {
 
     /// Starts afresh from the addresses that the Services' statuses hold, with the pools as they
     /// are. Every one that its Service may keep is its own before any other is given out; of two
-    /// Services that cannot both have an address it stays with the one that has more addresses,
-    /// then with the first by name, in whatever order they come. The caller converges every
-    /// Service afterwards.
+    /// Services that cannot both have an address it stays with the one whose request still admits
+    /// it, then with the one that has more addresses, then with the first by name, in whatever
+    /// order they come. The caller converges every Service afterwards.
     pub fn restore<'a>(&mut self, requests: impl IntoIterator<Item = &'a Request>) {
         self.queue.drain();
-        self.held = requests
-            .into_iter()
-            .map(|request| {
-                let held = Held::new(&request.current, Claim::of(request));
-                (request.service.clone(), held)
-            })
-            .collect();
+        self.held.clear();
+        let mut unwanted = HashSet::new();
+        for request in requests {
+            let held = Held::new(&request.current, Claim::of(request));
+            for address in held.iter() {
+                if !self.stock.would_keep(address, &held, request) {
+                    unwanted.insert((request.service.clone(), address));
+                }
+            }
+            self.held.insert(request.service.clone(), held);
+        }
         let pools = std::mem::take(&mut self.stock.space).into_pools();
-        self.rebuild(pools);
+        self.rebuild(pools, &unwanted);
     }
 
     /// Decides what the Service of the request has from now on (compat.md 3.1). The same request
@@ -155,9 +159,9 @@ impl Allocator {
     }
 
     /// Lays out `pools` and puts everybody back to what they hold of them. Where two claims cannot
-    /// both stand, which only statuses written by others can bring, those who have more addresses
-    /// go first, then by name.
-    fn rebuild(&mut self, pools: Vec<Pool>) {
+    /// both stand, those that are not `unwanted` go first, then those of Services that have more
+    /// addresses, then by name.
+    fn rebuild(&mut self, pools: Vec<Pool>, unwanted: &HashSet<(ServiceKey, IpAddr)>) {
         self.stock = Stock {
             space: Space::new(pools),
             ledger: Ledger::default(),
@@ -168,23 +172,35 @@ impl Allocator {
             .map(|(service, held)| (std::cmp::Reverse(held.len()), service.clone()))
             .collect();
         services.sort_unstable();
-        for (_, service) in services {
-            let Some(held) = self.held.get_mut(&service) else {
+        for (_, service) in &services {
+            self.put_back(service, |address| {
+                !unwanted.contains(&(service.clone(), address))
+            });
+        }
+        let owners: BTreeSet<_> = unwanted.iter().map(|(service, _)| service).collect();
+        for (_, service) in services.iter().filter(|(_, s)| owners.contains(s)) {
+            self.put_back(service, |address| {
+                unwanted.contains(&(service.clone(), address))
+            });
+        }
+        self.held.retain(|_, held| !held.is_empty());
+    }
+
+    /// Gives a Service those of its addresses that `which` selects, or takes from it what others
+    /// have.
+    fn put_back(&mut self, service: &ServiceKey, which: impl Fn(IpAddr) -> bool) {
+        let Some(held) = self.held.get_mut(service) else {
+            return;
+        };
+        for address in held.iter().filter(|&address| which(address)) {
+            let Ok(at) = self.stock.space.locate(address) else {
                 continue;
             };
-            for address in held.iter() {
-                let Ok(at) = self.stock.space.locate(address) else {
-                    continue;
-                };
-                match self.stock.ledger.check(address, &service, &held.claim) {
-                    Ok(()) => {
-                        self.stock.attach(at, &service, &held.claim);
-                    }
-                    Err(_) => held.remove(address),
+            match self.stock.ledger.check(address, service, &held.claim) {
+                Ok(()) => {
+                    self.stock.attach(at, service, &held.claim);
                 }
-            }
-            if held.is_empty() {
-                self.held.remove(&service);
+                Err(_) => held.remove(address),
             }
         }
     }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use herald_model::{IpFamily, ServiceKey};
 
 use crate::decision::Reason;
+use crate::held::Held;
 use crate::ledger::{Claim, Ledger};
 use crate::request::{FamilyPolicy, Request};
 use crate::space::{PoolId, Position, Space};
@@ -88,6 +89,22 @@ impl Stock {
                 pool: self.space.pool(id).name.clone(),
                 why,
             })
+    }
+
+    /// True if the request admits an address of what its Service has: it is of its families, of
+    /// the pool and the addresses it names, and its pool is open to it.
+    pub(crate) fn would_keep(&self, address: IpAddr, held: &Held, request: &Request) -> bool {
+        let Ok(at) = self.space.locate(address) else {
+            return false;
+        };
+        let pool = &self.space.pool(at.pool).name;
+        let named = &request.addresses;
+        request.families.contains(&IpFamily::of(address))
+            && !lacks_dual_stack(request)
+            && request.pool.as_ref().is_none_or(|wanted| wanted == pool)
+            && (named.is_empty()
+                || named.len() == held.len() && held.iter().all(|has| named.contains(&has)))
+            && self.admit(at.pool, request).is_ok()
     }
 
     /// Makes `service` a user of the address. True if others may now be able to join it.
