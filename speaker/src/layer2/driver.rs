@@ -12,7 +12,7 @@ use herald_netsys::{Change, Interface, Monitor};
 use herald_runtime::health::Block;
 use herald_runtime::supervise::TaskResult;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::port::{Ended, Port};
@@ -90,10 +90,10 @@ impl Driver {
                     self.reconsider();
                     self.publish();
                 }
-                Some(ended) = self.tasks.join_next() => {
+                Some(ended) = self.tasks.join_next_with_id() => {
                     match ended {
-                        Ok(ended) => {
-                            self.failed(&ended);
+                        Ok((task, ended)) => {
+                            self.failed(task, &ended);
                             self.publish();
                         }
                         // It belonged to a port that is gone.
@@ -185,15 +185,17 @@ impl Driver {
             if !std::mem::replace(&mut port.failing, true) {
                 tracing::error!(interface = interface.name, %error, "trying again every second");
             }
-            self.retry = Some(Instant::now() + RETRY);
         } else {
             port.failing = false;
         }
         self.apply_to(index);
     }
 
-    fn failed(&mut self, ended: &Ended) {
-        let Some(port) = self.ports.get_mut(&ended.interface) else {
+    /// Closes the socket whose task `task` ended. One that has been replaced meanwhile is no news:
+    /// the link may be back before the end of the old task is looked at.
+    fn failed(&mut self, task: Id, ended: &Ended) {
+        let port = self.ports.get_mut(&ended.interface);
+        let Some(port) = port.filter(|port| port.is_served_by(ended.family, task)) else {
             return;
         };
         tracing::info!(
@@ -202,9 +204,9 @@ impl Driver {
             error = %ended.error,
             "the socket failed, opening another"
         );
+        // The link's state follows by netlink; until then a new socket would fail the same way, so
+        // the next one is opened by a retry.
         port.close(ended.family);
-        // The link's state follows by netlink; until then a new socket would fail the same way.
-        self.retry.get_or_insert_with(|| Instant::now() + RETRY);
         self.apply_to(ended.interface);
     }
 
@@ -227,7 +229,9 @@ impl Driver {
             .map(|(address, _): (&IpAddr, _)| *address);
         if let Err(error) = port.set(here.collect()) {
             tracing::error!(interface = port.name, %error, "opening another socket");
-            self.retry = Some(Instant::now() + RETRY);
+        }
+        if port.is_incomplete() {
+            self.retry.get_or_insert_with(|| Instant::now() + RETRY);
         }
         self.announcer.set(Instant::now(), index, port.addresses());
     }
@@ -255,7 +259,7 @@ impl Driver {
             *current = names;
             changed
         });
-        if !self.ports.values().any(Port::is_incomplete) {
+        if !self.ports.values().any(Port::lacks_socket) {
             self.io.ready = None;
         }
     }
@@ -274,3 +278,6 @@ async fn until(instant: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use herald_l2::{AnnouncedSet, Interface, MAX_FRAME_LEN, MacAddress, Responder, V
 use herald_l2::{gratuitous, solicited_node};
 use herald_model::IpFamily;
 use herald_netsys::{Error, EtherType, GroupMemberships, Instruction, PacketSocket};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, Id, JoinSet};
 
 use super::{Metrics, Usable};
 
@@ -36,6 +36,8 @@ pub(super) struct Port {
     arp: Option<Half>,
     ndp: Option<Half>,
     groups: GroupMemberships,
+    /// A group could not be joined, and that has been said.
+    groups_missing: bool,
     announced: Arc<ArcSwap<AnnouncedSet>>,
 }
 
@@ -63,6 +65,7 @@ impl Port {
             arp: None,
             ndp: None,
             groups: GroupMemberships::new(index),
+            groups_missing: false,
             announced: Arc::default(),
         }
     }
@@ -72,46 +75,65 @@ impl Port {
         self.half(family).is_some()
     }
 
-    /// True if a family that can be had is not.
+    /// True if the task is the one that answers for the family now.
+    pub(super) fn is_served_by(&self, family: IpFamily, task: Id) -> bool {
+        self.half(family).is_some_and(|half| half.task.id() == task)
+    }
+
+    /// True if there is something to try again: a socket or a group that can be had is not.
     pub(super) fn is_incomplete(&self) -> bool {
+        self.lacks_socket() || self.groups_missing
+    }
+
+    /// True if a family that can be had is not.
+    pub(super) fn lacks_socket(&self) -> bool {
         (self.usable.arp && self.arp.is_none()) || (self.usable.ndp.is_some() && self.ndp.is_none())
     }
 
     /// Makes the sockets equal to what `usable` says: opens what is missing, closes what is too
-    /// much. A MAC address that changed makes all of it new.
+    /// much. A MAC address that changed makes all of it new. One family that fails does not keep the
+    /// other from being opened; the first error is returned.
     pub(super) fn open(
         &mut self,
         usable: Usable,
         tasks: &mut JoinSet<Ended>,
         metrics: &Metrics,
     ) -> Result<(), Error> {
-        if usable.mac != self.usable.mac {
-            self.arp = None;
-            self.ndp = None;
-        }
+        let new_mac = usable.mac != self.usable.mac;
         self.usable = usable;
-        if !usable.arp {
-            self.arp = None;
+        if new_mac || !usable.arp {
+            self.close(IpFamily::V4);
         }
-        if usable.ndp.is_none() {
-            self.ndp = None;
-            self.groups.set(&BTreeSet::new());
+        if new_mac || usable.ndp.is_none() {
+            self.close(IpFamily::V6);
         }
+        let mut outcome = Ok(());
         if usable.arp && self.arp.is_none() {
-            self.arp = Some(self.half_open(IpFamily::V4, tasks, metrics)?);
+            let half = self.half_open(IpFamily::V4, tasks, metrics);
+            self.arp = half.map_err(|error| outcome = Err(error)).ok();
         }
         if usable.ndp.is_some() && self.ndp.is_none() {
-            self.ndp = Some(self.half_open(IpFamily::V6, tasks, metrics)?);
-            self.join_groups();
+            let half = self.half_open(IpFamily::V6, tasks, metrics);
+            let half = half.map_err(|error| {
+                if outcome.is_ok() {
+                    outcome = Err(error);
+                }
+            });
+            self.ndp = half.ok();
         }
-        Ok(())
+        self.join_groups();
+        outcome
     }
 
-    /// Forgets the socket of a family after it failed.
+    /// Closes the socket of a family and leaves its groups.
     pub(super) fn close(&mut self, family: IpFamily) {
         match family {
             IpFamily::V4 => self.arp = None,
-            IpFamily::V6 => self.ndp = None,
+            IpFamily::V6 => {
+                self.ndp = None;
+                self.groups.set(&BTreeSet::new());
+                self.groups_missing = false;
+            }
         }
     }
 
@@ -226,8 +248,15 @@ impl Port {
         }
         let announced = self.announced.load();
         let groups: BTreeSet<_> = announced.v6().iter().map(|a| solicited_node(*a)).collect();
-        for error in self.groups.set(&groups) {
-            tracing::warn!(interface = self.name, %error, "IPv6 clients may not find an address");
+        let errors = self.groups.set(&groups);
+        let known = std::mem::replace(&mut self.groups_missing, !errors.is_empty());
+        if let (Some(error), false) = (errors.first(), known) {
+            tracing::warn!(
+                interface = self.name,
+                %error,
+                groups = errors.len(),
+                "IPv6 clients may not find addresses, trying again every second"
+            );
         }
     }
 }

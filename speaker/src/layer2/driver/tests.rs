@@ -1,0 +1,119 @@
+//! The driver's own steps, against the kernel: each test in a network namespace of its own.
+
+use std::process::Command;
+use std::thread;
+
+use herald_runtime::health::Readiness;
+use nix::sched::{CloneFlags, unshare};
+
+use super::*;
+
+/// A driver that is not running, with an interface `lan` that has a link.
+struct Bench {
+    driver: Driver,
+    lan: Interface,
+    desired: watch::Sender<Arc<Desired>>,
+    readiness: Readiness,
+    _interfaces: watch::Receiver<Option<BTreeSet<String>>>,
+    _exclude: watch::Sender<Exclude>,
+}
+
+fn ip(arguments: &str) {
+    let output = Command::new("ip")
+        .args(arguments.split_whitespace())
+        .output()
+        .expect("ip runs");
+    assert!(output.status.success(), "ip {arguments}: {output:?}");
+}
+
+fn with_bench(test: impl AsyncFnOnce(Bench) + Send + 'static) {
+    let thread = thread::spawn(move || {
+        unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace, as root");
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime")
+            .block_on(async { test(bench().await).await });
+    });
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+async fn bench() -> Bench {
+    ip("link add lan type veth peer name other");
+    ip("link set other up");
+    ip("link set lan up");
+    // In the place of an address that the kernel takes seconds to find free.
+    ip("addr add fe80::1/64 dev lan nodad");
+    let monitor = Monitor::start().await.expect("netlink");
+    let lan = monitor.interfaces().find(|i| i.name == "lan").cloned();
+    let (desired, desired_here) = watch::channel(Arc::default());
+    let (interfaces_here, interfaces) = watch::channel(None);
+    let (exclude, exclude_here) = watch::channel(Exclude::default());
+    let readiness = Readiness::new();
+    let io = DriverIo {
+        desired: desired_here,
+        exclude: exclude_here,
+        interfaces: interfaces_here,
+        ready: Some(readiness.block("sockets")),
+    };
+    Bench {
+        driver: Driver::new(io, Metrics::default(), None),
+        lan: lan.expect("just made"),
+        desired,
+        readiness,
+        _interfaces: interfaces,
+        _exclude: exclude,
+    }
+}
+
+#[test]
+#[ignore = "needs root: run by make test"]
+fn the_late_end_of_an_old_socket_leaves_the_new_one_alone() {
+    with_bench(async |mut bench| {
+        bench.driver.changed(Change::Present(bench.lan.clone()));
+        ip("link set lan down");
+        let down = Interface {
+            carrier: false,
+            ..bench.lan.clone()
+        };
+        let ended = bench.driver.tasks.join_next_with_id().await;
+        let (task, ended) = ended.expect("a task").expect("no panic");
+        bench.driver.changed(Change::Present(down));
+        ip("link set lan up");
+        bench.driver.changed(Change::Present(bench.lan.clone()));
+        let is_open = |driver: &Driver| driver.ports[&bench.lan.index].is_open(ended.family);
+        assert!(is_open(&bench.driver));
+        bench.driver.failed(task, &ended);
+        assert!(is_open(&bench.driver), "the end was the old socket's");
+    });
+}
+
+#[test]
+#[ignore = "needs root: run by make test"]
+fn a_group_that_cannot_be_joined_is_tried_again() {
+    with_bench(async |mut bench| {
+        let address: IpAddr = "2001:db8::100".parse().expect("valid");
+        let desired = [(address, Interfaces::All)].into();
+        bench.desired.send_replace(Arc::new(desired));
+        // Too small for IPv6: the kernel has no multicast there.
+        ip("link set lan mtu 1000");
+        bench.driver.changed(Change::Present(bench.lan.clone()));
+        bench.driver.publish();
+        let index = bench.lan.index;
+        let state = |driver: &Driver| {
+            let port = &driver.ports[&index];
+            (port.is_open(IpFamily::V6), port.is_incomplete())
+        };
+        assert_eq!(state(&bench.driver), (true, true));
+        assert!(bench.driver.retry.is_some());
+        assert!(bench.readiness.pending().is_empty(), "the sockets are open");
+        bench.driver.reconsider();
+        assert!(bench.driver.retry.is_some(), "it goes on");
+        ip("link set lan mtu 1500");
+        bench.driver.reconsider();
+        assert_eq!(state(&bench.driver), (true, false));
+        assert!(bench.driver.retry.is_none());
+    });
+}
