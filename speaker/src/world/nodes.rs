@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
+use std::sync::OnceLock;
 
-use herald_announce::Node;
+use herald_announce::{Node, NodeLocator};
 use herald_model::{Cidr, Labels, NodeName};
 
 /// What a Node object says.
@@ -25,7 +26,8 @@ pub struct NodeFacts {
 pub(super) struct Nodes {
     by_name: BTreeMap<NodeName, Node>,
     places: BTreeMap<NodeName, (BTreeSet<IpAddr>, BTreeSet<Cidr>)>,
-    by_address: HashMap<IpAddr, NodeName>,
+    /// Made from `places` when it is asked for the first time after they changed.
+    locator: OnceLock<NodeLocator>,
     /// Also of nodes whose object is not known (yet).
     interfaces: HashMap<NodeName, BTreeSet<String>>,
 }
@@ -46,11 +48,9 @@ impl Nodes {
             .map(|f| (f.addresses.clone(), f.pod_cidrs.clone()));
         let moved = self.places.get(name) != place.as_ref();
         if moved {
-            self.by_address.retain(|_, node| node != name);
+            self.locator = OnceLock::new();
             match place {
                 Some(place) => {
-                    self.by_address
-                        .extend(place.0.iter().map(|a| (*a, name.clone())));
                     self.places.insert(name.clone(), place);
                 }
                 None => {
@@ -98,14 +98,57 @@ impl Nodes {
             .collect()
     }
 
-    /// The node that has this address, or whose pods have it.
+    /// The node that has this address, or whose pods have it; `None` if several claim it.
     pub(super) fn of_address(&self, address: IpAddr) -> Option<NodeName> {
-        if let Some(node) = self.by_address.get(&address) {
-            return Some(node.clone());
+        let locator = self.locator.get_or_init(|| {
+            let mut locator = NodeLocator::default();
+            for (name, (addresses, pod_cidrs)) in &self.places {
+                locator.add(name, addresses.iter().copied(), pod_cidrs.iter().copied());
+            }
+            locator
+        });
+        locator.locate(address).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(address: &str, pods: &str, length: u8) -> NodeFacts {
+        let pods = Cidr::new(pods.parse().expect("valid"), length).expect("valid");
+        NodeFacts {
+            addresses: [address.parse().expect("valid")].into(),
+            pod_cidrs: [pods].into(),
+            ..NodeFacts::default()
         }
-        self.places
-            .iter()
-            .find(|(_, (_, cidrs))| cidrs.iter().any(|cidr| cidr.contains(address)))
-            .map(|(name, _)| name.clone())
+    }
+
+    fn of(nodes: &Nodes, address: &str) -> Option<String> {
+        let node = nodes.of_address(address.parse().expect("valid"));
+        node.map(|node| node.to_string())
+    }
+
+    #[test]
+    fn the_node_of_an_address_does_not_depend_on_what_came_first() {
+        let (a, b) = (NodeName::from("a"), NodeName::from("b"));
+        let (of_a, of_b) = (
+            facts("192.0.2.1", "10.1.0.0", 16),
+            facts("192.0.2.1", "10.1.2.0", 24),
+        );
+        for order in [[(&a, &of_a), (&b, &of_b)], [(&b, &of_b), (&a, &of_a)]] {
+            let mut nodes = Nodes::default();
+            for (name, facts) in order {
+                assert!(nodes.set(name, Some(facts.clone())));
+            }
+            assert_eq!(of(&nodes, "192.0.2.1"), None, "both claim it");
+            assert_eq!(of(&nodes, "10.1.2.3").as_deref(), Some("b"), "the longest");
+            assert_eq!(of(&nodes, "10.1.3.3").as_deref(), Some("a"));
+            // With one gone, the other still has it.
+            assert!(nodes.set(&b, None));
+            assert_eq!(of(&nodes, "192.0.2.1").as_deref(), Some("a"));
+            assert_eq!(of(&nodes, "10.1.2.3").as_deref(), Some("a"));
+            assert!(!nodes.set(&a, Some(of_a.clone())), "the same again");
+        }
     }
 }
