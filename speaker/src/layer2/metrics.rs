@@ -68,10 +68,46 @@ impl Metrics {
     pub(super) fn gratuitous(&self, address: IpAddr) {
         self.gratuitous.get_or_create(&label(address)).inc();
     }
+
+    /// The address is no longer announced from this node: its series end, so that there are not
+    /// ever more of them.
+    pub(super) fn forget(&self, address: IpAddr) {
+        let label = label(address);
+        self.requests.remove(&label);
+        self.responses.remove(&label);
+        self.gratuitous.remove(&label);
+    }
 }
 
 fn label(address: IpAddr) -> AddressLabel {
     AddressLabel {
         ip: Address(address),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_series_of_an_address_end_with_it() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        let text = |registry: &Registry| {
+            let mut text = String::new();
+            prometheus_client::encoding::text::encode(&mut text, registry).expect("encodes");
+            text
+        };
+        let [stays, goes] = ["192.0.2.1", "2001:db8::1"].map(|a| a.parse().expect("valid"));
+        for address in [stays, goes] {
+            metrics.request(address);
+            metrics.response(address);
+            metrics.gratuitous(address);
+        }
+        assert_eq!(text(&registry).matches("2001:db8::1").count(), 3);
+        metrics.forget(goes);
+        let text = text(&registry);
+        assert!(!text.contains("2001:db8::1"), "{text}");
+        assert_eq!(text.matches("192.0.2.1").count(), 3);
     }
 }
