@@ -24,7 +24,7 @@ use crate::layer2::Desired;
 use crate::metrics::Metrics;
 use crate::presence::speaker_node;
 use crate::sources::{Input, KINDS};
-use crate::status::{StatusQueue, Wanted};
+use crate::status::StatusQueue;
 use crate::world::{Outcome, PoolFacts, SliceKey, World};
 
 /// How many inputs are taken in before outcomes are looked at.
@@ -334,10 +334,6 @@ impl Engine {
     }
 
     fn tell(&self, key: &ServiceKey, uid: &str, transition: Transition) {
-        let wanted = |interfaces| Wanted {
-            interfaces,
-            uid: uid.to_owned(),
-        };
         match transition {
             Transition::Started(now) => {
                 tracing::info!(
@@ -348,7 +344,16 @@ impl Engine {
                     "service has IP, announcing"
                 );
                 self.metrics.announced(key, &now.addresses);
-                self.io.statuses.set(key, Some(wanted(now.interfaces)));
+                self.io.events.record(
+                    subject(key, uid),
+                    Kind::Normal,
+                    "nodeAssigned",
+                    format!(
+                        "announcing from node \"{}\" with protocol \"layer2\"",
+                        self.settings.me
+                    ),
+                );
+                self.io.statuses.set(key, Some(now.interfaces));
             }
             Transition::Changed { before, now } => {
                 tracing::info!(
@@ -361,7 +366,7 @@ impl Engine {
                 );
                 self.metrics.withdrawn(key, &before.addresses);
                 self.metrics.announced(key, &now.addresses);
-                self.io.statuses.set(key, Some(wanted(now.interfaces)));
+                self.io.statuses.set(key, Some(now.interfaces));
             }
             Transition::Stopped { before, why } => {
                 tracing::info!(
@@ -405,7 +410,7 @@ impl Engine {
 }
 
 /// The Service as the subject of an event.
-pub(crate) fn subject(key: &ServiceKey, uid: &str) -> Subject {
+fn subject(key: &ServiceKey, uid: &str) -> Subject {
     Subject {
         api_version: "v1".to_owned(),
         kind: "Service".to_owned(),

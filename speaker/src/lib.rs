@@ -13,6 +13,7 @@ mod convert;
 mod engine;
 pub mod layer2;
 mod metrics;
+mod owner;
 mod presence;
 mod sources;
 mod status;
@@ -46,7 +47,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let me = NodeName::from(args.node_name.as_str());
     let client = client::connect(&args.common).await?;
     let namespace = client::namespace(&args.common)?;
-    let pod_name = args.common.pod_name.clone();
+    let owner = owner::of_pod(&client, &namespace, args.common.identity());
     let mut registry = Registry::default();
     let mut supervisor = Supervisor::new();
     let readiness = Readiness::new();
@@ -77,7 +78,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         interfaces: interfaces_here.clone(),
         desired,
         statuses: statuses.clone(),
-        events: recorder.clone(),
+        events: recorder,
         problems,
         presence_lost: Arc::clone(&presence_lost),
         ready: Some(readiness.block("the stores")),
@@ -92,15 +93,15 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         client: client.clone(),
         namespace: namespace.clone(),
         me: me.clone(),
-        pod_name: pod_name.clone(),
+        owner: owner.clone(),
         queue: statuses,
-        events: recorder,
+        objects: status::watch(&mut supervisor, &client, &namespace),
     };
     let presence = Presence {
         client,
         namespace,
         me,
-        pod_name,
+        owner,
         interfaces: interfaces_here,
         problems: problems_here,
         lost: presence_lost,

@@ -13,7 +13,6 @@ use herald_runtime::backoff::Backoff;
 use herald_runtime::client::REQUEST_TIMEOUT;
 use herald_runtime::supervise::TaskResult;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt as _};
@@ -22,6 +21,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::convert::INTERFACES;
+use crate::owner::Owner;
 
 /// Owns labels, annotation and owner.
 const MANAGER: &str = "herald-speaker";
@@ -44,7 +44,7 @@ pub(crate) struct Presence {
     pub(crate) client: Client,
     pub(crate) namespace: String,
     pub(crate) me: NodeName,
-    pub(crate) pod_name: Option<String>,
+    pub(crate) owner: Owner,
     pub(crate) interfaces: watch::Receiver<Option<BTreeSet<String>>>,
     pub(crate) problems: watch::Receiver<Option<Vec<String>>>,
     /// Somebody else changed or deleted the object.
@@ -55,8 +55,7 @@ impl Presence {
     /// Runs until `token` is cancelled. A write that fails is repeated until it succeeds.
     pub(crate) async fn run(mut self, token: CancellationToken) -> TaskResult {
         let endless = async {
-            let pod = self.pod_name.as_deref();
-            let owner = owner(&self.client, &self.namespace, pod).await;
+            let owner = self.owner.clone().await;
             let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
             let (mut said_interfaces, mut said_problems) = (None, None);
             let mut failing = false;
@@ -173,46 +172,8 @@ fn status(problems: &[String], now: Timestamp) -> Value {
     })
 }
 
-/// The Pod `name` as an owner, so that what this speaker wrote goes when its Pod goes; `None` if
-/// there is no such Pod. Waits while the API does not answer.
-pub(crate) async fn owner(
-    client: &Client,
-    namespace: &str,
-    name: Option<&str>,
-) -> Option<OwnerReference> {
-    let name = name.filter(|name| !name.is_empty())?;
-    let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
-    loop {
-        match tokio::time::timeout(REQUEST_TIMEOUT, api.get(name)).await {
-            Ok(Ok(pod)) => {
-                return Some(OwnerReference {
-                    api_version: "v1".to_owned(),
-                    kind: "Pod".to_owned(),
-                    name: name.to_owned(),
-                    uid: pod.uid()?,
-                    ..OwnerReference::default()
-                });
-            }
-            Ok(Err(kube::Error::Api(status))) if [403, 404].contains(&status.code) => {
-                tracing::info!(
-                    pod = name,
-                    error = status.message,
-                    "no such Pod, or no right to read it: status objects get no owner"
-                );
-                return None;
-            }
-            Ok(Err(error)) => tracing::debug!(%error, "cannot read our Pod, trying again"),
-            Err(_) => tracing::debug!("cannot read our Pod in time, trying again"),
-        }
-        tokio::time::sleep(backoff.pause()).await;
-    }
-}
-
 /// The result of a request, or that it took too long.
-pub(crate) async fn in_time<T>(
-    request: impl Future<Output = kube::Result<T>>,
-) -> Result<T, String> {
+async fn in_time<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, String> {
     match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
         Ok(result) => result.map_err(|error| error.to_string()),
         Err(_) => Err("timed out".to_owned()),
