@@ -39,6 +39,8 @@ pub struct DriverIo {
 pub struct Driver {
     io: DriverIo,
     metrics: Metrics,
+    /// What was desired when it was last looked at.
+    applied: Arc<Desired>,
     known: BTreeMap<u32, Interface>,
     ports: BTreeMap<u32, Port>,
     unusable: BTreeMap<u32, Unusable>,
@@ -55,6 +57,7 @@ impl Driver {
         Self {
             io,
             metrics,
+            applied: Arc::default(),
             known: BTreeMap::new(),
             ports: BTreeMap::new(),
             unusable: BTreeMap::new(),
@@ -215,6 +218,12 @@ impl Driver {
         let indexes: Vec<_> = self.ports.keys().copied().collect();
         for index in indexes {
             self.apply_to(index);
+        }
+        let desired = Arc::clone(&self.io.desired.borrow());
+        for address in std::mem::replace(&mut self.applied, Arc::clone(&desired)).keys() {
+            if !desired.contains_key(address) {
+                self.metrics.forget(*address);
+            }
         }
     }
 
