@@ -61,7 +61,6 @@ fn responder(criterion: &mut Criterion) {
         index: 2,
         name: "eth0".to_owned(),
         mac: MacAddress([2, 0, 0, 0, 0, 1]),
-        link_local: None,
     });
     let announced: AnnouncedSet = (0..5_000)
         .flat_map(|n| [IpAddr::V4(v4(n)), IpAddr::V6(v6(n))])

@@ -1,14 +1,15 @@
 //! When an address is announced unasked: a schedule without I/O.
 //!
 //! ```text
-//!           take, link up                      refresh
+//!               take                           refresh
 //!   absent ───────────────▶ round 1 … round 7 ─────────▶ refreshed ─┐
 //!     ▲                        │                            │  ▲    │ period
-//!     └── release, link down ──┴────────────────────────────┘  └────┘
+//!     └── release, forget ─────┴────────────────────────────┘  └────┘
 //! ```
 //!
-//! Ownership and links set it going, nothing else: to say again what is so already changes
-//! nothing, so that endpoints that come and go make no traffic.
+//! Ownership and interfaces set it going, nothing else: to say again what is so already changes
+//! nothing, so that endpoints that come and go make no traffic. An interface that loses its link is
+//! forgotten; when it is back, perhaps at another switch port, its addresses are taken anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -48,18 +49,13 @@ pub struct Announcement {
 #[derive(Debug, Default)]
 pub struct Announcer {
     refresh: Option<Duration>,
-    links: BTreeMap<u32, Link>,
+    /// By the interface's index.
+    held: BTreeMap<u32, BTreeMap<IpAddr, Entry>>,
     queue: BTreeSet<(Slot, Announcement)>,
     /// Counts first rounds, so that they keep the order in which they were asked for.
     taken: u64,
     /// Nothing is sent before.
     resume: Option<Instant>,
-}
-
-#[derive(Debug, Default)]
-struct Link {
-    down: bool,
-    addresses: BTreeMap<IpAddr, Entry>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -100,27 +96,24 @@ impl Announcer {
     /// The node announces `address` on the interface from now on. Does nothing if it does so
     /// already.
     pub fn take(&mut self, now: Instant, interface: u32, address: IpAddr) {
-        let link = self.links.entry(interface).or_default();
-        if link.addresses.contains_key(&address) {
+        let addresses = self.held.entry(interface).or_default();
+        if addresses.contains_key(&address) {
             return;
         }
         let entry = Entry {
             rounds: 0,
             slot: None,
         };
-        link.addresses.insert(address, entry);
-        if !link.down {
-            let announcement = Announcement { interface, address };
-            self.begin(now, announcement);
-        }
+        addresses.insert(address, entry);
+        self.begin(now, Announcement { interface, address });
     }
 
     /// The node announces `address` on the interface no longer.
     pub fn release(&mut self, interface: u32, address: IpAddr) {
-        let Some(link) = self.links.get_mut(&interface) else {
+        let Some(addresses) = self.held.get_mut(&interface) else {
             return;
         };
-        if let Some(slot) = link.addresses.remove(&address).and_then(|entry| entry.slot) {
+        if let Some(slot) = addresses.remove(&address).and_then(|entry| entry.slot) {
             let announcement = Announcement { interface, address };
             self.queue.remove(&(slot, announcement));
         }
@@ -135,12 +128,15 @@ impl Announcer {
         addresses: impl IntoIterator<Item = IpAddr>,
     ) {
         let wanted: BTreeSet<IpAddr> = addresses.into_iter().collect();
-        let surplus: Vec<IpAddr> = self.links.get(&interface).map_or_else(Vec::new, |link| {
-            let held = link.addresses.keys();
-            held.filter(|held| !wanted.contains(held))
-                .copied()
-                .collect()
-        });
+        let held = self
+            .held
+            .get(&interface)
+            .into_iter()
+            .flat_map(BTreeMap::keys);
+        let surplus: Vec<IpAddr> = held
+            .filter(|held| !wanted.contains(held))
+            .copied()
+            .collect();
         for address in surplus {
             self.release(interface, address);
         }
@@ -149,30 +145,14 @@ impl Announcer {
         }
     }
 
-    /// The interface has a link again: all of its addresses are announced from the start, for it
-    /// may be another switch port. Does nothing if it was not down: an interface counts as up
-    /// until it is said to be down.
-    pub fn link_up(&mut self, now: Instant, interface: u32) {
-        let link = self.links.entry(interface).or_default();
-        if !std::mem::take(&mut link.down) {
-            return;
-        }
-        let addresses: Vec<IpAddr> = link.addresses.keys().copied().collect();
-        for address in addresses {
-            self.begin(now, Announcement { interface, address });
-        }
-    }
-
-    /// The interface has no link: nothing is sent there until it has one.
-    pub fn link_down(&mut self, interface: u32) {
-        self.stop(interface);
-        self.links.entry(interface).or_default().down = true;
-    }
-
     /// The interface is gone, and with it all that was said of it.
     pub fn forget(&mut self, interface: u32) {
-        self.stop(interface);
-        self.links.remove(&interface);
+        for (address, entry) in self.held.remove(&interface).into_iter().flatten() {
+            if let Some(slot) = entry.slot {
+                let announcement = Announcement { interface, address };
+                self.queue.remove(&(slot, announcement));
+            }
+        }
     }
 
     /// Appends what is to be sent now to `out`: at most 64 announcements, first ones before
@@ -205,11 +185,6 @@ impl Announcer {
         Some(self.resume.map_or(due, |resume| due.max(resume)))
     }
 
-    /// The number of announcements that are waiting, for a gauge.
-    pub fn pending(&self) -> usize {
-        self.queue.len()
-    }
-
     /// Puts the first round of an announcement into the queue.
     fn begin(&mut self, now: Instant, announcement: Announcement) {
         self.taken += 1;
@@ -224,9 +199,9 @@ impl Announcer {
     /// count from `now` and not from when the round was due, so that late ones do not bunch up.
     fn proceed(&mut self, now: Instant, announcement: Announcement) {
         let rounds = self
-            .links
+            .held
             .get(&announcement.interface)
-            .and_then(|link| link.addresses.get(&announcement.address))
+            .and_then(|addresses| addresses.get(&announcement.address))
             .map_or(0, |entry| entry.rounds)
             .saturating_add(1);
         let pause = usize::try_from(rounds)
@@ -245,28 +220,15 @@ impl Announcer {
 
     fn put(&mut self, announcement: Announcement, rounds: u32, slot: Option<Slot>) {
         let Some(entry) = self
-            .links
+            .held
             .get_mut(&announcement.interface)
-            .and_then(|link| link.addresses.get_mut(&announcement.address))
+            .and_then(|addresses| addresses.get_mut(&announcement.address))
         else {
             return;
         };
         *entry = Entry { rounds, slot };
         if let Some(slot) = slot {
             self.queue.insert((slot, announcement));
-        }
-    }
-
-    /// Takes all of the interface's announcements out of the queue.
-    fn stop(&mut self, interface: u32) {
-        let Some(link) = self.links.get_mut(&interface) else {
-            return;
-        };
-        for (&address, entry) in &mut link.addresses {
-            if let Some(slot) = entry.slot.take() {
-                let announcement = Announcement { interface, address };
-                self.queue.remove(&(slot, announcement));
-            }
         }
     }
 }

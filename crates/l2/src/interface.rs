@@ -1,7 +1,6 @@
 //! The interface that frames come in on and go out of.
 
 use std::fmt;
-use std::net::Ipv6Addr;
 
 use pnet_base::MacAddr;
 
@@ -64,6 +63,4 @@ pub struct Interface {
     pub name: String,
     /// Its hardware address, which answers give out.
     pub mac: MacAddress,
-    /// Its IPv6 link-local address; NDP works without, but the kernel then has no IPv6 there.
-    pub link_local: Option<Ipv6Addr>,
 }

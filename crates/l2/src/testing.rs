@@ -18,7 +18,6 @@ pub(crate) fn interface() -> Interface {
         index: 2,
         name: "eth0".to_owned(),
         mac: OUR_MAC,
-        link_local: None,
     }
 }
 

@@ -214,7 +214,6 @@ impl Port {
             index: self.index,
             name: self.name.clone(),
             mac: MacAddress(self.usable.mac),
-            link_local: self.usable.ndp,
         });
         let (index, announced, metrics) =
             (self.index, Arc::clone(&self.announced), metrics.clone());

@@ -48,7 +48,7 @@ fn an_address_is_announced_at_once_and_then_at_growing_intervals() {
     let sent = run(&mut announcer, start, ms(3_600_000));
     assert_eq!(times(&sent), ROUNDS);
     assert_eq!(announcer.next_timeout(), None);
-    assert_eq!(announcer.pending(), 0);
+    assert_eq!(announcer.queue.len(), 0);
 }
 
 #[test]
@@ -93,18 +93,17 @@ fn set_takes_and_releases_the_difference() {
 }
 
 #[test]
-fn a_link_that_comes_up_starts_its_addresses_anew_and_no_others() {
+fn an_interface_that_comes_back_starts_its_addresses_anew_and_no_others() {
     let start = Instant::now();
     let mut announcer = Announcer::new(None);
     announcer.take(start, ETH0, address(1));
     announcer.take(start, ETH1, address(1));
     run(&mut announcer, start, ms(500));
     let up = start + ms(500);
-    announcer.link_down(ETH1);
-    announcer.link_up(up, ETH1);
-    // To hear of it again changes nothing.
-    announcer.link_up(up, ETH1);
-    announcer.link_up(up, ETH0);
+    announcer.forget(ETH1);
+    for interface in [ETH0, ETH1, ETH1] {
+        announcer.set(up, interface, [address(1)]);
+    }
     let sent = run(&mut announcer, up, ms(60_000));
     let of = |interface| {
         let sent = sent.iter().filter(|(_, a)| a.interface == interface);
@@ -115,19 +114,14 @@ fn a_link_that_comes_up_starts_its_addresses_anew_and_no_others() {
 }
 
 #[test]
-fn a_link_that_is_down_waits() {
+fn an_interface_that_is_forgotten_sends_nothing() {
     let start = Instant::now();
     let mut announcer = Announcer::new(Some(ms(1_000)));
-    announcer.link_down(ETH0);
     announcer.take(start, ETH0, address(1));
-    assert_eq!(announcer.next_timeout(), None);
-    announcer.link_up(start + ms(50), ETH0);
-    assert_eq!(announcer.next_timeout(), Some(start + ms(50)));
-    announcer.link_down(ETH0);
-    assert_eq!(announcer.next_timeout(), None);
+    assert_eq!(announcer.next_timeout(), Some(start));
     announcer.forget(ETH0);
-    announcer.link_up(start + ms(70), ETH0);
-    assert_eq!(announcer.next_timeout(), None, "the address is forgotten");
+    announcer.forget(ETH1);
+    assert_eq!(announcer.next_timeout(), None);
 }
 
 #[test]
@@ -221,8 +215,6 @@ fn a_late_poll_does_not_send_missed_rounds_together() {
 enum Step {
     Take(u32, u32),
     Release(u32, u32),
-    Up(u32),
-    Down(u32),
     Forget(u32),
     Poll(u64),
 }
@@ -232,21 +224,18 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (interface.clone(), number.clone()).prop_map(|(i, n)| Step::Take(i, n)),
         2 => (interface.clone(), number).prop_map(|(i, n)| Step::Release(i, n)),
-        1 => interface.clone().prop_map(Step::Up),
-        1 => interface.clone().prop_map(Step::Down),
         1 => interface.prop_map(Step::Forget),
         4 => (0..3_000_u64).prop_map(Step::Poll),
     ]
 }
 
 proptest! {
-    /// Only what is held on a link that is up is sent, and the queue holds nothing else.
+    /// Only what is held is sent, and the queue holds nothing else.
     #[test]
     fn nothing_is_sent_for_what_is_not_held(steps in prop::collection::vec(step(), 1..120)) {
         let mut now = Instant::now();
         let mut announcer = Announcer::new(Some(ms(1_500)));
         let mut held = BTreeSet::new();
-        let mut down = BTreeSet::new();
         let mut out = Vec::new();
         for step in steps {
             match step {
@@ -258,16 +247,7 @@ proptest! {
                     held.remove(&(i, address(n)));
                     announcer.release(i, address(n));
                 }
-                Step::Up(i) => {
-                    down.remove(&i);
-                    announcer.link_up(now, i);
-                }
-                Step::Down(i) => {
-                    down.insert(i);
-                    announcer.link_down(i);
-                }
                 Step::Forget(i) => {
-                    down.remove(&i);
                     held.retain(|(interface, _)| *interface != i);
                     announcer.forget(i);
                 }
@@ -276,13 +256,11 @@ proptest! {
                     announcer.poll(now, &mut out);
                     for sent in out.drain(..) {
                         prop_assert!(held.contains(&(sent.interface, sent.address)));
-                        prop_assert!(!down.contains(&sent.interface));
                     }
                 }
             }
-            // With a refresh, everything that is held on a link that is up has a next time.
-            let expected = held.iter().filter(|(i, _)| !down.contains(i)).count();
-            prop_assert_eq!(announcer.pending(), expected);
+            // With a refresh, everything that is held has a next time.
+            prop_assert_eq!(announcer.queue.len(), held.len());
         }
     }
 }
