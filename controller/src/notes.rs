@@ -110,6 +110,13 @@ pub(crate) fn of_deprecated(annotation: &str) -> Note {
     Note::warning("deprecatedAnnotation", message)
 }
 
+/// Another controller undoes what this one writes.
+pub(crate) fn of_undone() -> Note {
+    let message = "Another controller keeps changing the load balancer status of this Service: \
+        let one of them handle it, by spec.loadBalancerClass";
+    Note::warning("StatusOverwritten", message.to_owned())
+}
+
 /// A list as Go's `%q` writes it.
 fn quoted(addresses: &[IpAddr]) -> String {
     let quoted: Vec<_> = addresses

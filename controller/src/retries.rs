@@ -14,9 +14,9 @@ pub(crate) const MAX_RETRY: Duration = Duration::from_secs(30);
 /// Something to try again.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Retry {
-    /// The write of a Service's status.
-    Write(ServiceKey),
-    /// The read of a Service that the watch lost sight of.
+    /// The writes of a Service that another controller undid again and again.
+    Resume(ServiceKey),
+    /// The read of a Service of which the state is not certain.
     Read(ServiceKey),
     /// The list of all Services with which allocation begins.
     List,

@@ -1,5 +1,6 @@
 //! The controller's process: tasks and the loop that joins them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{ControllerArgs, WebhookMode};
-use crate::core::{Core, Written};
+use crate::core::{Core, Follow, Written};
 use crate::fresh::{self, Fresh};
 use crate::metrics::Metrics;
 use crate::pools::Pools;
@@ -39,6 +40,8 @@ const COUNTERS_DELAY: Duration = Duration::from_millis(500);
 const READS: usize = 32;
 /// How long writes under way may take at the end.
 const LAST_WRITES: Duration = Duration::from_secs(4);
+/// Pause after the first few times that another controller undid a write; it grows by as much.
+const UNDONE_PAUSE: Duration = Duration::from_secs(1);
 const COMPONENT: &str = "metallb-controller";
 const LEASE: &str = "herald-controller";
 
@@ -86,6 +89,8 @@ pub async fn run(args: ControllerArgs) -> anyhow::Result<()> {
             tasks: JoinSet::new(),
             writing: 0,
             reads: Arc::new(Semaphore::new(READS)),
+            reading: HashMap::new(),
+            failed_reads: HashMap::new(),
             retries: Retries::default(),
             counters_due: None,
             synced: Synced::new(&readiness),
@@ -153,7 +158,8 @@ impl Synced {
 /// What a task of the loop brought.
 enum Done {
     Written(ServiceKey, Written, Verdict),
-    Read(ServiceKey, Written),
+    /// With the uid that was known when the read began.
+    Read(ServiceKey, Option<String>, Result<Written, String>),
     Listed(kube::Result<Fresh>),
     /// Whether it succeeded.
     PoolStatus(bool),
@@ -171,6 +177,10 @@ struct Loop {
     tasks: JoinSet<Done>,
     writing: usize,
     reads: Arc<Semaphore>,
+    /// Reads under way, each with whether another is due after it.
+    reading: HashMap<ServiceKey, bool>,
+    /// How often in a row.
+    failed_reads: HashMap<ServiceKey, u32>,
     retries: Retries,
     counters_due: Option<Instant>,
     synced: Synced,
@@ -196,6 +206,10 @@ impl Loop {
                 Some(done) = self.tasks.join_next() => self.done(done?),
                 count = inputs.recv_many(&mut batch, BATCH) => {
                     if count == 0 {
+                        // The watches end too when the process is told to.
+                        if token.is_cancelled() {
+                            break;
+                        }
                         return Err("the watches ended".into());
                     }
                     self.handle_all(batch.drain(..));
@@ -209,8 +223,8 @@ impl Loop {
             }
             self.begin_if_due();
             self.core.decide();
-            self.record_notes();
             self.start_writes();
+            self.record_notes();
         }
         self.finish().await;
         Ok(())
@@ -235,6 +249,8 @@ impl Loop {
         self.tasks = JoinSet::new();
         self.writing = 0;
         self.listing = false;
+        self.reading.clear();
+        self.failed_reads.clear();
         self.retries.clear();
         self.core.stop();
     }
@@ -331,13 +347,49 @@ impl Loop {
     }
 
     fn read(&mut self, key: ServiceKey) {
+        if let Some(again) = self.reading.get_mut(&key) {
+            *again = true;
+            return;
+        }
+        self.reading.insert(key.clone(), false);
+        let uid = self.core.uid(&key);
         let (client, reads) = (self.client.clone(), Arc::clone(&self.reads));
         self.tasks.spawn(async move {
             // Closed never; without a permit the read is only less polite.
             let _permit = reads.acquire_owned().await;
             let found = write::read(&client, &key).await;
-            Done::Read(key, found)
+            Done::Read(key, uid, found)
         });
+    }
+
+    fn read_ended(&mut self, key: ServiceKey, uid: Option<&str>, found: Result<Written, String>) {
+        let again = self.reading.remove(&key).unwrap_or_default();
+        match found {
+            Ok(found) => {
+                if let Some(failures) = self.failed_reads.remove(&key) {
+                    tracing::info!(event = "readRecovered", service = %key, failures, "read again");
+                }
+                self.core.found(&key, uid, found);
+                if again {
+                    self.read(key);
+                }
+            }
+            Err(error) => {
+                let failures = self.failed_reads.entry(key.clone()).or_default();
+                *failures = failures.saturating_add(1);
+                if *failures == 1 {
+                    tracing::warn!(
+                        event = "readFailed",
+                        service = %key,
+                        error,
+                        "cannot read the service, retrying; check the API server and the RBAC of \
+                         services (get)"
+                    );
+                }
+                let pause = pause_after(*failures);
+                self.retries.add(Instant::now(), pause, Retry::Read(key));
+            }
+        }
     }
 
     fn configure(&mut self) {
@@ -390,19 +442,16 @@ impl Loop {
                     Verdict::Conflict => self.metrics.write_conflicts.inc(),
                     Verdict::Failed => self.metrics.write_errors.inc(),
                 };
-                if let Some(failures) = self.core.written(&key, written) {
-                    let pause = pause_after(failures);
-                    self.retries.add(Instant::now(), pause, Retry::Write(key));
+                match self.core.written(&key, written) {
+                    Follow::Nothing => {}
+                    Follow::Read => self.read(key),
+                    Follow::ReadLater(failures) => {
+                        let pause = pause_after(failures);
+                        self.retries.add(Instant::now(), pause, Retry::Read(key));
+                    }
                 }
             }
-            Done::Read(key, found) => match found {
-                Written::Now(service) => self.core.apply(*service),
-                Written::Gone => self.core.gone(&key),
-                Written::Failed => {
-                    self.retries
-                        .add(Instant::now(), pause_after(3), Retry::Read(key));
-                }
-            },
+            Done::Read(key, uid, found) => self.read_ended(key, uid.as_deref(), found),
             Done::Listed(Ok(fresh)) => self.begin(fresh),
             Done::Listed(Err(error)) => {
                 let pause = self.list_backoff.pause();
@@ -450,7 +499,7 @@ impl Loop {
     fn start_writes(&mut self) {
         while self.core.is_acting() && self.writing < self.writes_at_once {
             let Some(write) = self.core.next_write(Timestamp::now()) else {
-                return;
+                break;
             };
             self.writing += 1;
             let client = self.client.clone();
@@ -458,6 +507,10 @@ impl Loop {
                 let (written, verdict) = write::service_status(&client, &write).await;
                 Done::Written(write.service, written, verdict)
             });
+        }
+        for (key, pauses) in self.core.take_pauses() {
+            let pause = UNDONE_PAUSE.saturating_mul(pauses).min(MAX_RETRY);
+            self.retries.add(Instant::now(), pause, Retry::Resume(key));
         }
     }
 
@@ -472,7 +525,7 @@ impl Loop {
         let now = Instant::now();
         while let Some(retry) = self.retries.take_due(now) {
             match retry {
-                Retry::Write(key) => self.core.retry(&key),
+                Retry::Resume(key) => self.core.resume(&key),
                 Retry::Read(key) => self.read(key),
                 Retry::List => self.list(),
                 Retry::Counters => self.counters_changed(),

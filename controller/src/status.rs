@@ -21,6 +21,9 @@ const ALLOCATED_FROM_POOL: &str = IP_ALLOCATED_FROM_POOL.key;
 /// The condition's reason where a pool exists and cannot be used.
 pub(crate) const UNUSABLE_POOL: &str = "UnusablePool";
 
+/// The condition's reason while another status still shows the address.
+const ADDRESS_IN_TRANSFER: &str = "AddressInTransfer";
+
 /// What a Service's status should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Desired {
@@ -60,7 +63,23 @@ impl Desired {
         matches!(self, Self::Pending { reason, .. } if [UNUSABLE_POOL, "UnknownPool"].contains(reason))
     }
 
-    fn addresses(&self) -> &[IpAddr] {
+    /// This without some of the addresses; if none is left, `why` is the condition's message.
+    pub(crate) fn without(&self, less: &[IpAddr], why: impl FnOnce() -> String) -> Self {
+        let mut some = self.clone();
+        if let Self::Assigned { assignment, .. } = &mut some {
+            assignment.addresses.retain(|ip| !less.contains(ip));
+            if assignment.addresses.is_empty() {
+                return Self::Pending {
+                    reason: ADDRESS_IN_TRANSFER,
+                    message: why(),
+                };
+            }
+        }
+        some
+    }
+
+    /// The addresses.
+    pub(crate) fn addresses(&self) -> &[IpAddr] {
         match self {
             Self::Assigned { assignment, .. } => &assignment.addresses,
             _ => &[],

@@ -37,7 +37,9 @@ pub(crate) async fn service_status(client: &Client, write: &Write) -> (Written, 
     match tokio::time::timeout(WRITE_TIMEOUT, request).await {
         Ok(Ok(service)) => (now(service), Verdict::Done),
         Ok(Err(Error::Api(status))) if status.code == 409 => {
-            (read(client, &write.service).await, Verdict::Conflict)
+            let found = read(client, &write.service).await;
+            let found = found.unwrap_or_else(|error| failed(&write.service, &error));
+            (found, Verdict::Conflict)
         }
         Ok(Err(Error::Api(status))) if status.code == 404 => (Written::Gone, Verdict::Done),
         Ok(Err(error)) => (failed(&write.service, &error.to_string()), Verdict::Failed),
@@ -45,14 +47,14 @@ pub(crate) async fn service_status(client: &Client, write: &Write) -> (Written, 
     }
 }
 
-/// Reads one Service.
-pub(crate) async fn read(client: &Client, key: &ServiceKey) -> Written {
+/// Reads one Service, or says why it cannot.
+pub(crate) async fn read(client: &Client, key: &ServiceKey) -> Result<Written, String> {
     let api = Api::<Service>::namespaced(client.clone(), key.namespace());
     match tokio::time::timeout(WRITE_TIMEOUT, api.get_opt(key.name())).await {
-        Ok(Ok(Some(service))) => now(service),
-        Ok(Ok(None)) => Written::Gone,
-        Ok(Err(error)) => failed(key, &error.to_string()),
-        Err(_) => failed(key, "timed out"),
+        Ok(Ok(Some(service))) => Ok(now(service)),
+        Ok(Ok(None)) => Ok(Written::Gone),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("timed out".to_owned()),
     }
 }
 

@@ -1,6 +1,7 @@
 use herald_api::slim;
 use herald_model::Cidr;
-use serde_json::json;
+use jiff::Timestamp;
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -91,6 +92,14 @@ impl World {
         }
         let now = Box::new(self.service(&name));
         self.core.written(&write.service, Written::Now(now));
+    }
+
+    /// A read of the Service as it is now.
+    fn find(&mut self, name: &str) {
+        let key = ServiceKey::new("d", name);
+        let uid = self.core.uid(&key);
+        let now = Box::new(self.service(name));
+        self.core.found(&key, uid.as_deref(), Written::Now(now));
     }
 
     /// Writes until nothing is left to write.
@@ -373,10 +382,10 @@ fn a_failed_write_is_counted_and_made_again() {
         let write = world.send().expect("a write");
         assert_eq!(
             world.core.written(&write.service, Written::Failed),
-            Some(failures)
+            Follow::ReadLater(failures)
         );
         assert_eq!(world.send(), None, "not before it is time");
-        world.core.retry(&write.service);
+        world.find("a");
     }
     world.settle();
     assert_eq!(world.ip("a").as_deref(), Some("192.0.2.0"));
@@ -453,4 +462,160 @@ fn the_counters_follow_the_assignments() {
         (usage.total_ipv4, usage.assigned_ipv4, usage.available_ipv4),
         (4, 2, 2)
     );
+}
+
+fn wish(addresses: &str) -> Value {
+    json!({"metadata": {"annotations": {"metallb.io/loadBalancerIPs": addresses}}})
+}
+
+#[test]
+fn an_address_is_shown_by_its_next_owner_only_after_the_last_one_shows_it_no_more() {
+    let mut world = World::new(&[("p", "192.0.2.0/29")]);
+    world.put("a", &wish("192.0.2.1"));
+    world.put("b", &wish("192.0.2.1"));
+    world.begin();
+    world.settle();
+    assert_eq!(world.ip("a").as_deref(), Some("192.0.2.1"));
+    world.put("a", &wish("192.0.2.2"));
+    let first = world.send().expect("a moves");
+    assert_eq!(first.service.name(), "a");
+    assert_eq!(world.send(), None, "b waits");
+    // A failed write of `a` changes nothing.
+    let follow = world.core.written(&first.service, Written::Failed);
+    assert_eq!(follow, Follow::ReadLater(1));
+    assert_eq!(world.send(), None, "b still waits");
+    world.find("a");
+    let again = world.send().expect("a moves");
+    assert_eq!(again.service.name(), "a");
+    assert_eq!(world.send(), None);
+    world.receive(&again);
+    world.settle();
+    assert_eq!(world.ip("a").as_deref(), Some("192.0.2.2"));
+    assert_eq!(world.ip("b").as_deref(), Some("192.0.2.1"));
+}
+
+#[test]
+fn who_waits_for_an_address_gets_it_when_the_last_owner_is_gone() {
+    let mut world = World::new(&[("p", "192.0.2.0/29")]);
+    world.put("a", &wish("192.0.2.1"));
+    world.put("b", &wish("192.0.2.1"));
+    world.begin();
+    world.settle();
+    world.put("a", &wish("192.0.2.2"));
+    world.send().expect("a moves");
+    assert_eq!(world.send(), None, "b waits");
+    world.core.gone(&ServiceKey::new("d", "a"));
+    assert_eq!(world.send().expect("b").service.name(), "b");
+}
+
+#[test]
+fn a_write_of_unknown_outcome_counts_as_shown() {
+    let mut world = World::new(&[("p", "192.0.2.0/29")]);
+    world.put("a", &wish("192.0.2.1"));
+    world.begin();
+    let lost = world.send().expect("a gets one");
+    world.core.written(&lost.service, Written::Failed);
+    // It wants another, and the address goes on.
+    let mut unseen = world.service("a");
+    unseen.metadata.annotations = Some(
+        [(
+            "metallb.io/loadBalancerIPs".to_owned(),
+            "192.0.2.2".to_owned(),
+        )]
+        .into(),
+    );
+    world.core.apply(unseen);
+    world.put("b", &wish("192.0.2.1"));
+    let next = world.send().expect("a moves");
+    assert_eq!(next.service.name(), "a");
+    assert_eq!(world.send(), None, "the API may show the address for a");
+}
+
+#[test]
+fn services_that_change_places_do_not_wait_for_each_other() {
+    let mut world = World::new(&[("p", "192.0.2.0/29")]);
+    world.put("a", &wish("192.0.2.1"));
+    world.put("b", &wish("192.0.2.2"));
+    world.begin();
+    world.settle();
+    world.put("a", &wish("192.0.2.2"));
+    world.put("b", &wish("192.0.2.1"));
+    while let Some(write) = world.send() {
+        world.receive(&write);
+        let (a, b) = (world.ip("a"), world.ip("b"));
+        assert!(a.is_none() || a != b, "{a:?} twice");
+    }
+    assert_eq!(world.ip("a").as_deref(), Some("192.0.2.2"));
+    assert_eq!(world.ip("b").as_deref(), Some("192.0.2.1"));
+}
+
+#[test]
+fn a_late_answer_that_a_service_is_gone_does_not_concern_the_next_of_its_name() {
+    let mut world = World::new(&[("p", "192.0.2.0/29")]);
+    world.put("a", &json!({}));
+    world.begin();
+    let key = ServiceKey::new("d", "a");
+    let before = world.core.uid(&key);
+    let write = world.send().expect("a write");
+    world.put("a", &json!({"metadata": {"uid": "second"}}));
+    world.core.found(&key, before.as_deref(), Written::Gone);
+    assert!(world.core.services.contains_key(&key));
+    world.core.written(&write.service, Written::Gone);
+    assert!(world.core.services.contains_key(&key));
+    let now = world.core.uid(&key);
+    world.core.found(&key, now.as_deref(), Written::Gone);
+    assert!(!world.core.services.contains_key(&key));
+}
+
+#[test]
+fn a_late_event_of_a_deleted_service_does_not_replace_the_next_of_its_name() {
+    let mut world = World::new(&[("p", "192.0.2.0/29")]);
+    world.put("a", &json!({}));
+    let old = world.service("a");
+    world.put("a", &json!({"metadata": {"uid": "second"}}));
+    world.core.apply(old);
+    let uid = world.core.uid(&ServiceKey::new("d", "a"));
+    assert_eq!(uid.as_deref(), Some("second"));
+}
+
+#[test]
+fn the_answer_to_a_write_does_not_bring_back_a_deleted_service() {
+    let mut world = World::new(&[("p", "192.0.2.0/29")]);
+    world.put("a", &json!({}));
+    world.begin();
+    let write = world.send().expect("a write");
+    world.core.gone(&write.service);
+    let now = Written::Now(Box::new(world.service("a")));
+    assert_eq!(world.core.written(&write.service, now), Follow::Read);
+    assert!(world.core.services.is_empty());
+}
+
+#[test]
+fn writes_that_another_controller_undoes_are_paced_and_told_once() {
+    let mut world = World::new(&[("p", "192.0.2.0/29")]);
+    world.put("a", &json!({}));
+    world.begin();
+    world.settle();
+    world.reasons();
+    let undo = json!({"status": {"loadBalancer": {"ingress": [{"ip": "203.0.113.1"}]}}});
+    let key = ServiceKey::new("d", "a");
+    for _ in 0..2 {
+        world.put("a", &undo);
+        world.settle();
+        assert_eq!(world.ip("a").as_deref(), Some("192.0.2.0"), "at once");
+    }
+    for pauses in 1..=3 {
+        world.put("a", &undo);
+        world.settle();
+        assert_eq!(world.ip("a").as_deref(), Some("203.0.113.1"), "not yet");
+        assert_eq!(world.core.take_pauses(), [(key.clone(), pauses)]);
+        world.core.resume(&key);
+        world.settle();
+        assert_eq!(world.ip("a").as_deref(), Some("192.0.2.0"));
+    }
+    assert_eq!(world.reasons(), ["StatusOverwritten"]);
+    // A new decision is written at once.
+    world.put("a", &wish("192.0.2.3"));
+    world.settle();
+    assert_eq!(world.ip("a").as_deref(), Some("192.0.2.3"));
 }
