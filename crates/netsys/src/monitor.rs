@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   RTNLGRP_LINK, _IPV4_IFADDR, _IPV6_IFADDR ──▶ Table ──▶ Change
-//!   dump at the start and after an overrun  ───▶  (diff)
+//!   dump at the start, after an overrun     ───▶  (diff)
+//!   and once in a minute
 //! ```
 
 use std::collections::VecDeque;
@@ -14,7 +15,9 @@ use netlink_packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use rtnetlink::sys::SocketAddr;
 use rtnetlink::{MulticastGroup, new_connection, new_multicast_connection};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::Error;
 
@@ -29,6 +32,10 @@ const DUMP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait before netlink is opened again after it failed.
 const RETRY: Duration = Duration::from_millis(500);
 
+/// How often all interfaces are read again though nothing seems lost: a notification that could not
+/// be decoded leaves no trace.
+const CHECK: Duration = Duration::from_mins(1);
+
 /// Follows the interfaces by netlink. Holds what is known, so that notifications lost in an overrun
 /// are made up for by a new dump, of which only the differences are reported.
 #[derive(Debug)]
@@ -38,6 +45,8 @@ pub struct Monitor {
     subscription: Subscription,
     /// What has yet to be made up for.
     loss: Option<Loss>,
+    /// When everything is read again in any case.
+    check: Instant,
 }
 
 /// What went wrong with notifications.
@@ -47,6 +56,8 @@ enum Loss {
     Messages,
     /// The socket is of no use any more.
     Socket,
+    /// Perhaps nothing.
+    Unknown,
 }
 
 #[derive(Debug)]
@@ -69,10 +80,22 @@ impl Monitor {
             pending,
             subscription,
             loss: None,
+            check: Instant::now() + CHECK,
         })
     }
 
-    /// The next change. Cancel-safe. Goes on for ever: a broken netlink socket is opened again.
+    /// Sends every change until nobody listens any more. Waits while the channel is full.
+    pub async fn run(mut self, changes: mpsc::Sender<Change>) {
+        while let Ok(permit) = changes.reserve().await {
+            tokio::select! {
+                change = self.next() => permit.send(change),
+                () = changes.closed() => return,
+            }
+        }
+    }
+
+    /// The next change. Cancel-safe, but to give up a dump that is under way means to begin it anew:
+    /// see [`run`](Self::run) for use beside other things. Goes on for ever: a broken netlink socket is opened again.
     pub async fn next(&mut self) -> Change {
         loop {
             if let Some(change) = self.pending.pop_front() {
@@ -82,7 +105,12 @@ impl Monitor {
                 self.resync(loss).await;
                 continue;
             }
-            match self.subscription.messages.next().await {
+            let message = self.subscription.messages.next();
+            let Ok(message) = tokio::time::timeout_at(self.check, message).await else {
+                self.loss = Some(Loss::Unknown);
+                continue;
+            };
+            match message {
                 Some((message, _)) => match message.payload {
                     NetlinkPayload::InnerMessage(message) => {
                         self.pending.extend(self.table.apply(message));
@@ -123,6 +151,7 @@ impl Monitor {
         }
         let dump = dump().await?;
         self.pending.extend(self.table.replace(dump));
+        self.check = Instant::now() + CHECK;
         Ok(())
     }
 }
@@ -179,5 +208,37 @@ fn failed(step: &'static str, error: &dyn std::fmt::Display) -> Error {
     Error::Netlink {
         step,
         message: error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_went_unnoticed_is_found_within_a_minute() {
+        let mut monitor = Monitor::start().await.expect("netlink");
+        assert!(monitor.pending.iter().any(is_lo));
+        monitor.pending.clear();
+        // As if the notification of it had not been understood.
+        monitor.table = Table::default();
+        let start = Instant::now();
+        while !is_lo(&monitor.next().await) {}
+        assert!(start.elapsed() <= CHECK + DUMP_TIMEOUT);
+    }
+
+    #[tokio::test]
+    async fn all_changes_are_sent_over_the_narrowest_channel_and_then_it_ends() {
+        let monitor = Monitor::start().await.expect("netlink");
+        let (sender, mut changes) = mpsc::channel(1);
+        let task = tokio::spawn(monitor.run(sender));
+        while !is_lo(&changes.recv().await.expect("it runs")) {}
+        drop(changes);
+        let ended = tokio::time::timeout(Duration::from_secs(5), task).await;
+        ended.expect("nobody listens").expect("no panic");
+    }
+
+    fn is_lo(change: &Change) -> bool {
+        matches!(change, Change::Present(interface) if interface.name == "lo")
     }
 }

@@ -11,12 +11,15 @@ use herald_model::IpFamily;
 use herald_netsys::{Change, Interface, Monitor};
 use herald_runtime::health::Block;
 use herald_runtime::supervise::TaskResult;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::port::{Ended, Port};
 use super::{Desired, Exclude, Metrics, Unusable, usable};
+
+/// How many changes of interfaces may wait to be looked at.
+const CHANGES: usize = 256;
 
 /// How long to wait before a socket that could not be opened is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -70,17 +73,24 @@ impl Driver {
 
     /// Drives until `token` is cancelled; the addresses are no longer answered for after that.
     pub async fn run(mut self, token: CancellationToken) -> TaskResult {
-        let mut monitor = Monitor::start().await?;
+        let monitor = Monitor::start().await?;
         let present: Vec<_> = monitor.interfaces().cloned().collect();
         for interface in present {
             self.changed(Change::Present(interface));
         }
         self.publish();
+        // A task of its own: a dump that is under way must not be given up for what else happens.
+        let (sender, mut news) = mpsc::channel(CHANGES);
+        let mut following = JoinSet::new();
+        following.spawn(monitor.run(sender));
         loop {
             let announce = self.announcer.next_timeout();
             tokio::select! {
                 () = token.cancelled() => return Ok(()),
-                change = monitor.next() => {
+                change = news.recv() => {
+                    let Some(change) = change else {
+                        return Err("the interfaces are no longer followed".into());
+                    };
                     self.changed(change);
                     self.publish();
                 }
