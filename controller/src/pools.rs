@@ -17,10 +17,31 @@ pub(crate) struct Pools {
     resources: Resources,
     configurator: Configurator,
     subjects: HashMap<String, Subject>,
+    /// What each pool's object was made a configuration of.
+    traces: HashMap<String, Trace>,
     /// The status that each pool's object shows.
     shown: BTreeMap<String, Option<IPAddressPoolStatus>>,
     in_force: Vec<Pool>,
     problems: Vec<Problem>,
+    loaded: bool,
+}
+
+/// What tells one version of a pool's object from another, but for its status.
+#[derive(Debug, PartialEq)]
+struct Trace {
+    uid: Option<String>,
+    labels: Option<Labels>,
+    spec: serde_json::Value,
+}
+
+impl Trace {
+    fn of(object: &IPAddressPool) -> Self {
+        Self {
+            uid: object.metadata.uid.clone(),
+            labels: object.metadata.labels.clone(),
+            spec: serde_json::to_value(&object.spec).unwrap_or_default(),
+        }
+    }
 }
 
 /// What an [`update`](Pools::update) changed.
@@ -42,11 +63,20 @@ impl Pools {
         Self::default()
     }
 
-    /// Takes in a change of the pools' objects.
-    pub(crate) fn handle_pool(&mut self, event: Event<IPAddressPool>) {
+    /// Takes in a change of the pools' objects. True if the configuration may change by it: our own
+    /// writes of their status come back too.
+    pub(crate) fn handle_pool(&mut self, event: Event<IPAddressPool>) -> bool {
+        if let Event::Applied(object) = &event
+            && let Some(trace) = self.traces.get(&object.name_any())
+            && *trace == Trace::of(object)
+        {
+            self.shown.insert(object.name_any(), object.status.clone());
+            return false;
+        }
         match event {
             Event::Restarted { objects, malformed } => {
                 self.resources.pools.clear();
+                self.traces.clear();
                 self.subjects.clear();
                 self.shown.clear();
                 for object in objects {
@@ -62,10 +92,12 @@ impl Pools {
             }
             Event::Deleted(name) => {
                 self.resources.pools.remove(&name.name);
+                self.traces.remove(&name.name);
                 self.subjects.remove(&name.name);
                 self.shown.remove(&name.name);
             }
         }
+        true
     }
 
     /// Takes in a change of the namespaces. A malformed one keeps the labels it had.
@@ -105,6 +137,7 @@ impl Pools {
         };
         self.in_force = config.pools;
         self.problems = problems;
+        self.loaded = true;
         change
     }
 
@@ -112,12 +145,17 @@ impl Pools {
     pub(crate) fn problems(&self) -> impl Iterator<Item = (&Problem, Option<&Subject>)> {
         self.problems
             .iter()
-            .map(|problem| (problem, self.subjects.get(&problem.name)))
+            .map(|problem| (problem, self.subject(problem)))
     }
 
-    /// True if there is a pool in force.
+    /// The object to tell of a problem.
+    pub(crate) fn subject(&self, problem: &Problem) -> Option<&Subject> {
+        self.subjects.get(&problem.name)
+    }
+
+    /// True if a configuration was made, even one without pools.
     pub(crate) fn is_loaded(&self) -> bool {
-        !self.in_force.is_empty()
+        self.loaded
     }
 
     /// The new status of the pool if its object shows another.
@@ -131,9 +169,17 @@ impl Pools {
         (self.shown.get(pool)?.as_ref() != Some(&status)).then_some(status)
     }
 
+    /// A pool's object shows this status now.
+    pub(crate) fn status_written(&mut self, pool: &str, status: IPAddressPoolStatus) {
+        if let Some(shown) = self.shown.get_mut(pool) {
+            *shown = Some(status);
+        }
+    }
+
     fn apply(&mut self, object: IPAddressPool) {
         let name = object.name_any();
         self.subjects.insert(name.clone(), Subject::of(&object));
+        self.traces.insert(name.clone(), Trace::of(&object));
         self.shown.insert(name, object.status.clone());
         self.resources.pools.apply(object);
     }
@@ -153,6 +199,7 @@ impl Pools {
             uid,
         };
         self.subjects.insert(name.clone(), subject);
+        self.traces.remove(&name);
         self.resources.pools.malformed(name, error);
     }
 }
@@ -226,6 +273,37 @@ mod tests {
     }
 
     #[test]
+    fn a_configuration_without_pools_is_one() {
+        let mut pools = Pools::new();
+        assert!(!pools.is_loaded());
+        pools.update();
+        assert!(pools.is_loaded());
+    }
+
+    #[test]
+    fn a_change_of_the_status_alone_is_no_change_of_the_configuration() {
+        let mut pools = Pools::new();
+        let mut object = pool("a", &["192.0.2.0/30"]);
+        assert!(pools.handle_pool(Event::Applied(object.clone())));
+        object.status = Some(IPAddressPoolStatus {
+            available_ipv4: 4,
+            ..IPAddressPoolStatus::default()
+        });
+        assert!(!pools.handle_pool(Event::Applied(object.clone())));
+        let usage = Usage {
+            available_ipv4: 4,
+            ..Usage::default()
+        };
+        assert_eq!(pools.status_to_write("a", &usage), None, "it is seen");
+        object.metadata.labels = Some([("x".to_owned(), "y".to_owned())].into());
+        assert!(pools.handle_pool(Event::Applied(object.clone())));
+        object.spec = pool("a", &["192.0.2.0/29"]).spec;
+        assert!(pools.handle_pool(Event::Applied(object.clone())));
+        assert!(pools.handle_pool(Event::Malformed(bad("a"))));
+        assert!(pools.handle_pool(Event::Applied(object)));
+    }
+
+    #[test]
     fn a_status_is_written_only_where_it_differs() {
         let mut pools = Pools::new();
         let mut object = pool("a", &["192.0.2.0/30"]);
@@ -236,6 +314,11 @@ mod tests {
             ..Usage::default()
         };
         let status = pools.status_to_write("a", &usage).expect("none is shown");
+        pools.status_written("a", status.clone());
+        assert_eq!(pools.status_to_write("a", &usage), None, "it is written");
+        pools.handle_pool(Event::Applied(object.clone()));
+        let again = pools.status_to_write("a", &usage);
+        assert_eq!(again.as_ref(), Some(&status), "another undid it");
         object.status = Some(status);
         pools.handle_pool(Event::Applied(object));
         assert_eq!(pools.status_to_write("a", &usage), None);

@@ -1,13 +1,15 @@
 //! The controller's process: tasks and the loop that joins them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use herald_api::config::Problem;
+use herald_api::kinds::IPAddressPoolStatus;
 use herald_api::slim::Service;
 use herald_model::ServiceKey;
 use herald_runtime::backoff::Backoff;
-use herald_runtime::events::{self, Kind, Recorder};
+use herald_runtime::events::{self, Kind, Recorder, Subject};
 use herald_runtime::health::{self, Block, Readiness};
 use herald_runtime::lease::{Candidate, Leadership, Timing};
 use herald_runtime::supervise::{Supervisor, TaskResult};
@@ -38,6 +40,8 @@ const BATCH: usize = 512;
 const COUNTERS_DELAY: Duration = Duration::from_millis(500);
 /// Services read at the same time, when many are gone at once.
 const READS: usize = 32;
+/// Pools whose status is written at the same time.
+const POOL_WRITES: usize = 8;
 /// How long writes under way may take at the end.
 const LAST_WRITES: Duration = Duration::from_secs(4);
 /// Pause after the first few times that another controller undid a write; it grows by as much.
@@ -91,6 +95,7 @@ pub async fn run(args: ControllerArgs) -> anyhow::Result<()> {
             reads: Arc::new(Semaphore::new(READS)),
             reading: HashMap::new(),
             failed_reads: HashMap::new(),
+            pools_writing: HashSet::new(),
             retries: Retries::default(),
             counters_due: None,
             synced: Synced::new(&readiness),
@@ -161,8 +166,8 @@ enum Done {
     /// With the uid that was known when the read began.
     Read(ServiceKey, Option<String>, Result<Written, String>),
     Listed(kube::Result<Fresh>),
-    /// Whether it succeeded.
-    PoolStatus(bool),
+    /// Of this pool, and what is written if it succeeded.
+    PoolStatus(String, Option<IPAddressPoolStatus>),
 }
 
 struct Loop {
@@ -181,6 +186,8 @@ struct Loop {
     reading: HashMap<ServiceKey, bool>,
     /// How often in a row.
     failed_reads: HashMap<ServiceKey, u32>,
+    /// Pools whose status is being written.
+    pools_writing: HashSet<String>,
     retries: Retries,
     counters_due: Option<Instant>,
     synced: Synced,
@@ -250,6 +257,7 @@ impl Loop {
         self.writing = 0;
         self.listing = false;
         self.reading.clear();
+        self.pools_writing.clear();
         self.failed_reads.clear();
         self.retries.clear();
         self.core.stop();
@@ -286,11 +294,10 @@ impl Loop {
                 Input::Service(event) => self.handle_service(event),
                 Input::Pool(event) => {
                     let restarted = matches!(event, Event::Restarted { .. });
-                    self.pools.handle_pool(event);
+                    config_changed |= self.pools.handle_pool(event);
                     if restarted {
                         self.synced.pools = None;
                     }
-                    config_changed = true;
                 }
                 Input::Namespace(event) => {
                     let restarted = matches!(event, Event::Restarted { .. });
@@ -405,8 +412,10 @@ impl Loop {
                 "failed to parse the configuration"
             );
         }
-        if self.core.is_acting() && !change.new_problems.is_empty() {
-            self.record_problems();
+        if self.core.is_acting() {
+            for problem in &change.new_problems {
+                self.record_problem(problem, self.pools.subject(problem));
+            }
         }
         self.core.set_unusable_pools(change.unusable);
         if let Some(pools) = change.pools {
@@ -423,13 +432,11 @@ impl Loop {
             .set(i64::from(change.stale));
     }
 
-    fn record_problems(&self) {
-        for (problem, subject) in self.pools.problems() {
-            if let Some(subject) = subject.cloned() {
-                let message = problem.to_string();
-                self.recorder
-                    .record(subject, Kind::Warning, "InvalidConfiguration", message);
-            }
+    fn record_problem(&self, problem: &Problem, subject: Option<&Subject>) {
+        if let Some(subject) = subject.cloned() {
+            let message = problem.to_string();
+            self.recorder
+                .record(subject, Kind::Warning, "InvalidConfiguration", message);
         }
     }
 
@@ -458,8 +465,13 @@ impl Loop {
                 tracing::warn!(event = "listFailed", %error, "cannot list services, retrying");
                 self.retries.add(Instant::now(), pause, Retry::List);
             }
-            Done::PoolStatus(written) => {
-                if !written {
+            Done::PoolStatus(pool, written) => {
+                self.pools_writing.remove(&pool);
+                if let Some(status) = written {
+                    self.pools.status_written(&pool, status);
+                    // The counters may have changed meanwhile.
+                    self.counters_changed();
+                } else {
                     self.retries.add(Instant::now(), MAX_RETRY, Retry::Counters);
                 }
                 return;
@@ -478,7 +490,9 @@ impl Loop {
                 "allocation begins"
             );
             self.core.begin(fresh.services, &fresh.version);
-            self.record_problems();
+            for (problem, subject) in self.pools.problems() {
+                self.record_problem(problem, subject);
+            }
         }
     }
 
@@ -550,13 +564,22 @@ impl Loop {
             return;
         }
         for (pool, usage, _) in &usage {
+            // What is left out is looked at again when one of those under way ends.
+            if self.pools_writing.len() >= POOL_WRITES {
+                return;
+            }
+            if self.pools_writing.contains(pool) {
+                continue;
+            }
             let Some(status) = self.pools.status_to_write(pool, usage) else {
                 continue;
             };
             let (client, namespace) = (self.client.clone(), self.namespace.clone());
             let pool = pool.clone();
+            self.pools_writing.insert(pool.clone());
             self.tasks.spawn(async move {
-                Done::PoolStatus(write::pool_status(&client, &namespace, &pool, &status).await)
+                let written = write::pool_status(&client, &namespace, &pool, &status).await;
+                Done::PoolStatus(pool, written.then_some(status))
             });
         }
     }
