@@ -24,6 +24,10 @@ const CHANGES: usize = 256;
 /// How long to wait before a socket that could not be opened is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// How long after a change addresses that no socket answers for are told: an interface that is only
+/// coming or going is no news.
+const SETTLED: Duration = Duration::from_secs(5);
+
 /// What the driver is connected to.
 #[derive(Debug)]
 pub struct DriverIo {
@@ -50,6 +54,10 @@ pub struct Driver {
     announcer: Announcer,
     tasks: JoinSet<Ended>,
     retry: Option<Instant>,
+    /// When to look for addresses that nothing answers for.
+    check: Option<Instant>,
+    /// Those of which that has been said.
+    unserved: BTreeSet<IpAddr>,
     due: Vec<Announcement>,
 }
 
@@ -67,6 +75,8 @@ impl Driver {
             announcer: Announcer::new(refresh),
             tasks: JoinSet::new(),
             retry: None,
+            check: None,
+            unserved: BTreeSet::new(),
             due: Vec::new(),
         }
     }
@@ -115,6 +125,7 @@ impl Driver {
                     }
                 }
                 () = until(announce), if announce.is_some() => self.announce(),
+                () = until(self.check), if self.check.is_some() => self.tell_unserved(),
                 () = until(self.retry), if self.retry.is_some() => {
                     self.reconsider();
                     self.publish();
@@ -225,6 +236,7 @@ impl Driver {
 
     /// Makes all ports announce what is desired.
     fn apply(&mut self) {
+        self.check.get_or_insert_with(|| Instant::now() + SETTLED);
         let indexes: Vec<_> = self.ports.keys().copied().collect();
         for index in indexes {
             self.apply_to(index);
@@ -264,8 +276,37 @@ impl Driver {
         }
     }
 
+    /// Warns, once, of addresses that this node is to announce and cannot on any interface.
+    fn tell_unserved(&mut self) {
+        self.check = None;
+        let desired = Arc::clone(&self.io.desired.borrow());
+        let serves = |port: &Port, address: &IpAddr, interfaces| {
+            port.is_open(IpFamily::of(*address)) && covers(interfaces, &port.name)
+        };
+        let unserved: BTreeSet<IpAddr> = desired
+            .iter()
+            .filter(|(address, on)| !self.ports.values().any(|p| serves(p, address, on)))
+            .map(|(address, _)| *address)
+            .collect();
+        for address in unserved.difference(&self.unserved) {
+            let remedy = match IpFamily::of(*address) {
+                IpFamily::V4 => "an interface that is up and can do broadcasts",
+                IpFamily::V6 => "an interface that is up and has an IPv6 link-local address",
+            };
+            tracing::warn!(
+                ip = %address,
+                family = %IpFamily::of(*address),
+                interfaces = ?desired.get(address),
+                "this node is to announce the address, but none of the interfaces can: give it \
+                 {remedy}, or leave the node out by the nodeSelectors of the L2Advertisement"
+            );
+        }
+        self.unserved = unserved;
+    }
+
     /// Tells which interfaces are announced on.
     fn publish(&mut self) {
+        self.check.get_or_insert_with(|| Instant::now() + SETTLED);
         let open = |port: &&Port| port.is_open(IpFamily::V4) || port.is_open(IpFamily::V6);
         let names = self
             .ports

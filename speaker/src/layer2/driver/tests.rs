@@ -117,3 +117,26 @@ fn a_group_that_cannot_be_joined_is_tried_again() {
         assert!(bench.driver.retry.is_none());
     });
 }
+
+#[test]
+#[ignore = "needs root: run by make test"]
+fn an_address_that_no_interface_can_announce_is_noted_until_one_can() {
+    with_bench(async |mut bench| {
+        let v4: IpAddr = "192.0.2.100".parse().expect("valid");
+        let v6: IpAddr = "2001:db8::100".parse().expect("valid");
+        let desired = [(v4, Interfaces::All), (v6, Interfaces::All)].into();
+        bench.desired.send_replace(Arc::new(desired));
+        let without_ipv6 = Interface {
+            addresses: Vec::new(),
+            ..bench.lan.clone()
+        };
+        bench.driver.changed(Change::Present(without_ipv6));
+        bench.driver.apply();
+        assert!(bench.driver.check.is_some());
+        bench.driver.tell_unserved();
+        assert!(bench.driver.unserved.iter().eq([&v6]));
+        bench.driver.changed(Change::Present(bench.lan.clone()));
+        bench.driver.tell_unserved();
+        assert!(bench.driver.unserved.is_empty());
+    });
+}
