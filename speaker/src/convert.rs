@@ -135,8 +135,17 @@ pub(crate) fn interfaces(text: &str) -> BTreeSet<String> {
     text.split(',')
         .map(str::trim)
         .filter(|name| !name.is_empty())
-        .map(str::to_owned)
+        .map(|name| name.replace("%2C", ",").replace("%25", "%"))
         .collect()
+}
+
+/// The text that [`interfaces`] reads as `names`. A name may contain a comma, which is written as
+/// `%2C`, and `%` as `%25`; never white space.
+pub(crate) fn interfaces_text(names: &BTreeSet<String>) -> String {
+    let names = names
+        .iter()
+        .map(|name| name.replace('%', "%25").replace(',', "%2C"));
+    names.collect::<Vec<_>>().join(",")
 }
 
 /// The annotation of a speaker's `ConfigurationState` that lists its interfaces.
@@ -275,5 +284,8 @@ mod tests {
             ["eth0".to_owned(), "eth1".to_owned()].into()
         );
         assert!(interfaces("").is_empty());
+        let odd: BTreeSet<_> = ["a,b", "c", "d%2C", "%"].map(str::to_owned).into();
+        assert_eq!(interfaces_text(&odd), "%25,a%2Cb,c,d%252C");
+        assert_eq!(interfaces(&interfaces_text(&odd)), odd);
     }
 }

@@ -18,9 +18,10 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::convert::INTERFACES;
+use crate::convert::{INTERFACES, interfaces_text};
 use crate::owner::Owner;
 
 /// Owns labels, annotation and owner.
@@ -59,6 +60,10 @@ impl Presence {
             let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
             let (mut said_interfaces, mut said_problems) = (None, None);
             let mut failing = false;
+            // Pauses between writes against somebody who changes the object again and again.
+            let mut contest = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+            let mut contested = Instant::now();
+            let mut since = None;
             loop {
                 let interfaces = self.interfaces.borrow_and_update().clone();
                 let problems = self.problems.borrow_and_update().clone();
@@ -72,7 +77,11 @@ impl Presence {
                         && said_interfaces.is_some()
                         && said_problems.as_ref() != Some(&problems)
                     {
-                        self.say_problems(&problems).await?;
+                        let valid = problems.is_empty();
+                        // Writing the same again is no transition.
+                        since = since.filter(|(was, _)| *was == valid);
+                        let (_, time) = *since.get_or_insert_with(|| (valid, Timestamp::now()));
+                        self.say_problems(&problems, time).await?;
                         said_problems = Some(problems);
                     }
                     Ok::<_, String>(())
@@ -88,6 +97,14 @@ impl Presence {
                             // of our own write does no harm.
                             () = self.lost.notified() => {
                                 (said_interfaces, said_problems) = (None, None);
+                                if contested.elapsed() > LONGEST_PAUSE * 2 {
+                                    contest.reset();
+                                }
+                                contested = Instant::now();
+                                tokio::select! {
+                                    () = tokio::time::sleep(contest.pause()) => {}
+                                    changed = self.interfaces.changed() => changed?,
+                                }
                             }
                         }
                     }
@@ -117,13 +134,13 @@ impl Presence {
         interfaces: Option<&BTreeSet<String>>,
         owner: Option<&OwnerReference>,
     ) -> Result<(), String> {
-        let names: Vec<_> = interfaces.into_iter().flatten().cloned().collect();
+        let names = interfaces.map(interfaces_text).unwrap_or_default();
         let mut object = self.object();
         object["metadata"]["labels"] = json!({
             LABEL_COMPONENT_TYPE: "speaker",
             LABEL_NODE_NAME: self.me.as_str(),
         });
-        object["metadata"]["annotations"] = json!({ INTERFACES: names.join(",") });
+        object["metadata"]["annotations"] = json!({ INTERFACES: names });
         if let Some(owner) = owner {
             object["metadata"]["ownerReferences"] = json!([owner]);
         }
@@ -134,9 +151,9 @@ impl Presence {
         Ok(())
     }
 
-    async fn say_problems(&self, problems: &[String]) -> Result<(), String> {
+    async fn say_problems(&self, problems: &[String], since: Timestamp) -> Result<(), String> {
         let mut object = self.object();
-        object["status"] = status(problems, Timestamp::now());
+        object["status"] = status(problems, since);
         let parameters = PatchParams::apply(STATUS_MANAGER).force();
         let (api, name, patch) = (self.api(), self.name(), Patch::Apply(&object));
         in_time(api.patch_status(&name, &parameters, &patch)).await?;
