@@ -139,14 +139,20 @@ impl Core {
     }
 
     /// Starts to act, from a complete list of the Services read after the last leader stopped.
-    /// What the Services have stays theirs before anything is given out.
-    pub(crate) fn begin(&mut self, list: Vec<Service>, list_version: &str) {
+    /// What the Services have stays theirs before anything is given out; those of the list that
+    /// are `malformed` stay what they were when they could last be read.
+    pub(crate) fn begin(
+        &mut self,
+        list: Vec<Service>,
+        malformed: &HashSet<ServiceKey>,
+        list_version: &str,
+    ) {
         for key in self.restarted(list) {
             let newer = self
                 .services
                 .get(&key)
                 .is_some_and(|entry| version(&entry.object) > list_version.parse().ok());
-            if !newer {
+            if !newer && !malformed.contains(&key) {
                 self.services.remove(&key);
                 self.update_leaving(&key);
             }

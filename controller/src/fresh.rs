@@ -3,7 +3,10 @@
 //! A watch may lag behind what the last leader wrote; this list does not. It also finds Services
 //! that stopped being load balancers while no controller ran: the watch does not show those.
 
+use std::collections::HashSet;
+
 use herald_api::slim::{self, Service};
+use herald_model::ServiceKey;
 use kube::Client;
 use kube::api::{Api, ListParams};
 use kube::core::DeserializeGuard;
@@ -17,6 +20,8 @@ const PAGE: u32 = 500;
 pub(crate) struct Fresh {
     /// The Services.
     pub(crate) services: Vec<Service>,
+    /// Those that cannot be read.
+    pub(crate) malformed: HashSet<ServiceKey>,
     /// The resource version of the list.
     pub(crate) version: String,
 }
@@ -27,6 +32,7 @@ pub(crate) async fn list(client: &Client) -> kube::Result<Fresh> {
     let mut params = ListParams::default().limit(PAGE);
     let mut fresh = Fresh {
         services: Vec::new(),
+        malformed: HashSet::new(),
         version: String::new(),
     };
     loop {
@@ -42,13 +48,19 @@ pub(crate) async fn list(client: &Client) -> kube::Result<Fresh> {
                         fresh.services.push(service);
                     }
                 }
-                Err(invalid) => tracing::warn!(
-                    event = "malformedService",
-                    namespace = invalid.metadata.namespace,
-                    name = invalid.metadata.name,
-                    error = invalid.error,
-                    "the service cannot be read and is left alone"
-                ),
+                Err(invalid) => {
+                    let (namespace, name) = (invalid.metadata.namespace, invalid.metadata.name);
+                    tracing::warn!(
+                        event = "malformedService",
+                        namespace,
+                        name,
+                        error = invalid.error,
+                        "the service cannot be read: it keeps what it has until it is corrected"
+                    );
+                    if let (Some(namespace), Some(name)) = (namespace, name) {
+                        fresh.malformed.insert(ServiceKey::new(namespace, name));
+                    }
+                }
             }
         }
         match page.metadata.continue_.filter(|token| !token.is_empty()) {

@@ -1,7 +1,5 @@
 //! Decisions as events, with MetalLB's reasons and messages (compat.md 3.6).
 
-use std::net::IpAddr;
-
 use herald_ipam::{Notice, Reason};
 use herald_model::ServiceKey;
 use herald_runtime::events::Kind;
@@ -41,32 +39,19 @@ impl Note {
 
 /// What happened while a Service was decided.
 pub(crate) fn of_notice(key: &ServiceKey, notice: &Notice) -> Note {
-    match notice {
-        Notice::Allocated(addresses) => {
-            Note::normal("IPAllocated", format!("Assigned IP {}", quoted(addresses)))
-        }
-        Notice::AllocatedAdditional(address) => Note::normal(
-            "IPAllocated",
-            format!("Assigned additional IP \"{address}\""),
-        ),
-        Notice::AdditionalFailed(reason) => Note::normal(
-            "AdditionalAssignFailed",
-            format!("cannot assign additional IP in PreferDualStack: {reason}"),
-        ),
-        Notice::Cleared { reason, .. } => Note::normal(
-            "ClearAssignment",
-            format!(
-                "current IP for \"{key}\" not allowed by config, will attempt for new IP \
-                 assignment: {reason}"
-            ),
-        ),
-    }
+    Note::normal(notice.event_reason(), notice.message(key))
 }
 
-/// Why a Service waits.
-pub(crate) fn of_reason(key: &ServiceKey, reason: &Reason) -> Note {
+/// Why a Service with these cluster IPs waits.
+pub(crate) fn of_reason(key: &ServiceKey, reason: &Reason, cluster_ips: &[String]) -> Note {
     match reason {
-        Reason::NotDualStack(_) => Note::warning("not enough clusterips", reason.to_string()),
+        Reason::NotDualStack(_) => {
+            let message = format!(
+                "Service requires dual stack but not enough clusterips [{}]",
+                cluster_ips.join(" ")
+            );
+            Note::warning("not enough clusterips", message)
+        }
         _ => Note::warning(
             "AllocationFailed",
             format!("Failed to allocate IP for \"{key}\": {reason}"),
@@ -117,17 +102,12 @@ pub(crate) fn of_undone() -> Note {
     Note::warning("StatusOverwritten", message.to_owned())
 }
 
-/// A list as Go's `%q` writes it.
-fn quoted(addresses: &[IpAddr]) -> String {
-    let quoted: Vec<_> = addresses
-        .iter()
-        .map(|address| format!("\"{address}\""))
-        .collect();
-    format!("[{}]", quoted.join(" "))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
+    use herald_model::IpFamily;
+
     use super::*;
 
     #[test]
@@ -139,12 +119,21 @@ mod tests {
             of_notice(&key, &both).message,
             "Assigned IP [\"1.2.3.4\" \"fd00::1\"]"
         );
-        let failed = of_reason(&key, &Reason::NoAvailableAddresses);
+        let failed = of_reason(&key, &Reason::NoAvailableAddresses, &[]);
         assert_eq!(failed.reason, "AllocationFailed");
         assert_eq!(failed.kind, Kind::Warning);
         assert_eq!(
             failed.message,
             "Failed to allocate IP for \"ns/n\": no available IPs"
+        );
+        let single = Reason::NotDualStack(vec![IpFamily::V4]);
+        let note = of_reason(&key, &single, &["10.96.0.7".to_owned()]);
+        assert_eq!(
+            (note.reason, note.message.as_str()),
+            (
+                "not enough clusterips",
+                "Service requires dual stack but not enough clusterips [10.96.0.7]"
+            )
         );
         let problem = of_problem(&Problem::BothRequested).expect("an event");
         assert_eq!(problem.reason, "LoadBalancerFailed");

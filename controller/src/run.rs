@@ -489,7 +489,8 @@ impl Loop {
                 services = fresh.services.len(),
                 "allocation begins"
             );
-            self.core.begin(fresh.services, &fresh.version);
+            self.core
+                .begin(fresh.services, &fresh.malformed, &fresh.version);
             for (problem, subject) in self.pools.problems() {
                 self.record_problem(problem, subject);
             }

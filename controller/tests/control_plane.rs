@@ -130,16 +130,16 @@ impl Cluster {
         .await
     }
 
+    /// The name of the replica that leads, without its suffix.
     async fn holder(&self) -> Option<String> {
         let leases = Api::<Lease>::namespaced(self.plane.client.clone(), NAMESPACE);
         let lease = leases
             .get_opt("herald-controller")
             .await
             .expect("readable")?;
-        lease
-            .spec?
-            .holder_identity
-            .filter(|holder| !holder.is_empty())
+        let holder = lease.spec?.holder_identity?;
+        let (replica, _) = holder.rsplit_once('_')?;
+        Some(replica.to_owned())
     }
 
     async fn events(&self, name: &str) -> Vec<(String, String)> {

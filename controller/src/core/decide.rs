@@ -135,7 +135,9 @@ impl Core {
                 (desired, Some(notes::of_unusable_pool(key, &pool)))
             }
             Outcome::Pending(reason) => {
-                let note = notes::of_reason(key, &reason);
+                let entry = self.services.get(key);
+                let cluster_ips = entry.and_then(|entry| entry.object.spec.cluster_ips.as_deref());
+                let note = notes::of_reason(key, &reason, cluster_ips.unwrap_or_default());
                 let desired = Desired::Pending {
                     reason: reason.name(),
                     message: reason.to_string(),

@@ -70,7 +70,8 @@ impl World {
             .keys()
             .map(|name| self.service(name))
             .collect();
-        self.core.begin(all, &self.version.to_string());
+        self.core
+            .begin(all, &HashSet::new(), &self.version.to_string());
     }
 
     /// Sends the next write. True if there was one.
@@ -618,4 +619,22 @@ fn writes_that_another_controller_undoes_are_paced_and_told_once() {
     world.put("a", &wish("192.0.2.3"));
     world.settle();
     assert_eq!(world.ip("a").as_deref(), Some("192.0.2.3"));
+}
+
+#[test]
+fn a_service_that_cannot_be_read_keeps_its_address_when_a_leader_begins() {
+    let mut world = World::new(&[("p", "192.0.2.0/29")]);
+    world.put("a", &json!({}));
+    world.begin();
+    world.settle();
+    world.core.stop();
+    world.put("b", &json!({}));
+    world.version += 1;
+    let list = vec![world.service("b")];
+    let malformed = HashSet::from([ServiceKey::new("d", "a")]);
+    let version = world.version.to_string();
+    world.core.begin(list, &malformed, &version);
+    world.settle();
+    assert_eq!(world.ip("a").as_deref(), Some("192.0.2.0"));
+    assert_eq!(world.ip("b").as_deref(), Some("192.0.2.1"));
 }
