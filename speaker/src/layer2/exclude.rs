@@ -69,7 +69,7 @@ impl Exclude {
     /// Reads the file once. Without a file nothing is excluded, as a chart without it means to say.
     /// One that cannot be used excludes what MetalLB does by default.
     pub fn load(path: &Path) -> Self {
-        read(path).unwrap_or_else(|error| {
+        parse(std::fs::read_to_string(path)).unwrap_or_else(|error| {
             tracing::error!(
                 file = %path.display(),
                 %error,
@@ -124,7 +124,8 @@ pub async fn watch_file(
             () = token.cancelled() => return Ok(()),
             () = tokio::time::sleep(INTERVAL) => {}
         }
-        match read(&path) {
+        let text = tokio::fs::read_to_string(&path).await;
+        match parse(text) {
             Ok(new) => {
                 reported = None;
                 exclude.send_if_modified(|current| {
@@ -151,8 +152,8 @@ pub async fn watch_file(
     }
 }
 
-fn read(path: &Path) -> Result<Exclude, ExcludeError> {
-    match std::fs::read_to_string(path) {
+fn parse(text: std::io::Result<String>) -> Result<Exclude, ExcludeError> {
+    match text {
         Ok(text) => text.parse(),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Exclude::default()),
         Err(error) => Err(error.into()),
