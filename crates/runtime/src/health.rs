@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use tokio_util::sync::CancellationToken;
 
+use crate::connections::{Limits, Listener};
 use crate::metrics::listen;
 use crate::supervise::TaskResult;
 
@@ -79,6 +80,7 @@ pub async fn serve(
     let listener = listen(address, port).await.map_err(|e| {
         format!("cannot listen on {address} port {port}: {e}; choose another --health-probe-port")
     })?;
+    let listener = Listener::new(listener, Limits::SERVER);
     axum::serve(listener, router(readiness))
         .with_graceful_shutdown(token.cancelled_owned())
         .await?;

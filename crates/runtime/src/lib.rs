@@ -7,6 +7,7 @@ pub mod args;
 pub mod argv;
 pub mod backoff;
 pub mod client;
+mod connections;
 pub mod events;
 pub mod health;
 pub mod lease;

@@ -18,17 +18,17 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::CommonArgs;
+use crate::connections::{self, Limited, Limits};
 use crate::supervise::TaskResult;
 use crate::tls;
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-const MAX_HANDSHAKES: usize = 32;
 
 /// The metrics of the client that both daemons have.
 #[derive(Debug, Clone, Default)]
@@ -118,9 +118,10 @@ pub async fn serve(args: CommonArgs, registry: Registry, token: CancellationToke
                 args.port
             )
         })?;
-    let (handshaken, connections) = mpsc::channel(MAX_HANDSHAKES);
+    let limits = Limits::SERVER;
+    let (handshaken, connections) = mpsc::channel(limits.connections);
     let local = listener.local_addr()?;
-    let accepting = accept(listener, acceptor, handshaken);
+    let accepting = accept(listener, acceptor, limits, handshaken);
     let serving = axum::serve(
         Handshaken { connections, local },
         router(Arc::new(registry)),
@@ -146,45 +147,42 @@ pub(crate) async fn listen(address: IpAddr, port: u16) -> std::io::Result<TcpLis
     }
 }
 
-/// Handshakes run side by side, so that a slow client holds up nobody.
+/// Handshakes run side by side, so that a slow client holds up nobody. A connection keeps its slot
+/// until it ends.
 async fn accept(
     listener: TcpListener,
     acceptor: TlsAcceptor,
-    handshaken: mpsc::Sender<(TlsStream<TcpStream>, SocketAddr)>,
+    limits: Limits,
+    handshaken: mpsc::Sender<(Connection, SocketAddr)>,
 ) {
-    let slots = Arc::new(Semaphore::new(MAX_HANDSHAKES));
-    while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
-        let (stream, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(event = "metrics", %error, "cannot accept a connection");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
+    let slots = limits.slots();
+    loop {
+        let (stream, peer, slot) = connections::accept(&listener, &slots).await;
         let (acceptor, handshaken) = (acceptor.clone(), handshaken.clone());
         tokio::spawn(async move {
             match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
                 Ok(Ok(tls)) => {
+                    let connection = Limited::new(tls, limits, slot);
                     // An error means that the server is ending.
-                    let _ = handshaken.send((tls, peer)).await;
+                    let _ = handshaken.send((connection, peer)).await;
                 }
                 Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
                 Err(_) => tracing::debug!(%peer, "TLS handshake timed out"),
             }
-            drop(slot);
         });
     }
 }
 
+type Connection = Limited<TlsStream<TcpStream>>;
+
 /// Connections whose handshake is done, as a listener for axum.
 struct Handshaken {
-    connections: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
+    connections: mpsc::Receiver<(Connection, SocketAddr)>,
     local: SocketAddr,
 }
 
 impl axum::serve::Listener for Handshaken {
-    type Io = TlsStream<TcpStream>;
+    type Io = Connection;
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
