@@ -511,8 +511,13 @@ impl Loop {
         }
     }
 
+    /// A process that was stopped for a while may have lost the Lease without having been told yet.
+    fn may_write(&self) -> bool {
+        self.core.is_acting() && self.leadership.is_leader()
+    }
+
     fn start_writes(&mut self) {
-        while self.core.is_acting() && self.writing < self.writes_at_once {
+        while self.may_write() && self.writing < self.writes_at_once {
             let Some(write) = self.core.next_write(Timestamp::now()) else {
                 break;
             };
@@ -561,7 +566,7 @@ impl Loop {
     fn show_counters(&mut self) {
         let usage: Vec<_> = self.core.usage().collect();
         self.metrics.show(&usage);
-        if !self.core.is_acting() {
+        if !self.may_write() {
             return;
         }
         for (pool, usage, _) in &usage {
