@@ -52,6 +52,6 @@ test: packages kubernetes build ## Run every test, also those that need root and
 	$(CARGO) test --workspace --locked -- --include-ignored
 
 .PHONY: bench
-bench: packages kubernetes peer build ## Measure Herald beside MetalLB and write docs/benchmarks.md
+bench: packages kubernetes peer build ## Measure Herald beside MetalLB (BENCH_ARGS=--quick for a glance)
 	$(CARGO) bench --locked -p herald-ipam -p herald-l2
-	$(CARGO) run --release --locked --quiet -p herald-bench
+	$(CARGO) run --release --locked --quiet -p herald-bench -- $(BENCH_ARGS)
