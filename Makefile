@@ -49,7 +49,7 @@ unit: ## Run the tests that need neither root nor a lab
 
 .PHONY: test
 test: packages kubernetes build ## Run every test, also those that need root and the lab
-	$(CARGO) test --workspace --locked -- --include-ignored
+	$(CARGO) test --workspace --locked --no-fail-fast -- --include-ignored
 
 .PHONY: bench
 bench: packages kubernetes peer build ## Measure Herald beside MetalLB (BENCH_ARGS=--quick for a glance)

@@ -100,7 +100,8 @@ async fn statuses_events_and_metrics_tell_who_announces() -> Result<()> {
     let text = wait_event(&lab, "web", "nodeAssigned", &format!("{node:?}")).await?;
     ensure!(text.contains("\"layer2\""), "{text}");
 
-    // What the wire counts.
+    // What the wire counts. The first questions may have come before the owner did.
+    wait_owner(&lab, address, &node).await?;
     let speaker = |name: &str| usize::from(name == "n2");
     let announced = |node: &str| {
         format!(

@@ -77,11 +77,14 @@ impl Lab {
     /// Asks twice by broadcast; the distinct sender addresses in the replies, in order.
     pub async fn arp_probe(&self, part: &str, interface: &str, ip: Ipv4Addr) -> Result<Vec<Mac>> {
         let socket = self.packet_socket(part, interface)?;
-        let request = Arp::request(socket.mac(), CLIENT.v4, ip).to_frame();
+        let mac = socket.mac();
+        let request = Arp::request(mac, CLIENT.v4, ip).to_frame();
         spawn_blocking(move || {
             probe(&socket, &request, |frame| {
                 let arp = Arp::parse(frame)?;
-                (arp.operation == 2 && arp.sender == ip).then_some(arp.sender_mac)
+                // A gratuitous reply is for everybody and no answer.
+                let answers = arp.operation == 2 && arp.sender == ip && arp.target_mac == mac;
+                answers.then_some(arp.sender_mac)
             })
         })
         .await?
@@ -116,7 +119,9 @@ impl Lab {
         spawn_blocking(move || {
             probe(&socket, &question, |frame| {
                 let answer = Advertisement::parse(frame)?;
-                (answer.target == ip).then(|| answer.target_mac.unwrap_or(answer.from))
+                // One that is not solicited answers nobody but a question without a source.
+                let answers = answer.target == ip && (answer.solicited || ask == Ask::Duplicate);
+                answers.then(|| answer.target_mac.unwrap_or(answer.from))
             })
         })
         .await?
