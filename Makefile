@@ -4,7 +4,12 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 CACHE := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/herald
 CARGO ?= cargo
+HOST = $(shell rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)
 PURE_CRATES := herald-model herald-ipam herald-announce herald-l2
+
+# A test program that hangs is ended, so that the others are run and the end of its output says which
+# test it was.
+TEST_RUNNER := timeout --verbose --kill-after=10 1200
 
 export HERALD_BIN ?= $(CURDIR)/target/release/herald
 export HERALD_KUBERNETES ?= $(CACHE)/kubernetes
@@ -49,7 +54,8 @@ unit: ## Run the tests that need neither root nor a lab
 
 .PHONY: test
 test: packages kubernetes build ## Run every test, also those that need root and the lab
-	$(CARGO) test --workspace --locked --no-fail-fast -- --include-ignored
+	CARGO_TARGET_$(HOST)_RUNNER="$(TEST_RUNNER)" \
+		$(CARGO) test --workspace --locked --no-fail-fast -- --include-ignored
 
 .PHONY: bench
 bench: packages kubernetes peer build ## Measure Herald beside MetalLB (BENCH_ARGS=--quick for a glance)

@@ -41,12 +41,28 @@ mod tests {
         assert!(output.status.success(), "ip {arguments}: {output:?}");
     }
 
-    /// A pair `left` and `right`, both up, and their indexes.
+    /// A pair `left` and `right`, both in operation, and their indexes. What is sent on a link that
+    /// is up but not yet in operation the kernel drops without an error.
     async fn veth() -> (u32, u32) {
         ip("link add left type veth peer name right");
         ip("link set left up");
         ip("link set right up");
+        let both = async {
+            while !(in_operation("left") && in_operation("right")) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(Duration::from_secs(30), both)
+            .await
+            .expect("both links come up");
         (index_of("left").await, index_of("right").await)
+    }
+
+    fn in_operation(name: &str) -> bool {
+        let arguments = ["link", "show", "dev", name, "up"];
+        let output = Command::new("ip").args(arguments).output();
+        let output = output.expect("ip runs").stdout;
+        String::from_utf8_lossy(&output).contains("state UP")
     }
 
     async fn index_of(name: &str) -> u32 {
@@ -202,27 +218,35 @@ mod tests {
             let (left, right) = veth().await;
             let a = PacketSocket::open(left, EtherType::Arp, &accept_all()).expect("opens");
             let b = PacketSocket::open(right, EtherType::Arp, &accept_all()).expect("opens");
-            for _ in 0..10 {
-                a.send(&arp_frame(1)).expect("sent");
-            }
             // Every frame that is handled brings another: the socket is never empty.
             let frames = Arc::new(AtomicUsize::new(0));
             let counter = Arc::clone(&frames);
+            let a = Arc::new(a);
+            let echo = Arc::clone(&a);
             let flooded = tokio::spawn(async move {
                 let mut buffer = [0; 64];
                 loop {
                     let received = b.receive(&mut buffer, |_| {
                         // Ends a test that would hang.
                         if counter.fetch_add(1, Ordering::Relaxed) < 1_000_000 {
-                            a.send(&arp_frame(1)).expect("sent");
+                            echo.send(&arp_frame(1)).expect("sent");
                         }
                     });
                     received.await.expect("the interface is up");
                 }
             });
-            while frames.load(Ordering::Relaxed) == 0 {
-                tokio::task::yield_now().await;
-            }
+            // The kernel drops what is sent before the link is in full operation, without an error.
+            let first = async {
+                while frames.load(Ordering::Relaxed) == 0 {
+                    for _ in 0..10 {
+                        a.send(&arp_frame(1)).expect("sent");
+                    }
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            timeout(Duration::from_secs(10), first)
+                .await
+                .expect("frames arrive");
             for _ in 0..5 {
                 tokio::task::yield_now().await;
             }
