@@ -5,7 +5,7 @@ SHELL := /bin/bash
 CACHE := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/herald
 CARGO ?= cargo
 HOST = $(shell rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)
-PURE_CRATES := herald-model herald-ipam herald-announce herald-l2
+PURE_CRATES := herald-model herald-ipam herald-announce herald-l2 herald-membership herald-ownership
 
 # A test program that hangs is ended, so that the others are run and the end of its output says which
 # test it was.

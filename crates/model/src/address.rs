@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use ipnetwork::IpNetwork;
+use serde::{Deserialize, Serialize};
 
 /// IPv4 or IPv6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,7 +63,9 @@ impl fmt::Display for IpFamily {
 }
 
 /// A prefix: all addresses that share their first `prefix_len` bits. Host bits are always zero.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Serialized as the pair of its first address and its length.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "(IpAddr, u8)", try_from = "(IpAddr, u8)")]
 pub struct Cidr {
     family: IpFamily,
     first: u128,
@@ -158,6 +161,21 @@ impl Cidr {
             }
             next = covered + 1;
         }
+    }
+}
+
+impl From<Cidr> for (IpAddr, u8) {
+    fn from(cidr: Cidr) -> Self {
+        (cidr.family.address(cidr.first), cidr.prefix_len)
+    }
+}
+
+impl TryFrom<(IpAddr, u8)> for Cidr {
+    type Error = AddressParseError;
+
+    fn try_from((address, prefix_len): (IpAddr, u8)) -> Result<Self, Self::Error> {
+        Self::new(address, prefix_len)
+            .ok_or_else(|| AddressParseError::NotACidr(format!("{address}/{prefix_len}")))
     }
 }
 

@@ -5,8 +5,10 @@
 
 mod address;
 mod labels;
+mod member;
 mod names;
 
 pub use address::{AddressParseError, Cidr, IpFamily, address_number, parse_addresses};
 pub use labels::{LabelSelector, Labels, Operator, Requirement, SelectorError};
+pub use member::{GroupView, LanInterface, MacAddress, Member, MemberState, Phase, Standing};
 pub use names::{NodeName, ServiceKey};

@@ -4,8 +4,10 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 /// The namespace and name of a Service, cheap to clone; `Display` gives `namespace/name`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ServiceKey {
     namespace: Arc<str>,
     name: Arc<str>,
@@ -44,7 +46,7 @@ impl fmt::Debug for ServiceKey {
 }
 
 /// The name of a Kubernetes node, cheap to clone.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NodeName(Arc<str>);
 
 impl NodeName {

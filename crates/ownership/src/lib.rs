@@ -1,0 +1,9 @@
+//! When this node answers for an address: a state machine without I/O over all addresses.
+//!
+//! The election (`herald-announce`) says who should own an address; this says what the node does
+//! about it on the LAN, so that the address is answered by exactly one node while views of the
+//! cluster differ, nodes come and go, and the network falls apart and heals.
+
+mod contract;
+
+pub use contract::{Claim, Command, Duty, Failback, Kind, Sighting, Status, Task};
