@@ -12,7 +12,7 @@ use herald_runtime::backoff::Backoff;
 use herald_runtime::events::{self, Kind, Recorder, Subject};
 use herald_runtime::health::{self, Block, Readiness};
 use herald_runtime::lease::{Candidate, Leadership, Timing};
-use herald_runtime::supervise::{Supervisor, TaskResult};
+use herald_runtime::supervise::{Supervisor, TaskResult, next_batch};
 use herald_runtime::watch::{Event, ObjectName};
 use herald_runtime::{client, logging, metrics as metrics_server};
 use jiff::Timestamp;
@@ -211,13 +211,9 @@ impl Loop {
                 () = token.cancelled() => break,
                 leads = self.leadership.changed() => self.lead(leads),
                 Some(done) = self.tasks.join_next() => self.done(done?),
-                count = inputs.recv_many(&mut batch, BATCH) => {
-                    if count == 0 {
-                        // The watches end too when the process is told to.
-                        if token.is_cancelled() {
-                            break;
-                        }
-                        return Err("the watches ended".into());
+                more = next_batch(&mut inputs, &mut batch, BATCH, &token) => {
+                    if !more? {
+                        break;
                     }
                     self.handle_all(batch.drain(..));
                 }

@@ -1,12 +1,19 @@
 //! Named tasks that live as long as the process, and its orderly end.
+//!
+//! ```text
+//!   SIGTERM ──▶ drains begin ──▶ all finished, or their limit ──▶ token cancelled ──▶ tasks end
+//!   a task fails, a second signal ─────────────────────────────────────┘
+//! ```
 
 use std::collections::HashMap;
 use std::future::Future;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
-use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// How long tasks may take to finish once the process is told to end.
 const GRACE: Duration = Duration::from_secs(10);
@@ -49,6 +56,24 @@ pub struct Supervisor {
     tasks: JoinSet<TaskResult>,
     names: HashMap<Id, &'static str>,
     token: CancellationToken,
+    draining: CancellationToken,
+    drains: Vec<(CancellationToken, Duration)>,
+}
+
+/// A task's part in a planned end: what it has to do before any task is told to end.
+///
+/// It is finished when it is dropped.
+#[derive(Debug)]
+pub struct Drain {
+    begun: CancellationToken,
+    _finished: DropGuard,
+}
+
+impl Drain {
+    /// Waits until the process is to end as planned. Ready at once from then on.
+    pub async fn begun(&self) {
+        self.begun.cancelled().await;
+    }
 }
 
 impl Supervisor {
@@ -70,6 +95,16 @@ impl Supervisor {
         self.token.clone()
     }
 
+    /// Something to wait for between SIGTERM and the token, `limit` at most.
+    pub fn drain(&mut self, limit: Duration) -> Drain {
+        let finished = CancellationToken::new();
+        self.drains.push((finished.clone(), limit));
+        Drain {
+            begun: self.draining.clone(),
+            _finished: finished.drop_guard(),
+        }
+    }
+
     /// Starts a task under this name.
     pub fn spawn(
         &mut self,
@@ -80,29 +115,46 @@ impl Supervisor {
         self.names.insert(id, name);
     }
 
-    /// Waits for SIGTERM, SIGINT or the token, then ends all tasks in order (10 s at most). A task
-    /// that stops before that ends the process with the error returned.
+    /// Waits for SIGTERM, SIGINT or the token, then for what has to be done before, then ends all
+    /// tasks in order (10 s at most). A task that stops before that ends the process with the error
+    /// returned. A second signal cuts the waiting short.
     pub async fn run(mut self) -> Result<(), TaskError> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let outcome = tokio::select! {
+        let mut outcome = tokio::select! {
             _ = terminate.recv() => Ok("SIGTERM"),
             _ = interrupt.recv() => Ok("SIGINT"),
             () = self.token.cancelled() => Ok("stopped"),
             Some(finished) = self.tasks.join_next_with_id() => Err(self.verdict(finished)),
         };
+        if let Ok(cause) = outcome
+            && !self.token.is_cancelled()
+        {
+            tracing::info!(event = "shutdown", cause, "about to shut down");
+            self.draining.cancel();
+            let drains = std::mem::take(&mut self.drains);
+            tokio::select! {
+                () = all_finished(drains) => {}
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+                () = self.token.cancelled() => {}
+                Some(finished) = self.tasks.join_next_with_id() => {
+                    outcome = Err(self.verdict(finished));
+                }
+            }
+        }
         self.token.cancel();
         match &outcome {
             Ok(cause) => tracing::info!(event = "shutdown", cause, "shutting down"),
             Err(error) => tracing::error!(event = "shutdown", %error, "shutting down"),
         }
-        if tokio::time::timeout(GRACE, self.drain()).await.is_err() {
+        if tokio::time::timeout(GRACE, self.join()).await.is_err() {
             tracing::warn!(event = "shutdown", "some tasks did not finish in time");
         }
         outcome.map(|_| ())
     }
 
-    async fn drain(&mut self) {
+    async fn join(&mut self) {
         while let Some(finished) = self.tasks.join_next_with_id().await {
             if let Ok((_, Ok(()))) = finished {
                 continue;
@@ -127,9 +179,90 @@ impl Supervisor {
     }
 }
 
+/// Waits until each is finished, or has had its time.
+async fn all_finished(drains: Vec<(CancellationToken, Duration)>) {
+    let begun = Instant::now();
+    for (finished, limit) in drains {
+        if tokio::time::timeout_at(begun + limit, finished.cancelled())
+            .await
+            .is_err()
+        {
+            tracing::warn!(event = "shutdown", ?limit, "not finished in time, going on");
+        }
+    }
+}
+
+/// Takes up to `limit` messages into `batch`, waiting for the first. `Ok(false)` means that the
+/// process is to end.
+///
+/// All senders end when the token is cancelled, and a task that sees that first must not take it
+/// for a failure: an end of the channel without the token is [`Closed`].
+pub async fn next_batch<T>(
+    channel: &mut mpsc::Receiver<T>,
+    batch: &mut Vec<T>,
+    limit: usize,
+    token: &CancellationToken,
+) -> Result<bool, Closed> {
+    tokio::select! {
+        biased;
+        () = token.cancelled() => Ok(false),
+        count = channel.recv_many(batch, limit) => match count {
+            0 if token.is_cancelled() => Ok(false),
+            0 => Err(Closed),
+            _ => Ok(true),
+        }
+    }
+}
+
+/// Nobody sends any more, although the process is to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("all senders of a channel have ended while the process is to go on")]
+pub struct Closed;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn the_end_of_a_channel_is_a_failure_only_while_the_process_is_to_go_on() {
+        let token = CancellationToken::new();
+        let (sender, mut channel) = mpsc::channel(4);
+        let mut batch = Vec::new();
+        sender.send(1).await.expect("open");
+        sender.send(2).await.expect("open");
+        assert_eq!(
+            next_batch(&mut channel, &mut batch, 9, &token).await,
+            Ok(true)
+        );
+        assert_eq!(batch, [1, 2]);
+        drop(sender);
+        assert_eq!(
+            next_batch(&mut channel, &mut batch, 9, &token).await,
+            Err(Closed)
+        );
+        token.cancel();
+        assert_eq!(
+            next_batch(&mut channel, &mut batch, 9, &token).await,
+            Ok(false)
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn drains_are_waited_for_side_by_side_and_not_for_ever() {
+        let mut supervisor = Supervisor::new();
+        let (quick, slow) = (Duration::from_secs(5), Duration::from_secs(2));
+        let drain = supervisor.drain(quick);
+        let stuck = supervisor.drain(slow);
+        supervisor.draining.cancel();
+        drain.begun().await;
+        let begun = Instant::now();
+        let waiting = tokio::spawn(all_finished(std::mem::take(&mut supervisor.drains)));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        drop(drain);
+        waiting.await.expect("no panic");
+        assert_eq!(begun.elapsed(), slow, "one never finished");
+        drop(stuck);
+    }
 
     #[tokio::test]
     async fn a_task_that_fails_ends_the_process_and_is_named() {
