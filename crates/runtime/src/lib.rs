@@ -14,6 +14,7 @@ pub mod lease;
 pub mod logging;
 pub mod metrics;
 pub mod supervise;
+pub mod thread;
 mod tls;
 pub mod watch;
 
