@@ -16,6 +16,7 @@ mod metrics;
 mod owner;
 mod presence;
 mod sources;
+pub mod state;
 mod status;
 pub mod world;
 
