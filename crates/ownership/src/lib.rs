@@ -5,5 +5,11 @@
 //! cluster differ, nodes come and go, and the network falls apart and heals.
 
 mod contract;
+mod lan_watch;
+mod limits;
+mod ownership;
 
 pub use contract::{Claim, Command, Duty, Failback, Kind, Sighting, Status, Task};
+pub use lan_watch::{LanWatch, not_heard};
+pub use limits::Limits;
+pub use ownership::{Conflict, Ownership};

@@ -1,0 +1,57 @@
+//! The times and counts of the machine.
+
+use std::time::Duration;
+
+/// How long and how often; the defaults are what `docs/failover.md` promises.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// How many probes without an answer show that nobody has an address.
+    pub probes: u32,
+    /// Between two probes, and after the last one, before an address is first announced. RFC 5227
+    /// 1.1 waits seconds there, for networks that are not ready yet; ours is.
+    pub probe_pause: Duration,
+    /// The same where a failover waits for it.
+    pub look_pause: Duration,
+    /// Between two probes of an address that another node keeps.
+    pub watch_pause: Duration,
+    /// How many such probes without an answer show that the node has it no longer.
+    pub watch_misses: u32,
+    /// Watching many addresses goes slower: each is asked for at most once in this time multiplied
+    /// by how many there are.
+    pub watch_spacing: Duration,
+    /// How long a node answers for an address at most that its new owner does not announce.
+    pub hand_over: Duration,
+    /// The least time between two announcements of an address in answer to another's.
+    pub announce_pause: Duration,
+    /// How long two nodes that both hold that an address is theirs tell each other so before
+    /// their names decide.
+    pub contest: Duration,
+    /// How often a foreign station's address is asked for again at most; it begins with a tenth.
+    pub in_use_pause: Duration,
+    /// The least time between two reports of a conflict over an address.
+    pub conflict_pause: Duration,
+    /// The most probes that are sent together.
+    pub probe_burst: usize,
+    /// The least time between two full bursts of probes.
+    pub burst_pause: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            probes: 3,
+            probe_pause: Duration::from_millis(66),
+            look_pause: Duration::from_millis(40),
+            watch_pause: Duration::from_millis(200),
+            watch_misses: 3,
+            watch_spacing: Duration::from_millis(1),
+            hand_over: Duration::from_secs(10),
+            announce_pause: Duration::from_millis(100),
+            contest: Duration::from_secs(2),
+            in_use_pause: Duration::from_secs(5),
+            conflict_pause: Duration::from_mins(1),
+            probe_burst: 64,
+            burst_pause: Duration::from_millis(5),
+        }
+    }
+}
