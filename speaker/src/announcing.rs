@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use herald_announce::{Decision, Interfaces, Reason};
 use herald_model::{NodeName, ServiceKey};
+use herald_ownership::{Duty, Task};
 
 use crate::layer2::Desired;
 use crate::world::{Outcome, Why, verdict};
@@ -138,7 +139,8 @@ impl Announcing {
                 None => holders.remove(key),
             };
             if let Some(interfaces) = holders.values().cloned().reduce(union) {
-                desired.insert(address, interfaces);
+                let duty = Duty::Announce;
+                desired.insert(address, Task { duty, interfaces });
             } else {
                 self.holders.remove(&address);
                 desired.remove(&address);
@@ -242,10 +244,16 @@ mod tests {
         let shared = addresses(&["192.0.2.1"]);
         announcing.settle(&key("a"), &shared, &owned_by("me", &named(&["eth0"])));
         announcing.settle(&key("b"), &shared, &owned_by("me", &named(&["eth1"])));
-        assert_eq!(announcing.desired()[&shared[0]], named(&["eth0", "eth1"]));
+        assert_eq!(
+            announcing.desired()[&shared[0]].interfaces,
+            named(&["eth0", "eth1"])
+        );
         let gone = Outcome::NotOurs(NotOurs::NotLoadBalancer);
         announcing.settle(&key("a"), &[], &gone);
-        assert_eq!(announcing.desired()[&shared[0]], named(&["eth1"]));
+        assert_eq!(
+            announcing.desired()[&shared[0]].interfaces,
+            named(&["eth1"])
+        );
         announcing.settle(&key("b"), &[], &gone);
         assert!(announcing.desired().is_empty());
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use herald_api::config::{Configurator, Problem, Resources};
 use herald_api::kinds::ConfigurationState;
 use herald_api::slim;
-use herald_model::{NodeName, ServiceKey};
+use herald_model::{LanInterface, NodeName, ServiceKey};
 use herald_runtime::events::{Kind, Recorder, Subject};
 use herald_runtime::health::Block;
 use herald_runtime::supervise::TaskResult;
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::announcing::{Announcing, Transition};
 use crate::convert;
-use crate::layer2::Desired;
+use crate::layer2::{Desired, names};
 use crate::metrics::Metrics;
 use crate::presence::speaker_node;
 use crate::sources::{Input, KINDS};
@@ -34,7 +34,7 @@ const BATCH: usize = 512;
 pub(crate) struct Io {
     pub(crate) inputs: mpsc::Receiver<Input>,
     /// The interfaces of this node, from the driver.
-    pub(crate) interfaces: watch::Receiver<Option<BTreeSet<String>>>,
+    pub(crate) interfaces: watch::Receiver<Option<Vec<LanInterface>>>,
     pub(crate) desired: watch::Sender<Arc<Desired>>,
     pub(crate) statuses: StatusQueue,
     pub(crate) events: Recorder,
@@ -253,7 +253,7 @@ impl Engine {
             self.world.set_interfaces(node, interfaces);
             return;
         }
-        if interfaces != *self.io.interfaces.borrow() {
+        if interfaces != self.io.interfaces.borrow().as_deref().map(names) {
             self.io.presence_lost.notify_one();
         }
         self.published = interfaces;
@@ -271,7 +271,7 @@ impl Engine {
 
     /// Brings everything up to date with the world.
     fn settle(&mut self) {
-        let interfaces = self.io.interfaces.borrow_and_update().clone();
+        let interfaces = self.io.interfaces.borrow_and_update().as_deref().map(names);
         let known = interfaces.is_some();
         let interfaces = agreed(interfaces, self.published.as_ref());
         self.world.set_interfaces(&self.settings.me, interfaces);

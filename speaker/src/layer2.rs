@@ -11,18 +11,28 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use herald_announce::Interfaces;
+use herald_ownership::Task;
 
 mod driver;
 mod exclude;
+mod lan;
+mod lease;
 mod metrics;
 mod port;
 mod rules;
 
 pub use driver::{Driver, DriverIo};
 pub use exclude::{Exclude, ExcludeError, watch_file};
+pub use lan::names;
+pub use lease::Lease;
 pub use metrics::Metrics;
 pub use rules::{Unusable, Usable, usable};
 
-/// The addresses that this node is to announce, and where.
-pub type Desired = BTreeMap<IpAddr, Interfaces>;
+/// How many commands may wait for the driver.
+pub const COMMANDS: usize = 16_384;
+
+/// How many sightings may wait for whoever judges them.
+pub const SIGHTINGS: usize = 4_096;
+
+/// The addresses that this node has to do with, what it does about each, and where.
+pub type Desired = BTreeMap<IpAddr, Task>;

@@ -27,14 +27,15 @@ use std::sync::Arc;
 use herald_model::NodeName;
 use herald_runtime::health::Readiness;
 use herald_runtime::supervise::Supervisor;
+use herald_runtime::thread::on_own_thread;
 use herald_runtime::{client, events, health, logging};
 use prometheus_client::registry::Registry;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 pub use args::Args;
 
 use crate::engine::{Engine, Settings};
-use crate::layer2::{Driver, DriverIo, Exclude};
+use crate::layer2::{Driver, DriverIo, Exclude, Lease};
 use crate::metrics::Metrics;
 use crate::presence::Presence;
 use crate::status::{StatusQueue, Writer};
@@ -55,6 +56,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 
     let (desired, desired_here) = watch::channel(Arc::default());
     let (interfaces, interfaces_here) = watch::channel(None);
+    let (_commands, commands_here) = mpsc::channel(layer2::COMMANDS);
+    let (sightings, _sightings_here) = mpsc::channel(layer2::SIGHTINGS);
+    let lease = Lease::default();
     let (problems, problems_here) = watch::channel(None);
     let (exclude, exclude_here) = watch::channel(Exclude::load(&args.l2_exclude_file));
     let statuses = StatusQueue::default();
@@ -69,7 +73,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let driver_io = DriverIo {
         desired: desired_here,
         exclude: exclude_here,
+        commands: commands_here,
+        sightings,
         interfaces,
+        lease: lease.clone(),
         ready: Some(readiness.block("packet sockets")),
     };
     let refresh = Some(args.gratuitous_arp_interval).filter(|period| !period.is_zero());
@@ -111,7 +118,11 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let token = || supervisor.token();
     let exclude_file: Arc<Path> = args.l2_exclude_file.as_path().into();
     let files = layer2::watch_file(exclude_file, exclude, token());
-    let (driver, engine) = (driver.run(token()), engine.run(token()));
+    let (stop, kept) = (token(), lease.keep(token()));
+    let driver = on_own_thread("layer 2", move || async {
+        tokio::try_join!(driver.run(stop), kept).map(|_| ())
+    });
+    let engine = engine.run(token());
     let (writer, presence) = (writer.run(token()), presence.run(token()));
     let events = sender.run(token());
     // The health server is for the node's kubelet only.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use herald_api::annotations::{LABEL_COMPONENT_TYPE, LABEL_NODE_NAME};
 use herald_api::kinds::ConfigurationState;
-use herald_model::NodeName;
+use herald_model::{LanInterface, NodeName};
 use herald_runtime::backoff::Backoff;
 use herald_runtime::client::REQUEST_TIMEOUT;
 use herald_runtime::supervise::TaskResult;
@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::convert::{INTERFACES, interfaces_text};
+use crate::layer2::names;
 use crate::owner::Owner;
 
 /// Owns labels, annotation and owner.
@@ -46,7 +47,7 @@ pub(crate) struct Presence {
     pub(crate) namespace: String,
     pub(crate) me: NodeName,
     pub(crate) owner: Owner,
-    pub(crate) interfaces: watch::Receiver<Option<BTreeSet<String>>>,
+    pub(crate) interfaces: watch::Receiver<Option<Vec<LanInterface>>>,
     pub(crate) problems: watch::Receiver<Option<Vec<String>>>,
     /// Somebody else changed or deleted the object.
     pub(crate) lost: Arc<Notify>,
@@ -65,7 +66,7 @@ impl Presence {
             let mut contested = Instant::now();
             let mut since = None;
             loop {
-                let interfaces = self.interfaces.borrow_and_update().clone();
+                let interfaces = self.interfaces.borrow_and_update().as_deref().map(names);
                 let problems = self.problems.borrow_and_update().clone();
                 let outcome = async {
                     if interfaces.is_some() && interfaces != said_interfaces {

@@ -145,6 +145,27 @@ impl Announcer {
         }
     }
 
+    /// Announces `address` again from the first round on, on all interfaces where the node
+    /// announces it.
+    pub fn again(&mut self, now: Instant, address: IpAddr) {
+        let held = self.held.iter().filter_map(|(interface, addresses)| {
+            let entry = addresses.get(&address)?;
+            Some((*interface, entry.slot))
+        });
+        for (interface, slot) in held.collect::<Vec<_>>() {
+            let announcement = Announcement { interface, address };
+            match slot {
+                // The first round is still to come.
+                Some(Slot::First { .. }) => continue,
+                Some(slot) => {
+                    self.queue.remove(&(slot, announcement));
+                }
+                None => {}
+            }
+            self.begin(now, announcement);
+        }
+    }
+
     /// The interface is gone, and with it all that was said of it.
     pub fn forget(&mut self, interface: u32) {
         for (address, entry) in self.held.remove(&interface).into_iter().flatten() {

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use herald_model::MacAddress;
 use herald_runtime::watch::ObjectName;
 use herald_runtime::{events, health::Readiness};
 use kube::{Client, Config};
@@ -15,7 +16,7 @@ use super::*;
 
 struct Running {
     inputs: mpsc::Sender<Input>,
-    interfaces: watch::Sender<Option<BTreeSet<String>>>,
+    interfaces: watch::Sender<Option<Vec<LanInterface>>>,
     desired: watch::Receiver<Arc<Desired>>,
     problems: watch::Receiver<Option<Vec<String>>>,
     readiness: Readiness,
@@ -122,6 +123,17 @@ fn pool(addresses: &str) -> herald_api::IPAddressPool {
 }
 
 /// What the speaker of `node` published.
+fn lan(name: &str) -> LanInterface {
+    LanInterface {
+        name: name.to_owned(),
+        mac: MacAddress([2, 0, 0, 0, 0, 1]),
+        arp: true,
+        ndp: true,
+        prefixes: BTreeSet::new(),
+        canary: None,
+    }
+}
+
 fn state(node: &str, interfaces: &str) -> ConfigurationState {
     object(json!({
         "apiVersion": "metallb.io/v1beta1", "kind": "ConfigurationState",
@@ -141,8 +153,7 @@ impl Running {
 
     /// Everything for the Services `a` (192.0.2.1) and `b` (192.0.2.2), except the Services.
     async fn send_the_rest(&self) {
-        self.interfaces
-            .send_replace(Some(["eth0".to_owned()].into()));
+        self.interfaces.send_replace(Some(vec![lan("eth0")]));
         self.send(Input::Slices(all(vec![slice("a", true), slice("b", true)])))
             .await;
         let node = json!({ "metadata": { "name": "me" } });
@@ -226,11 +237,9 @@ async fn endpoints_services_and_interfaces_are_followed() {
     };
     running.send(Input::Services(Event::Deleted(gone))).await;
     running.announces(&["192.0.2.1"]).await;
-    running.interfaces.send_replace(Some(BTreeSet::new()));
+    running.interfaces.send_replace(Some(Vec::new()));
     running.announces(&[]).await;
-    running
-        .interfaces
-        .send_replace(Some(["eth1".to_owned()].into()));
+    running.interfaces.send_replace(Some(vec![lan("eth1")]));
     running.announces(&["192.0.2.1"]).await;
     running.end().await;
 }
@@ -327,11 +336,10 @@ async fn an_interface_that_is_gained_counts_when_the_others_know_of_it_and_a_los
     publish(&running, "eth0").await;
     running.announces(&["192.0.2.1"]).await;
 
-    running.interfaces.send_replace(Some(BTreeSet::new()));
+    running.interfaces.send_replace(Some(Vec::new()));
     running.announces(&[]).await;
     publish(&running, "").await;
-    let eth0: BTreeSet<_> = ["eth0".to_owned()].into();
-    running.interfaces.send_replace(Some(eth0.clone()));
+    running.interfaces.send_replace(Some(vec![lan("eth0")]));
     for _ in 0..10 {
         tokio::task::yield_now().await;
     }

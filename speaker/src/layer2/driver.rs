@@ -7,16 +7,18 @@ use std::time::{Duration, Instant};
 
 use herald_announce::Interfaces;
 use herald_l2::{Announcement, Announcer};
-use herald_model::IpFamily;
+use herald_model::{IpFamily, LanInterface, MacAddress};
 use herald_netsys::{Change, Interface, Monitor};
+use herald_ownership::{Command, Duty, Sighting, Task};
 use herald_runtime::health::Block;
 use herald_runtime::supervise::TaskResult;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use super::lan::{MAX_INTERFACES, prefixes};
 use super::port::{Ended, Port};
-use super::{Desired, Exclude, Metrics, Unusable, usable};
+use super::{Desired, Exclude, Lease, Metrics, Unusable, usable};
 
 /// How many changes of interfaces may wait to be looked at.
 const CHANGES: usize = 256;
@@ -31,12 +33,20 @@ const SETTLED: Duration = Duration::from_secs(5);
 /// What the driver is connected to.
 #[derive(Debug)]
 pub struct DriverIo {
-    /// The addresses to announce.
+    /// The addresses to answer for, to announce, or to watch.
     pub desired: watch::Receiver<Arc<Desired>>,
     /// The names not to announce on.
     pub exclude: watch::Receiver<Exclude>,
-    /// The names of the interfaces that are announced on; `None` until they are known.
-    pub interfaces: watch::Sender<Option<BTreeSet<String>>>,
+    /// What is to be sent once.
+    pub commands: mpsc::Receiver<Command>,
+    /// What other stations are seen to do about the addresses desired. Those that find no room are
+    /// dropped and counted.
+    pub sightings: mpsc::Sender<Sighting>,
+    /// The interfaces that are announced on, by name, at most 16, their canaries left out; `None`
+    /// until they are known.
+    pub interfaces: watch::Sender<Option<Vec<LanInterface>>>,
+    /// Without it nothing is answered and nothing announced.
+    pub lease: Lease,
     /// Dropped when all sockets are open.
     pub ready: Option<Block>,
 }
@@ -58,6 +68,8 @@ pub struct Driver {
     check: Option<Instant>,
     /// Those of which that has been said.
     unserved: BTreeSet<IpAddr>,
+    /// There are more interfaces than are told, and that has been said.
+    too_many: bool,
     due: Vec<Announcement>,
 }
 
@@ -77,6 +89,7 @@ impl Driver {
             retry: None,
             check: None,
             unserved: BTreeSet::new(),
+            too_many: false,
             due: Vec::new(),
         }
     }
@@ -95,6 +108,7 @@ impl Driver {
         following.spawn(monitor.run(sender));
         loop {
             let announce = self.announcer.next_timeout();
+            let may_announce = self.io.lease.is_valid(Instant::now());
             tokio::select! {
                 () = token.cancelled() => return Ok(()),
                 change = news.recv() => {
@@ -108,6 +122,8 @@ impl Driver {
                     changed?;
                     self.apply();
                 }
+                Some(command) = self.io.commands.recv() => self.obey(command),
+                () = self.io.lease.revived() => self.announce(),
                 changed = self.io.exclude.changed() => {
                     changed?;
                     self.reconsider();
@@ -124,7 +140,7 @@ impl Driver {
                         Err(error) => return Err(error.into()),
                     }
                 }
-                () = until(announce), if announce.is_some() => self.announce(),
+                () = until(announce), if announce.is_some() && may_announce => self.announce(),
                 () = until(self.check), if self.check.is_some() => self.tell_unserved(),
                 () = until(self.retry), if self.retry.is_some() => {
                     self.reconsider();
@@ -254,20 +270,42 @@ impl Driver {
             return;
         };
         let desired = Arc::clone(&self.io.desired.borrow());
-        let here = desired
-            .iter()
-            .filter(|(_, interfaces)| covers(interfaces, &port.name))
-            .map(|(address, _): (&IpAddr, _)| *address);
-        if let Err(error) = port.set(here.collect()) {
+        let here = |duties: &'static [Duty]| {
+            let covered = desired
+                .iter()
+                .filter(|(_, task)| covers(&task.interfaces, &port.name));
+            covered
+                .filter(|(_, task)| duties.contains(&task.duty))
+                .map(|(address, _)| *address)
+        };
+        let announced: BTreeSet<IpAddr> = here(&[Duty::Announce]).collect();
+        let answered = here(&[Duty::Announce, Duty::Answer]).collect();
+        if let Err(error) = port.set(answered) {
             tracing::error!(interface = port.name, %error, "opening another socket");
         }
         if port.is_incomplete() {
             self.retry.get_or_insert_with(|| Instant::now() + RETRY);
         }
-        self.announcer.set(Instant::now(), index, port.addresses());
+        let open = |address: &IpAddr| port.is_open(IpFamily::of(*address));
+        let announced = announced.into_iter().filter(open);
+        self.announcer.set(Instant::now(), index, announced);
     }
 
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Probe(_) => {}
+            Command::Announce(address) => {
+                self.announcer.again(Instant::now(), address);
+                self.announce();
+            }
+        }
+    }
+
+    /// Sends the announcements that are due, if the lease allows it.
     fn announce(&mut self) {
+        if !self.io.lease.is_valid(Instant::now()) {
+            return;
+        }
         self.announcer.poll(Instant::now(), &mut self.due);
         for Announcement { interface, address } in self.due.drain(..) {
             if let Some(port) = self.ports.get(&interface) {
@@ -280,12 +318,13 @@ impl Driver {
     fn tell_unserved(&mut self) {
         self.check = None;
         let desired = Arc::clone(&self.io.desired.borrow());
-        let serves = |port: &Port, address: &IpAddr, interfaces| {
-            port.is_open(IpFamily::of(*address)) && covers(interfaces, &port.name)
+        let serves = |port: &Port, address: &IpAddr, task: &Task| {
+            port.is_open(IpFamily::of(*address)) && covers(&task.interfaces, &port.name)
         };
         let unserved: BTreeSet<IpAddr> = desired
             .iter()
-            .filter(|(address, on)| !self.ports.values().any(|p| serves(p, address, on)))
+            .filter(|(_, task)| task.duty != Duty::Watch)
+            .filter(|(address, task)| !self.ports.values().any(|p| serves(p, address, task)))
             .map(|(address, _)| *address)
             .collect();
         for address in unserved.difference(&self.unserved) {
@@ -296,7 +335,7 @@ impl Driver {
             tracing::warn!(
                 ip = %address,
                 family = %IpFamily::of(*address),
-                interfaces = ?desired.get(address),
+                interfaces = ?desired.get(address).map(|task| &task.interfaces),
                 "this node is to announce the address, but none of the interfaces can: give it \
                  {remedy}, or leave the node out by the nodeSelectors of the L2Advertisement"
             );
@@ -307,16 +346,36 @@ impl Driver {
     /// Tells which interfaces are announced on.
     fn publish(&mut self) {
         self.check.get_or_insert_with(|| Instant::now() + SETTLED);
-        let open = |port: &&Port| port.is_open(IpFamily::V4) || port.is_open(IpFamily::V6);
-        let names = self
+        let mut interfaces: Vec<_> = self
             .ports
             .values()
-            .filter(open)
-            .map(|port| port.name.clone());
-        let names = Some(names.collect::<BTreeSet<_>>());
+            .map(|port| LanInterface {
+                name: port.name.clone(),
+                mac: MacAddress(port.usable.mac),
+                arp: port.is_open(IpFamily::V4),
+                ndp: port.is_open(IpFamily::V6),
+                prefixes: self
+                    .known
+                    .get(&port.index)
+                    .map(prefixes)
+                    .unwrap_or_default(),
+                canary: None,
+            })
+            .filter(|interface| interface.arp || interface.ndp)
+            .collect();
+        interfaces.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        if interfaces.len() > MAX_INTERFACES && !std::mem::replace(&mut self.too_many, true) {
+            tracing::warn!(
+                interfaces = interfaces.len(),
+                "only the first {MAX_INTERFACES} interfaces by name take part in the election: \
+                 exclude those without clients by announcedInterfacesToExclude in the exclude file"
+            );
+        }
+        interfaces.truncate(MAX_INTERFACES);
+        let interfaces = Some(interfaces);
         self.io.interfaces.send_if_modified(|current| {
-            let changed = *current != names;
-            *current = names;
+            let changed = *current != interfaces;
+            *current = interfaces;
             changed
         });
         if !self.ports.values().any(Port::lacks_socket) {

@@ -159,14 +159,6 @@ impl Port {
         outcome
     }
 
-    /// The addresses that are announced here: those of the families that are open.
-    pub(super) fn addresses(&self) -> Vec<IpAddr> {
-        let announced = self.announced.load();
-        let all = announced.iter();
-        all.filter(|address| self.is_open(IpFamily::of(*address)))
-            .collect()
-    }
-
     /// Sends all forms of an announcement.
     pub(super) fn announce(&self, address: IpAddr, metrics: &Metrics) {
         let Some(half) = self.half(IpFamily::of(address)) else {

@@ -3,16 +3,21 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::process::Command;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
+use std::sync::mpsc as jobs;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use herald_announce::Interfaces;
+use herald_model::LanInterface;
+use herald_ownership::{Command as Order, Duty, Sighting, Task};
 use herald_runtime::health::Readiness;
-use herald_speaker::layer2::{Desired, Driver, DriverIo, Exclude, Metrics};
+use herald_speaker::layer2::{
+    Desired, Driver, DriverIo, Exclude, Lease, Metrics, names as names_of,
+};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::gettid;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) const V4: &str = "192.0.2.100";
@@ -21,13 +26,13 @@ pub(crate) const V6: &str = "2001:db8::100";
 /// A thread in a network namespace of its own that runs what it is sent.
 pub(crate) struct Namespace {
     pub(crate) path: String,
-    pub(crate) jobs: mpsc::Sender<Box<dyn FnOnce() + Send>>,
+    pub(crate) jobs: jobs::Sender<Box<dyn FnOnce() + Send>>,
 }
 
 impl Namespace {
     pub(crate) fn new() -> Self {
-        let (jobs, queue) = mpsc::channel::<Box<dyn FnOnce() + Send>>();
-        let (path_sender, path) = mpsc::channel();
+        let (jobs, queue) = jobs::channel::<Box<dyn FnOnce() + Send>>();
+        let (path_sender, path) = jobs::channel();
         thread::spawn(move || {
             unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace, as root");
             let path = format!("/proc/{}/task/{}/ns/net", std::process::id(), gettid());
@@ -41,7 +46,7 @@ impl Namespace {
     }
 
     pub(crate) fn run<R: Send + 'static>(&self, job: impl FnOnce() -> R + Send + 'static) -> R {
-        let (sender, result) = mpsc::channel();
+        let (sender, result) = jobs::channel();
         let job = move || {
             let _ = sender.send(job());
         };
@@ -117,7 +122,10 @@ pub(crate) fn mac_of(name: &str) -> String {
 pub(crate) struct Node {
     pub(crate) client: Namespace,
     pub(crate) desired: watch::Sender<Arc<Desired>>,
-    pub(crate) interfaces: watch::Receiver<Option<BTreeSet<String>>>,
+    pub(crate) interfaces: watch::Receiver<Option<Vec<LanInterface>>>,
+    pub(crate) commands: mpsc::Sender<Order>,
+    pub(crate) sightings: mpsc::Receiver<Sighting>,
+    pub(crate) lease: Lease,
     pub(crate) readiness: Readiness,
     pub(crate) token: CancellationToken,
     _exclude: watch::Sender<Exclude>,
@@ -125,9 +133,16 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn want(&self, wanted: &[(&str, Interfaces)]) {
+        self.want_to(Duty::Announce, wanted);
+    }
+
+    pub(crate) fn want_to(&self, duty: Duty, wanted: &[(&str, Interfaces)]) {
         let desired: Desired = wanted
             .iter()
-            .map(|(address, interfaces)| (address.parse().expect("valid"), interfaces.clone()))
+            .map(|(address, interfaces)| {
+                let interfaces = interfaces.clone();
+                (address.parse().expect("valid"), Task { duty, interfaces })
+            })
             .collect();
         self.desired.send_replace(Arc::new(desired));
     }
@@ -139,7 +154,9 @@ impl Node {
     /// Waits until exactly these interfaces are announced on.
     pub(crate) async fn announces_on(&mut self, names: &[&str]) {
         let names: BTreeSet<_> = names.iter().map(|n| (*n).to_owned()).collect();
-        let reached = self.interfaces.wait_for(|i| i.as_ref() == Some(&names));
+        let reached = self
+            .interfaces
+            .wait_for(|i| i.as_deref().map(names_of) == Some(names.clone()));
         tokio::time::timeout(Duration::from_secs(5), reached)
             .await
             .unwrap_or_else(|_| panic!("not announcing on {names:?}"))
@@ -194,12 +211,19 @@ pub(crate) fn with_node(test: impl AsyncFnOnce(&mut Node) + Send + 'static) {
             .block_on(async {
                 let (desired, desired_here) = watch::channel(Arc::default());
                 let (interfaces_here, interfaces) = watch::channel(None);
+                let (commands, commands_here) = mpsc::channel(64);
+                let (sightings_here, sightings) = mpsc::channel(64);
+                let lease = Lease::new(Duration::from_hours(1));
+                lease.renew(Instant::now());
                 let (exclude, exclude_here) = watch::channel(Exclude::default());
                 let readiness = Readiness::new();
                 let io = DriverIo {
                     desired: desired_here,
                     exclude: exclude_here,
+                    commands: commands_here,
+                    sightings: sightings_here,
                     interfaces: interfaces_here,
+                    lease: lease.clone(),
                     ready: Some(readiness.block("sockets")),
                 };
                 let token = CancellationToken::new();
@@ -209,6 +233,9 @@ pub(crate) fn with_node(test: impl AsyncFnOnce(&mut Node) + Send + 'static) {
                     client: Namespace::new(),
                     desired,
                     interfaces,
+                    commands,
+                    sightings,
+                    lease,
                     readiness,
                     token: token.clone(),
                     _exclude: exclude,

@@ -14,7 +14,9 @@ struct Bench {
     lan: Interface,
     desired: watch::Sender<Arc<Desired>>,
     readiness: Readiness,
-    _interfaces: watch::Receiver<Option<BTreeSet<String>>>,
+    _commands: mpsc::Sender<herald_ownership::Command>,
+    _sightings: mpsc::Receiver<Sighting>,
+    _interfaces: watch::Receiver<Option<Vec<LanInterface>>>,
     _exclude: watch::Sender<Exclude>,
 }
 
@@ -40,6 +42,13 @@ fn with_bench(test: impl AsyncFnOnce(Bench) + Send + 'static) {
     }
 }
 
+fn announce() -> Task {
+    Task {
+        duty: Duty::Announce,
+        interfaces: Interfaces::All,
+    }
+}
+
 async fn bench() -> Bench {
     ip("link add lan type veth peer name other");
     ip("link set other up");
@@ -50,12 +59,17 @@ async fn bench() -> Bench {
     let lan = monitor.interfaces().find(|i| i.name == "lan").cloned();
     let (desired, desired_here) = watch::channel(Arc::default());
     let (interfaces_here, interfaces) = watch::channel(None);
+    let (commands, commands_here) = mpsc::channel(16);
+    let (sightings_here, sightings) = mpsc::channel(16);
     let (exclude, exclude_here) = watch::channel(Exclude::default());
     let readiness = Readiness::new();
     let io = DriverIo {
         desired: desired_here,
         exclude: exclude_here,
+        commands: commands_here,
+        sightings: sightings_here,
         interfaces: interfaces_here,
+        lease: Lease::default(),
         ready: Some(readiness.block("sockets")),
     };
     Bench {
@@ -63,6 +77,8 @@ async fn bench() -> Bench {
         lan: lan.expect("just made"),
         desired,
         readiness,
+        _commands: commands,
+        _sightings: sightings,
         _interfaces: interfaces,
         _exclude: exclude,
     }
@@ -95,7 +111,7 @@ fn the_late_end_of_an_old_socket_leaves_the_new_one_alone() {
 fn a_group_that_cannot_be_joined_is_tried_again() {
     with_bench(async |mut bench| {
         let address: IpAddr = "2001:db8::100".parse().expect("valid");
-        let desired = [(address, Interfaces::All)].into();
+        let desired = [(address, announce())].into();
         bench.desired.send_replace(Arc::new(desired));
         // Too small for IPv6: the kernel has no multicast there.
         ip("link set lan mtu 1000");
@@ -124,7 +140,7 @@ fn an_address_that_no_interface_can_announce_is_noted_until_one_can() {
     with_bench(async |mut bench| {
         let v4: IpAddr = "192.0.2.100".parse().expect("valid");
         let v6: IpAddr = "2001:db8::100".parse().expect("valid");
-        let desired = [(v4, Interfaces::All), (v6, Interfaces::All)].into();
+        let desired = [(v4, announce()), (v6, announce())].into();
         bench.desired.send_replace(Arc::new(desired));
         let without_ipv6 = Interface {
             addresses: Vec::new(),
