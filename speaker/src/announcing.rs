@@ -174,6 +174,7 @@ fn is_spokesman(decision: &Decision, me: &NodeName) -> bool {
 #[cfg(test)]
 mod tests {
     use herald_announce::Candidate;
+    use herald_model::Phase;
 
     use super::*;
     use crate::world::NotOurs;
@@ -195,23 +196,22 @@ mod tests {
         let candidate = |node: &str| Candidate {
             node: node.into(),
             score: 0,
+            phase: Phase::Ready,
             interfaces: interfaces.clone(),
         };
         Outcome::Decided(Decision {
             candidates: vec![candidate(node), candidate("me")],
-            rejected: Vec::new(),
-            withheld: None,
+            ..Decision::default()
         })
     }
 
     fn rejected(reasons: &[(&str, Reason)]) -> Outcome {
         Outcome::Decided(Decision {
-            candidates: Vec::new(),
             rejected: reasons
                 .iter()
                 .map(|(n, r)| ((*n).into(), r.clone()))
                 .collect(),
-            withheld: None,
+            ..Decision::default()
         })
     }
 

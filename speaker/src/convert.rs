@@ -67,6 +67,7 @@ pub(crate) fn service(object: &slim::Service, class: &str) -> Option<ServiceFact
             allows_sharing: annotations
                 .is_some_and(|a| SHARING.iter().any(|key| a.contains_key(*key))),
             publish_not_ready: spec.publish_not_ready_addresses == Some(true),
+            failback: None,
             endpoints: Vec::new(),
             key,
         },
@@ -123,6 +124,8 @@ pub(crate) fn node(object: &slim::Node, ignore_exclude: bool) -> NodeFacts {
     NodeFacts {
         network_unavailable: object.has_condition("NetworkUnavailable"),
         excluded: !ignore_exclude && labels.contains_key(LABEL_EXCLUDE_NODE),
+        out_of_service: false,
+        draining: false,
         addresses: addresses.filter_map(|a| a.address.parse().ok()).collect(),
         pod_cidrs: pod_cidrs.filter_map(|c| c.parse::<Cidr>().ok()).collect(),
         labels,

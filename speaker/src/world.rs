@@ -1,8 +1,8 @@
 //! What the speaker knows of the cluster, and what follows from it for each Service.
 //!
 //! ```text
-//!   services · slices · nodes · pools+advertisements · interfaces
-//!        └───────────── set_… ─────────────┘
+//!   services · slices · nodes · pools+advertisements · group (or interfaces) · unheard
+//!        └────────────────────────────── set_… ──────────────────────────────┘
 //!                        │  marks the Services that depend on what changed
 //!                        ▼
 //!                  take_outcomes()
@@ -15,26 +15,32 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use herald_announce::{Decision, Endpoint, L2Advertisement, Node, Reason, Service, agree, decide};
-use herald_model::{NodeName, ServiceKey};
+use herald_announce::{
+    Decision, Endpoint, L2Advertisement, Node, Reason, Service, Speaker, agree, decide,
+};
+use herald_model::{GroupView, NodeName, ServiceKey};
+use serde::{Deserialize, Serialize};
 
 mod nodes;
 mod pools;
+mod saved;
 mod sharers;
 mod slices;
 
 pub use nodes::NodeFacts;
 pub use pools::PoolFacts;
+pub use saved::Saved;
 pub use slices::{EndpointFacts, SliceKey};
 
-use nodes::Nodes;
+use nodes::{Before, Nodes};
 use pools::Pools;
 use sharers::Sharers;
 use slices::Slices;
 
 /// What a Service of type `LoadBalancer` of our class says; its endpoints come from slices.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceFacts {
     /// The Service with `endpoints` empty. `addresses` may be empty.
     pub service: Service,
@@ -49,6 +55,16 @@ pub enum Outcome {
     NotOurs(NotOurs),
     /// The election's result.
     Decided(Decision),
+}
+
+impl Outcome {
+    /// The node that announces the Service.
+    pub fn owner(&self) -> Option<&NodeName> {
+        match self {
+            Self::NotOurs(_) => None,
+            Self::Decided(decision) => decision.owner().map(|owner| &owner.node),
+        }
+    }
 }
 
 /// Why a Service is not up for election.
@@ -80,6 +96,8 @@ impl NotOurs {
 struct Entry {
     facts: ServiceFacts,
     pool: Option<String>,
+    /// The owner by the last outcome that was taken.
+    owner: Option<NodeName>,
 }
 
 /// Everything that decisions are made from.
@@ -121,7 +139,12 @@ impl World {
         let pool = self.pools.of(&facts.service.addresses).map(str::to_owned);
         self.link(key, pool.as_deref());
         self.sharers.add(key, &facts.service.addresses);
-        self.services.insert(key.clone(), Entry { facts, pool });
+        let entry = Entry {
+            facts,
+            pool,
+            owner: None,
+        };
+        self.services.insert(key.clone(), entry);
         self.dirty.insert(key.clone());
     }
 
@@ -154,9 +177,9 @@ impl World {
 
     /// A node is new, changed or gone.
     pub fn set_node(&mut self, name: &NodeName, facts: Option<NodeFacts>) {
-        let before = self.nodes.get(name).cloned();
+        let before = self.before(name);
         let moved = self.nodes.set(name, facts);
-        self.node_changed(before.as_ref(), name);
+        self.nodes_changed(&[before]);
         if moved {
             // Endpoints without nodeName may be on another node now.
             for service in self.slices.without_node() {
@@ -172,16 +195,39 @@ impl World {
         }
     }
 
-    /// The interfaces that a node's speaker announces on; `None` if it has not said.
+    /// The interfaces that a node's speaker announces on; `None` if it has not said. For speakers
+    /// that are no group: of no effect after [`set_group`](Self::set_group).
     pub fn set_interfaces(&mut self, name: &NodeName, interfaces: Option<BTreeSet<String>>) {
-        let before = self.nodes.get(name).cloned();
+        let before = self.before(name);
         self.nodes.set_interfaces(name, interfaces);
-        self.node_changed(before.as_ref(), name);
+        self.nodes_changed(&[before]);
     }
 
-    /// The nodes whose interfaces are known.
+    /// The nodes whose interfaces are known, without a group.
     pub fn nodes_with_interfaces(&self) -> Vec<NodeName> {
-        self.nodes.with_interfaces()
+        self.nodes
+            .interfaces()
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+
+    /// How the group looks from the node `me`, which is a live member of it. From now on a node
+    /// that is no live member announces nothing. A member without a Node object is no candidate.
+    pub fn set_group(&mut self, me: &NodeName, view: &GroupView) {
+        let changed = self.nodes.set_group(me, view);
+        self.nodes_changed(&changed);
+    }
+
+    /// The nodes that most of those who listen for them on the LAN do not hear: they announce
+    /// only what no node can that is heard.
+    pub fn set_not_heard(&mut self, nodes: BTreeSet<NodeName>) {
+        let changed = self.nodes.set_unheard(nodes);
+        self.nodes_changed(&changed);
+    }
+
+    /// What elections see of a node, if its object is known.
+    pub fn node(&self, name: &NodeName) -> Option<&Node> {
+        self.nodes.get(name)
     }
 
     /// All pools with their advertisements.
@@ -221,6 +267,9 @@ impl World {
         while let Some(key) = dirty.pop_first() {
             for (key, outcome) in self.outcomes_around(&key) {
                 dirty.remove(&key);
+                if let Some(entry) = self.services.get_mut(&key) {
+                    entry.owner = outcome.owner().cloned();
+                }
                 outcomes.push((key, outcome));
             }
         }
@@ -297,17 +346,41 @@ impl World {
         }
     }
 
-    fn node_changed(&mut self, before: Option<&Node>, name: &NodeName) {
-        let after = self.nodes.get(name);
-        if before == after {
-            return;
+    fn before(&self, name: &NodeName) -> Before {
+        Before {
+            name: name.clone(),
+            node: self.nodes.get(name).cloned(),
         }
-        for (pool, services) in &self.by_pool {
-            let advertisements = self.pools.advertisements(pool);
-            if view(before, advertisements) != view(after, advertisements) {
-                self.dirty.extend(services.iter().cloned());
+    }
+
+    /// Marks the Services whose election sees one of these nodes differently now.
+    fn nodes_changed(&mut self, nodes: &[Before]) {
+        let mut lost = HashSet::new();
+        for Before { name, node: before } in nodes {
+            let after = self.nodes.get(name);
+            if before.as_ref() == after {
+                continue;
+            }
+            if went_down(before.as_ref(), after) {
+                lost.insert(name);
+                continue;
+            }
+            for (pool, services) in &self.by_pool {
+                let advertisements = self.pools.advertisements(pool);
+                if view(before.as_ref(), advertisements) != view(after, advertisements) {
+                    self.dirty.extend(services.iter().cloned());
+                }
             }
         }
+        if lost.is_empty() {
+            return;
+        }
+        // Who was not the best is not missed: a node that goes changes nothing between the others.
+        let owned = self.services.iter().filter(|(_, entry)| {
+            let owner = entry.owner.as_ref();
+            owner.is_some_and(|owner| lost.contains(owner))
+        });
+        self.dirty.extend(owned.map(|(key, _)| key.clone()));
     }
 
     fn link(&mut self, key: &ServiceKey, pool: Option<&str>) {
@@ -331,21 +404,61 @@ impl World {
     }
 }
 
+/// True if nothing is different but that the node's speaker left the group.
+fn went_down(before: Option<&Node>, after: Option<&Node>) -> bool {
+    let (Some(before), Some(after)) = (before, after) else {
+        return false;
+    };
+    let Speaker::Down { last } = &after.speaker else {
+        return false;
+    };
+    let left = match &before.speaker {
+        // Its place among those that would be candidates is the same.
+        Speaker::Live(state) => Some(Speaker::Live(Arc::clone(state)))
+            .zip(last.clone().map(Speaker::Live))
+            .is_some_and(|(before, last)| before.elects_like(&last)),
+        _ => false,
+    };
+    left && (before.unheard, before.draining, before.out_of_service)
+        == (after.unheard, after.draining, after.out_of_service)
+        && (before.network_unavailable, before.excluded)
+            == (after.network_unavailable, after.excluded)
+        && before.labels == after.labels
+}
+
 /// All that an election over these advertisements sees of a node.
-type View<'a> = (bool, bool, Option<&'a BTreeSet<String>>, Vec<Option<u64>>);
+#[derive(PartialEq)]
+struct View<'a> {
+    flags: [bool; 5],
+    speaker: Seen<'a>,
+    scores: Vec<Option<u64>>,
+}
+
+/// A speaker, compared by what an election sees of it.
+struct Seen<'a>(&'a Speaker);
+
+impl PartialEq for Seen<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.elects_like(other.0)
+    }
+}
 
 fn view<'a>(node: Option<&'a Node>, advertisements: &[L2Advertisement]) -> Option<View<'a>> {
     let node = node?;
     let scores = advertisements
         .iter()
-        .map(|ad| ad.covers_node(node).then(|| ad.preference(node)))
-        .collect();
-    Some((
-        node.network_unavailable,
-        node.excluded,
-        node.interfaces.as_ref(),
-        scores,
-    ))
+        .map(|ad| ad.covers_node(node).then(|| ad.preference(node)));
+    Some(View {
+        flags: [
+            node.network_unavailable,
+            node.excluded,
+            node.out_of_service,
+            node.draining,
+            node.unheard,
+        ],
+        speaker: Seen(&node.speaker),
+        scores: scores.collect(),
+    })
 }
 
 /// The addresses of a Service that this node announces, with where; or why it does not.

@@ -1,16 +1,21 @@
 //! Who announces what, where, and why not: pure functions of a snapshot.
 //!
-//! The rules are MetalLB's (compat.md section 4.1) with the interfaces taking part in the election.
+//! The rules are MetalLB's (compat.md section 4.1) with the interfaces, what they can announce, and
+//! what the speakers tell of themselves taking part in the election.
 //! Nothing here knows Kubernetes' wire types, a clock, a task or a socket.
 
 mod decision;
 mod election;
+mod failback;
 mod locator;
 mod sharing;
 mod snapshot;
+mod speaker;
 
 pub use decision::{Candidate, Decision, Interfaces, Reason};
 pub use election::decide;
+pub use failback::{Failback, UnknownFailback};
 pub use locator::NodeLocator;
 pub use sharing::agree;
 pub use snapshot::{Endpoint, L2Advertisement, Node, PreferredNodes, Service, TrafficPolicy};
+pub use speaker::Speaker;

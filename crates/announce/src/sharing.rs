@@ -13,6 +13,7 @@
 //! Two nodes that answer for one address are worse than a Service that waits, so the Services have
 //! to agree.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use herald_model::{NodeName, ServiceKey};
@@ -24,31 +25,40 @@ use crate::{Decision, Reason};
 ///
 /// The owner is the node that the most of them admit and, among several, the one that the first
 /// Service by name ranks best. A Service that does not admit it is withheld with
-/// [`Reason::SharedAddressElsewhere`]. Decisions that agree already stay as they are.
+/// [`Reason::SharedAddressElsewhere`]. All of them get one order, by the same rule, and an address
+/// stays where it is if one of them wants that. Decisions that agree already stay as they are.
 pub fn agree(sharers: &mut [(ServiceKey, &mut Decision)]) {
     sharers.sort_by(|(key, _), (other, _)| key.cmp(other));
-    let Some(owner) = common_owner(sharers) else {
-        return;
-    };
+    let decisions = || sharers.iter().map(|(_, decision)| &**decision);
+    let sticky = decisions().map(|decision| decision.failback).max();
+    let order = by_votes(decisions().map(|decision| decision.order.iter()));
+    let candidates = decisions().map(|decision| decision.candidates.iter().map(|c| &c.node));
+    let owner = by_votes(candidates).into_iter().next();
     for (_, decision) in sharers {
-        decision.yield_to(&owner);
+        if let Some(owner) = &owner {
+            decision.yield_to(owner);
+        }
+        if decision.withheld.is_none() {
+            decision.order.clone_from(&order);
+            decision.failback = sticky.unwrap_or_default();
+        }
     }
 }
 
-fn common_owner(sharers: &[(ServiceKey, &mut Decision)]) -> Option<NodeName> {
-    let mut admitting: HashMap<&NodeName, usize> = HashMap::new();
-    let candidates = || {
-        let decisions = sharers.iter().map(|(_, decision)| decision);
-        decisions.flat_map(|decision| &decision.candidates)
-    };
-    for candidate in candidates() {
-        *admitting.entry(&candidate.node).or_default() += 1;
+/// The nodes of all lists, those first that the most lists have; among equals in the order of
+/// their first appearance.
+fn by_votes<'a>(lists: impl Iterator<Item = impl Iterator<Item = &'a NodeName>>) -> Vec<NodeName> {
+    let mut votes: HashMap<&NodeName, usize> = HashMap::new();
+    let mut seen = Vec::new();
+    for node in lists.flatten() {
+        let votes = votes.entry(node).or_default();
+        *votes += 1;
+        if *votes == 1 {
+            seen.push(node);
+        }
     }
-    let most = admitting.values().copied().max()?;
-    candidates()
-        .map(|candidate| &candidate.node)
-        .find(|node| admitting.get(node) == Some(&most))
-        .cloned()
+    seen.sort_by_key(|node| Reverse(votes.get(node).copied()));
+    seen.into_iter().cloned().collect()
 }
 
 impl Decision {
@@ -60,15 +70,18 @@ impl Decision {
                 before.rotate_right(1);
             }
         } else if !self.candidates.is_empty() {
-            self.candidates.clear();
-            self.rejected.clear();
-            self.withheld = Some(Reason::SharedAddressElsewhere(owner.clone()));
+            *self = Self {
+                withheld: Some(Reason::SharedAddressElsewhere(owner.clone())),
+                ..Self::default()
+            };
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use herald_model::Phase;
+
     use super::*;
     use crate::{Candidate, Interfaces};
 
@@ -76,12 +89,14 @@ mod tests {
         let candidates = nodes.iter().map(|node| Candidate {
             node: (*node).into(),
             score: 0,
+            phase: Phase::Ready,
             interfaces: Interfaces::All,
         });
         Decision {
             candidates: candidates.collect(),
-            rejected: Vec::new(),
+            order: nodes.iter().copied().map(NodeName::from).collect(),
             withheld: nodes.is_empty().then_some(Reason::NoEndpoints),
+            ..Decision::default()
         }
     }
 

@@ -3,10 +3,13 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use herald_model::{LabelSelector, Labels, NodeName, ServiceKey};
+use herald_model::{LabelSelector, Labels, NodeName, Phase, ServiceKey};
+use serde::{Deserialize, Serialize};
+
+use crate::{Failback, Speaker};
 
 /// A Service with at least one address.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {
     /// Which Service this is.
     pub key: ServiceKey,
@@ -20,12 +23,14 @@ pub struct Service {
     pub allows_sharing: bool,
     /// `spec.publishNotReadyAddresses`: endpoints that are not ready serve as well.
     pub publish_not_ready: bool,
+    /// The Service's own word on failback; it wins over the advertisements'.
+    pub failback: Option<Failback>,
     /// The endpoints of all its slices.
     pub endpoints: Vec<Endpoint>,
 }
 
 /// `spec.externalTrafficPolicy`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum TrafficPolicy {
     /// Any node forwards to any endpoint.
     #[default]
@@ -35,7 +40,7 @@ pub enum TrafficPolicy {
 }
 
 /// An endpoint of an `EndpointSlice` (compat.md 2.4).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {
     /// `nodeName`, or the node that was found from the address; `None` if neither is known.
     pub node: Option<NodeName>,
@@ -49,6 +54,10 @@ pub struct Endpoint {
 
 /// A node that may announce.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts that do not depend on each other"
+)]
 pub struct Node {
     /// The node's name.
     pub name: NodeName,
@@ -59,12 +68,20 @@ pub struct Node {
     /// It has the label `node.kubernetes.io/exclude-from-external-load-balancers`, and the flag
     /// `--ignore-exclude-lb` is not set.
     pub excluded: bool,
-    /// The interfaces its speaker announces on; `None` as long as its speaker has not said.
-    pub interfaces: Option<BTreeSet<String>>,
+    /// It is tainted `node.kubernetes.io/out-of-service`: it may still run, but nobody may count on
+    /// that.
+    pub out_of_service: bool,
+    /// Somebody is about to take it out of service, by label or taint: it is passed over where
+    /// another node can announce.
+    pub draining: bool,
+    /// Most of those that listen for it on the LAN do not hear it.
+    pub unheard: bool,
+    /// What is known of its speaker.
+    pub speaker: Speaker,
 }
 
 /// An `L2Advertisement` that covers the Service's pool.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct L2Advertisement {
     /// `metadata.name`.
     pub name: String,
@@ -76,10 +93,12 @@ pub struct L2Advertisement {
     pub interfaces: BTreeSet<String>,
     /// Nodes that are to be preferred.
     pub preferred_nodes: Vec<PreferredNodes>,
+    /// Whether addresses go back to the node that is preferred, if this says it.
+    pub failback: Option<Failback>,
 }
 
 /// An entry of `preferredNodeSelectors`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PreferredNodes {
     /// 1 to 100; the weights of all matching entries add up.
     pub weight: u32,
@@ -119,6 +138,18 @@ impl Service {
             .iter()
             .filter(|endpoint| self.can_serve(endpoint))
             .filter_map(|endpoint| endpoint.node.as_ref())
+    }
+}
+
+impl Node {
+    /// How ready it is: what its speaker says, and draining if its object says so.
+    pub fn phase(&self) -> Phase {
+        if self.draining {
+            return Phase::Draining;
+        }
+        self.speaker
+            .state()
+            .map_or(Phase::Ready, |state| state.phase)
     }
 }
 

@@ -7,7 +7,7 @@ mod cases {
 
     use herald_announce::{
         Decision, Endpoint, Interfaces, L2Advertisement, Node, PreferredNodes, Reason, Service,
-        TrafficPolicy, decide,
+        Speaker, TrafficPolicy, decide,
     };
     use herald_model::{LabelSelector, Labels, NodeName, ServiceKey};
     use serde::Deserialize;
@@ -136,6 +136,7 @@ mod cases {
                 },
                 allows_sharing: spec.sharing,
                 publish_not_ready: spec.publish_not_ready,
+                failback: None,
                 endpoints: spec.endpoints.into_iter().map(endpoint).collect(),
             }
         }
@@ -148,7 +149,12 @@ mod cases {
                 labels: spec.labels,
                 network_unavailable: spec.network_unavailable,
                 excluded: spec.excluded,
-                interfaces: spec.interfaces,
+                out_of_service: false,
+                draining: false,
+                unheard: false,
+                speaker: Speaker::Unknown {
+                    interfaces: spec.interfaces,
+                },
             }
         }
     }
@@ -165,6 +171,7 @@ mod cases {
                 service_selectors: spec.services.into_iter().map(selector).collect(),
                 interfaces: spec.interfaces,
                 preferred_nodes: spec.preferred.into_iter().map(preferred).collect(),
+                failback: None,
             }
         }
     }

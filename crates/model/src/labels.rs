@@ -2,19 +2,21 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 /// The labels of an object, key to value.
 pub type Labels = BTreeMap<String, String>;
 
 /// A label selector: every label of `match_labels` and every requirement must hold. The empty
 /// selector matches everything, as in Kubernetes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LabelSelector {
     match_labels: Labels,
     requirements: Vec<Requirement>,
 }
 
 /// One entry of `matchExpressions`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Requirement {
     /// The label's key.
     pub key: String,
@@ -25,7 +27,7 @@ pub struct Requirement {
 }
 
 /// The operators of `matchExpressions`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Operator {
     /// The label is there and has one of the values.
     In,

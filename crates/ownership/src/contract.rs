@@ -2,18 +2,9 @@
 
 use std::net::IpAddr;
 
+pub use herald_announce::Failback;
 use herald_announce::Interfaces;
 use herald_model::{MacAddress, NodeName};
-
-/// Whether an address goes back to the node that the election prefers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub enum Failback {
-    /// It does, as soon as that node is ready (as in MetalLB).
-    #[default]
-    Revertive,
-    /// It stays with the node that has it as long as that node can have it.
-    Sticky,
-}
 
 /// What the election says about an address.
 #[derive(Debug, Clone, PartialEq, Eq)]

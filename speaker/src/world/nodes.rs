@@ -2,13 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-use herald_announce::{Node, NodeLocator};
-use herald_model::{Cidr, Labels, NodeName};
+use herald_announce::{Node, NodeLocator, Speaker};
+use herald_model::{Cidr, GroupView, Labels, Member, NodeName};
+use serde::{Deserialize, Serialize};
 
 /// What a Node object says.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts that do not depend on each other"
+)]
 pub struct NodeFacts {
     /// Its labels.
     pub labels: Labels,
@@ -16,6 +21,10 @@ pub struct NodeFacts {
     pub network_unavailable: bool,
     /// It is labelled to be left out, and that is not ignored.
     pub excluded: bool,
+    /// It is tainted as out of service.
+    pub out_of_service: bool,
+    /// It is labelled or tainted to be drained.
+    pub draining: bool,
     /// The addresses of its status.
     pub addresses: BTreeSet<IpAddr>,
     /// `spec.podCIDRs`.
@@ -29,7 +38,18 @@ pub(super) struct Nodes {
     /// Made from `places` when it is asked for the first time after they changed.
     locator: OnceLock<NodeLocator>,
     /// Also of nodes whose object is not known (yet).
-    interfaces: HashMap<NodeName, BTreeSet<String>>,
+    speakers: HashMap<NodeName, Speaker>,
+    /// There is a group, so that a node without an entry in `speakers` is down.
+    grouped: bool,
+    /// Also names of nodes that are not known.
+    unheard: BTreeSet<NodeName>,
+}
+
+/// A node as it was before a change.
+#[derive(Debug)]
+pub(super) struct Before {
+    pub(super) name: NodeName,
+    pub(super) node: Option<Node>,
 }
 
 impl Nodes {
@@ -39,6 +59,22 @@ impl Nodes {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Node> {
         self.by_name.values()
+    }
+
+    pub(super) fn facts(&self) -> impl Iterator<Item = (NodeName, NodeFacts)> {
+        self.by_name.iter().map(|(name, node)| {
+            let (addresses, pod_cidrs) = self.places.get(name).cloned().unwrap_or_default();
+            let facts = NodeFacts {
+                labels: node.labels.clone(),
+                network_unavailable: node.network_unavailable,
+                excluded: node.excluded,
+                out_of_service: node.out_of_service,
+                draining: node.draining,
+                addresses,
+                pod_cidrs,
+            };
+            (name.clone(), facts)
+        })
     }
 
     /// Returns true if addresses may belong to another node than before.
@@ -65,7 +101,10 @@ impl Nodes {
                     labels: facts.labels,
                     network_unavailable: facts.network_unavailable,
                     excluded: facts.excluded,
-                    interfaces: self.interfaces.get(name).cloned(),
+                    out_of_service: facts.out_of_service,
+                    draining: facts.draining,
+                    unheard: self.unheard.contains(name),
+                    speaker: self.speaker(name),
                 };
                 self.by_name.insert(name.clone(), node);
             }
@@ -76,18 +115,98 @@ impl Nodes {
         moved
     }
 
-    pub(super) fn set_interfaces(&mut self, name: &NodeName, interfaces: Option<BTreeSet<String>>) {
-        if let Some(node) = self.by_name.get_mut(name) {
-            node.interfaces.clone_from(&interfaces);
-        }
-        match interfaces {
-            Some(interfaces) => self.interfaces.insert(name.clone(), interfaces),
-            None => self.interfaces.remove(name),
-        };
+    fn speaker(&self, name: &NodeName) -> Speaker {
+        let known = self.speakers.get(name).cloned();
+        known.unwrap_or_else(|| self.stranger())
     }
 
-    pub(super) fn with_interfaces(&self) -> Vec<NodeName> {
-        self.interfaces.keys().cloned().collect()
+    /// The speaker of a node that nothing is known of.
+    fn stranger(&self) -> Speaker {
+        if self.grouped {
+            Speaker::Down { last: None }
+        } else {
+            Speaker::default()
+        }
+    }
+
+    /// What a speaker has said without a group; of no effect in one.
+    pub(super) fn set_interfaces(&mut self, name: &NodeName, interfaces: Option<BTreeSet<String>>) {
+        if self.grouped {
+            return;
+        }
+        let speaker = Speaker::Unknown { interfaces };
+        if let Some(node) = self.by_name.get_mut(name) {
+            node.speaker.clone_from(&speaker);
+        }
+        if speaker == Speaker::default() {
+            self.speakers.remove(name);
+        } else {
+            self.speakers.insert(name.clone(), speaker);
+        }
+    }
+
+    /// The nodes whose interfaces are known, without a group.
+    pub(super) fn interfaces(&self) -> impl Iterator<Item = (&NodeName, &BTreeSet<String>)> {
+        self.speakers
+            .iter()
+            .filter_map(|(name, speaker)| match speaker {
+                Speaker::Unknown { interfaces } => Some((name, interfaces.as_ref()?)),
+                _ => None,
+            })
+    }
+
+    /// Takes over how the group looks from `me`. Returns the nodes that elections see differently
+    /// now.
+    pub(super) fn set_group(&mut self, me: &NodeName, view: &GroupView) -> Vec<Before> {
+        let mut changed = Vec::new();
+        if !self.grouped {
+            self.grouped = true;
+            self.speakers.clear();
+        }
+        self.speakers
+            .retain(|name, _| name == me || view.members.contains_key(name));
+        let known = self.speakers.get(me).and_then(Speaker::state);
+        if known.is_none_or(|known| **known != view.me) {
+            let mine = Speaker::Live(Arc::new(view.me.clone()));
+            self.speakers.insert(me.clone(), mine);
+        }
+        for (name, member) in view.members.iter().filter(|(name, _)| *name != me) {
+            let known = self.speakers.get(name);
+            if !known.is_some_and(|known| is(known, member)) {
+                self.speakers.insert(name.clone(), speaker_of(member));
+            }
+        }
+        for (name, node) in &mut self.by_name {
+            let down = Speaker::Down { last: None };
+            let speaker = self.speakers.get(name).unwrap_or(&down);
+            if node.speaker == *speaker {
+                continue;
+            }
+            if !node.speaker.elects_like(speaker) {
+                changed.push(Before {
+                    name: name.clone(),
+                    node: Some(node.clone()),
+                });
+            }
+            node.speaker.clone_from(speaker);
+        }
+        changed
+    }
+
+    /// Returns the nodes of which it was otherwise before.
+    pub(super) fn set_unheard(&mut self, unheard: BTreeSet<NodeName>) -> Vec<Before> {
+        let before = std::mem::replace(&mut self.unheard, unheard);
+        let mut changed = Vec::new();
+        for name in before.symmetric_difference(&self.unheard) {
+            if let Some(node) = self.by_name.get_mut(name) {
+                changed.push(Before {
+                    name: name.clone(),
+                    node: Some(node.clone()),
+                });
+                node.unheard = self.unheard.contains(name);
+            }
+        }
+        changed
     }
 
     pub(super) fn missing(&self, present: &HashSet<NodeName>) -> Vec<NodeName> {
@@ -108,6 +227,25 @@ impl Nodes {
             locator
         });
         locator.locate(address).cloned()
+    }
+}
+
+/// True if the speaker is just what the group says of the member.
+fn is(speaker: &Speaker, member: &Member) -> bool {
+    match (speaker, member.live, &member.state) {
+        (Speaker::Live(known), true, Some(state))
+        | (Speaker::Down { last: Some(known) }, false, Some(state)) => **known == *state,
+        (Speaker::Joining, true, None) | (Speaker::Down { last: None }, false, None) => true,
+        _ => false,
+    }
+}
+
+fn speaker_of(member: &Member) -> Speaker {
+    let state = member.state.clone().map(Arc::new);
+    match (member.live, state) {
+        (true, Some(state)) => Speaker::Live(state),
+        (true, None) => Speaker::Joining,
+        (false, last) => Speaker::Down { last },
     }
 }
 

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 
 use herald_announce::L2Advertisement;
 use herald_model::{Cidr, IpFamily};
+use serde::{Deserialize, Serialize};
 
 /// A pool as announcing sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolFacts {
     /// `metadata.name`.
     pub name: String,
@@ -63,6 +64,10 @@ impl Pools {
             advertisements,
             addresses,
         }
+    }
+
+    pub(super) fn facts(&self) -> impl Iterator<Item = &PoolFacts> {
+        self.pools.values()
     }
 
     pub(super) fn advertisements(&self, pool: &str) -> &[L2Advertisement] {

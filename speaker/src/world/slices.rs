@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use herald_announce::Endpoint;
 use herald_model::{NodeName, ServiceKey};
+use serde::{Deserialize, Serialize};
 
 use super::nodes::Nodes;
 
@@ -13,7 +14,7 @@ use super::nodes::Nodes;
 pub type SliceKey = (Arc<str>, Arc<str>);
 
 /// An endpoint as far as announcing cares.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct EndpointFacts {
     /// `nodeName`.
     pub node: Option<NodeName>,
@@ -74,6 +75,15 @@ impl Slices {
             touched.push(service);
         }
         touched
+    }
+
+    pub(super) fn facts(
+        &self,
+    ) -> impl Iterator<Item = (&SliceKey, &ServiceKey, &Vec<EndpointFacts>)> {
+        self.by_service.iter().flat_map(|(service, slices)| {
+            let slices = slices.iter();
+            slices.map(move |(slice, endpoints)| (slice, service, endpoints))
+        })
     }
 
     pub(super) fn missing(&self, present: &HashSet<SliceKey>) -> Vec<SliceKey> {

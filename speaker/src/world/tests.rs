@@ -19,6 +19,7 @@ fn service(name: &str, addresses: &[&str]) -> ServiceFacts {
             traffic_policy: TrafficPolicy::Cluster,
             allows_sharing: false,
             publish_not_ready: false,
+            failback: None,
             endpoints: Vec::new(),
         },
         uid: format!("uid-{name}"),
@@ -55,6 +56,7 @@ fn advertisement(name: &str) -> L2Advertisement {
         service_selectors: Vec::new(),
         interfaces: BTreeSet::new(),
         preferred_nodes: Vec::new(),
+        failback: None,
     }
 }
 
@@ -260,11 +262,12 @@ fn interfaces_that_come_before_the_node_are_kept() {
     world.set_interfaces(&"n3".into(), Some(["lan0".to_owned()].into()));
     world.set_node(&"n3".into(), Some(NodeFacts::default()));
     assert_eq!(world.nodes_with_interfaces(), ["n3".into()]);
-    let interfaces = world
+    let speaker = world
         .nodes
         .get(&"n3".into())
-        .and_then(|n| n.interfaces.clone());
-    assert_eq!(interfaces, Some(["lan0".to_owned()].into()));
+        .map(|node| node.speaker.clone());
+    let lan0 = Some(["lan0".to_owned()].into());
+    assert_eq!(speaker, Some(Speaker::Unknown { interfaces: lan0 }));
 }
 
 #[test]

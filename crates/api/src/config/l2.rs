@@ -40,6 +40,7 @@ impl ParsedL2Advertisement {
                 preferred_nodes: preferred
                     .map(|(index, entry)| preferred_nodes(index, entry))
                     .collect::<Result<_, _>>()?,
+                failback: None,
             },
         })
     }
