@@ -20,7 +20,7 @@ use crate::net::address::Node;
 use crate::net::build::{build, netns_of};
 use crate::process::start_time;
 use crate::state::{LabState, sweep};
-use crate::{cleanup, workspace};
+use crate::{cleanup, group, workspace};
 
 /// The choices of a lab; [`crate::Lab::builder`] makes one.
 #[derive(Debug, Clone)]
@@ -29,6 +29,7 @@ pub struct LabBuilder {
     proxy: ProxyMode,
     name: Option<String>,
     crds: bool,
+    one_network: bool,
 }
 
 impl Default for LabBuilder {
@@ -38,6 +39,7 @@ impl Default for LabBuilder {
             proxy: ProxyMode::default(),
             name: None,
             crds: true,
+            one_network: false,
         }
     }
 }
@@ -67,6 +69,14 @@ impl LabBuilder {
         self
     }
 
+    /// The nodes' `InternalIP`s, and so the addresses at which speakers find each other, are on the
+    /// LAN, as in most clusters. The API server and the pods stay on the management network: a LAN
+    /// that is cut takes clients and the speakers' group away, and nothing else.
+    pub fn one_network(mut self) -> Self {
+        self.one_network = true;
+        self
+    }
+
     /// Starts the lab; returns when the API server is ready, the nodes are, and every kube-proxy
     /// has synced. Needs root and a multi-threaded or current-thread tokio runtime.
     pub async fn start(self) -> Result<Lab> {
@@ -75,7 +85,9 @@ impl LabBuilder {
             "a lab has 1 to 80 nodes, not {}",
             self.nodes
         );
-        let nodes: Vec<Node> = (1..=self.nodes).map(Node::new).collect();
+        let one_network = self.one_network;
+        let node = |index| Node::new(index, one_network);
+        let nodes: Vec<Node> = (1..=self.nodes).map(node).collect();
         let shared = spawn_blocking(move || prepare(self.name, nodes)).await??;
         // From here on the lab is taken down if anything fails.
         let guard = Guard(Some(Arc::clone(&shared)));
@@ -162,6 +174,7 @@ fn prepare(name: Option<String>, nodes: Vec<Node>) -> Result<Arc<Shared>> {
     };
     state.write()?;
     let pki = Pki::create(state.dir.join("pki"))?;
+    group::write_key(&state.dir)?;
     let shared = Arc::new(Shared::new(state, nodes, pki));
     cleanup::register(&shared);
     Ok(shared)

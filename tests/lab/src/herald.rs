@@ -97,8 +97,14 @@ impl Lab {
         )?;
         Ok(builder
             .arg(format!("--node-name={}", node.name))
-            .arg(format!("--host={}", node.mgmt.v4))
-            .arg(format!("--ml-bindaddr={}", node.mgmt.v4)))
+            .arg(format!("--host={}", node.internal.v4))
+            .arg(format!("--ml-bindaddr={}", node.internal.v4))
+            .arg("--ml-labels=app=metallb,component=speaker")
+            .arg(format!(
+                "--ml-secret-key-path={}",
+                self.member_key().display()
+            ))
+            .env("HERALD_STATE_DIR", self.state_dir(&node.name)))
     }
 
     fn herald(
@@ -157,11 +163,22 @@ impl HeraldBuilder<'_> {
         self
     }
 
-    /// Takes another kubeconfig than the user's own, e.g. one that leads through a proxy.
-    pub fn kubeconfig(mut self, file: &std::path::Path) -> Self {
-        let given = |arg: &std::ffi::OsString| arg.to_string_lossy().starts_with("--kubeconfig=");
+    /// Replaces a flag that the lab gives, e.g. `--ml-bindaddr` by another address or port.
+    pub fn replace(self, flag: &str, value: impl std::fmt::Display) -> Self {
+        self.without(flag).arg(format!("{flag}={value}"))
+    }
+
+    /// Takes a flag away that the lab gives, e.g. `--ml-bindaddr` for speakers without a group.
+    pub fn without(mut self, flag: &str) -> Self {
+        let prefix = format!("{flag}=");
+        let given = |arg: &std::ffi::OsString| arg.to_string_lossy().starts_with(&prefix);
         self.spec.args.retain(|arg| !given(arg));
-        self.arg(format!("--kubeconfig={}", file.display()))
+        self
+    }
+
+    /// Takes another kubeconfig than the user's own, e.g. one that leads through a proxy.
+    pub fn kubeconfig(self, file: &std::path::Path) -> Self {
+        self.replace("--kubeconfig", file.display())
     }
 
     /// Sets an environment variable.

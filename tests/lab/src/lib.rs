@@ -82,12 +82,14 @@ mod builder;
 mod cleanup;
 mod cluster;
 mod cluster_api;
+mod group;
 mod herald;
 mod io;
 mod lab;
 mod net;
 mod process;
 mod state;
+mod stutter;
 mod wait;
 
 use std::path::PathBuf;
@@ -100,17 +102,22 @@ pub use cluster::proxy::ProxyMode;
 pub use cluster::service::{Service, ServiceBuilder};
 pub use herald::{Herald, HeraldBuilder, NAMESPACE, herald_bin};
 pub use io::capture::Capture;
+pub use io::connections::{Connections, Lost};
 pub use io::frame::{Advertisement, Arp, Solicitation, checksum, ipv6_frame};
 pub use io::http::HttpAnswer;
 pub use io::probe::Ask;
 pub use io::socket::{Frame, Mac, PacketSocket};
 pub use io::traffic::{Report, Sample, Traffic};
+pub use io::watch::{Look, MacWatch};
 pub use lab::Lab;
 pub use net::address::{Addresses, Network, Node};
+pub use net::fault::Packets;
 pub use net::link::{Cut, Fault};
 pub use net::netns::Netns;
+pub use net::outage::Crash;
 pub use process::{Process, ProcessSpec};
 pub use state::{LabState, sweep};
+pub use stutter::Stutter;
 pub use wait::{always, eventually};
 
 /// The root of the source tree.

@@ -20,7 +20,7 @@ pub(crate) async fn create(client: &Client, node: &Node) -> Result<()> {
         "spec": {"podCIDR": v4, "podCIDRs": [v4, v6]},
     }))?;
     api.create(&PostParams::default(), &object).await?;
-    let [v4, v6] = node.mgmt.both();
+    let [v4, v6] = node.internal.both();
     let status = json!({"status": {
         "addresses": [
             {"type": "InternalIP", "address": v4},

@@ -301,20 +301,28 @@ async fn serve_http(listener: TcpListener, pod: &str, node: &str) {
     }
 }
 
+/// Answers one request after the other, until the client wants no more.
 async fn answer_http(mut stream: TcpStream, body: String) -> std::io::Result<()> {
-    let mut request = Vec::new();
-    while !request.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
-        if request.len() > 16 * 1024 || stream.read_buf(&mut request).await? == 0 {
-            return Ok(());
+    loop {
+        let mut request = Vec::new();
+        while !request.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
+            if request.len() > 16 * 1024 || stream.read_buf(&mut request).await? == 0 {
+                return Ok(());
+            }
+        }
+        let head = String::from_utf8_lossy(&request).to_lowercase();
+        let last = head.contains("\r\nconnection: close\r\n");
+        let connection = if last { "close" } else { "keep-alive" };
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+             Connection: {connection}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all((head + &body).as_bytes()).await?;
+        if last {
+            return stream.shutdown().await;
         }
     }
-    let head = format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
-         Connection: close\r\n\r\n",
-        body.len()
-    );
-    stream.write_all((head + &body).as_bytes()).await?;
-    stream.shutdown().await
 }
 
 async fn serve_echo(socket: UdpSocket, pod: &str, node: &str) {
@@ -349,7 +357,7 @@ pub(crate) async fn create_host_pod(
     });
     let params = PatchParams::apply("herald-lab").force();
     api.patch(name, &params, &Patch::Apply(object)).await?;
-    let [v4, v6] = node.mgmt.both();
+    let [v4, v6] = node.internal.both();
     let status = json!({"status": {
         "phase": "Running", "hostIP": v4, "podIP": v4, "podIPs": [{"ip": v4}, {"ip": v6}],
         "conditions": [{"type": "Ready", "status": "True"}],

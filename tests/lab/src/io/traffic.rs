@@ -126,6 +126,13 @@ impl Traffic {
         samples
     }
 
+    /// When the last answer so far came in.
+    pub fn last_answer(&self) -> Option<Instant> {
+        let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        let answered = samples.iter().filter(|sample| sample.answer.is_ok());
+        answered.map(|sample| sample.ended).max()
+    }
+
     /// Stops sending, waits for the requests on their way, and sums up.
     pub async fn stop(mut self) -> Result<Report> {
         self.stop.cancel();
@@ -183,10 +190,76 @@ impl Report {
             .chain(answered.map(|sample| sample.sent))
             .chain([last.sent])
             .collect();
-        times
-            .windows(2)
-            .map(|pair| pair[1] - pair[0])
-            .max()
-            .unwrap_or_default()
+        longest(&times)
+    }
+
+    /// The longest time that no answer came in: what a person before a browser sees. Unlike
+    /// [`Self::longest_gap`] it does not depend on how long a request may wait.
+    pub fn longest_silence(&self) -> Duration {
+        let answered = self.samples.iter().filter(|sample| sample.answer.is_ok());
+        let mut times: Vec<Instant> = answered.map(|sample| sample.ended).collect();
+        // A stream without an answer at its end was silent up to there.
+        times.extend(self.samples.first().map(|sample| sample.sent));
+        times.extend(self.samples.last().map(|sample| sample.sent));
+        times.sort_unstable();
+        longest(&times)
+    }
+
+    /// The longest time between two requests: much more than the interval says that the client
+    /// itself had no time, and that gaps and failures may be its own.
+    pub fn longest_pause(&self) -> Duration {
+        let times: Vec<Instant> = self.samples.iter().map(|sample| sample.sent).collect();
+        longest(&times)
+    }
+
+    /// Only the requests sent from then on.
+    pub fn since(&self, start: Instant) -> Self {
+        let samples = self.samples.iter().filter(|sample| sample.sent >= start);
+        Self {
+            samples: samples.cloned().collect(),
+        }
+    }
+}
+
+fn longest(times: &[Instant]) -> Duration {
+    let pairs = times.windows(2).map(|pair| pair[1] - pair[0]);
+    pairs.max().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_is_counted_from_answer_to_answer_whenever_they_were_asked_for() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let sample = |sent, ended, answered: bool| Sample {
+            sent: at(sent),
+            ended: at(ended),
+            answer: if answered {
+                Ok(Answer {
+                    pod: String::new(),
+                    node: String::new(),
+                    client: ([127, 0, 0, 1], 1).into(),
+                    echo: None,
+                })
+            } else {
+                Err("reset".into())
+            },
+        };
+        let samples = vec![
+            sample(0, 1, true),
+            // Sent at once, answered late: its first packet was lost.
+            sample(10, 510, true),
+            sample(20, 420, false),
+            sample(500, 505, true),
+        ];
+        let report = Report { samples };
+        assert_eq!(report.longest_silence(), Duration::from_millis(499));
+        assert_eq!(report.longest_gap(), Duration::from_millis(490));
+        assert_eq!(report.longest_pause(), Duration::from_millis(480));
+        let late = report.since(at(15));
+        assert_eq!((late.answered(), late.failures().len()), (1, 1));
     }
 }

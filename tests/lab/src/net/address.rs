@@ -86,20 +86,25 @@ pub struct Node {
     pub name: String,
     /// 1 for `n1`.
     pub index: u8,
-    /// On `mgmt0`: the Node's `InternalIP`s.
+    /// On `mgmt0`.
     pub mgmt: Addresses,
     /// On `lan0`.
     pub lan: Addresses,
+    /// The Node's `InternalIP`s, at which its speaker is a member of the group: those on `mgmt0`
+    /// unless the lab is of one network.
+    pub internal: Addresses,
 }
 
 impl Node {
-    pub(crate) fn new(index: u8) -> Self {
+    pub(crate) fn new(index: u8, one_network: bool) -> Self {
         let host = 10 + index;
+        let (mgmt, lan) = (mgmt(host), lan(host));
         Self {
             name: format!("n{index}"),
             index,
-            mgmt: mgmt(host),
-            lan: lan(host),
+            mgmt,
+            lan,
+            internal: if one_network { lan } else { mgmt },
         }
     }
 

@@ -28,7 +28,7 @@ pub struct Fault {
 }
 
 impl Lab {
-    async fn ip(&self, part: &str, lines: Vec<String>) -> Result<()> {
+    pub(crate) async fn ip(&self, part: &str, lines: Vec<String>) -> Result<()> {
         let netns = self.netns(part);
         spawn_blocking(move || ip_batch(netns.name(), &lines)).await?
     }
@@ -85,14 +85,8 @@ impl Lab {
         match how {
             Cut::Carrier => self.ip("sw", vec![format!("link set {port} down")]).await,
             Cut::Silent => {
-                let away = PacketDrop {
-                    from: Some(port.clone()),
-                    to: None,
-                };
-                let back = PacketDrop {
-                    from: None,
-                    to: Some(port),
-                };
+                let away = PacketDrop::all(Some(port.clone()), None);
+                let back = PacketDrop::all(None, Some(port));
                 self.add_drops([away, back]).await.map(drop)
             }
         }
@@ -118,11 +112,8 @@ impl Lab {
             self.port(from.0, from.1).await?,
             self.port(to.0, to.1).await?,
         );
-        self.add_drops([PacketDrop {
-            from: Some(from),
-            to: Some(to),
-        }])
-        .await
+        self.add_drops([PacketDrop::all(Some(from), Some(to))])
+            .await
     }
 
     /// Drops what goes between two parts' interfaces, both ways.
@@ -132,14 +123,8 @@ impl Lab {
             self.port(other.0, other.1).await?,
         );
         self.add_drops([
-            PacketDrop {
-                from: Some(one.clone()),
-                to: Some(other.clone()),
-            },
-            PacketDrop {
-                from: Some(other),
-                to: Some(one),
-            },
+            PacketDrop::all(Some(one.clone()), Some(other.clone())),
+            PacketDrop::all(Some(other), Some(one)),
         ])
         .await
     }
@@ -165,7 +150,10 @@ impl Lab {
         Ok(port)
     }
 
-    async fn add_drops(&self, new: impl IntoIterator<Item = PacketDrop>) -> Result<Fault> {
+    pub(crate) async fn add_drops(
+        &self,
+        new: impl IntoIterator<Item = PacketDrop>,
+    ) -> Result<Fault> {
         let mut ids = Vec::new();
         self.change_drops(|drops| {
             for fault in new {
