@@ -1,34 +1,73 @@
 //! The machine itself: what it is told, and what it wants done.
+//!
+//! ```text
+//!                        look                       nobody answers
+//!            ┌─────────────────────▶ Looking ───────────────────────┐
+//!            │                        │   │ a station answers       ▼
+//!            │             a member,  │   └───────────▶ InUse ─▶ Looking
+//!            │         which keeps it ▼                       retry
+//!   Idle ────┤                      HeldBy ── silent, gone, yields ─┐
+//!     ▲      │ at once                ▲                             │
+//!     │      └────────────▶ Held ◀────┼─────────────────────────────┘
+//!     │                      │ └──────┘ a better one announces it
+//!     │  announced, 10 s     ▼ the election gives it to another
+//!     └────────────── HandingOver
+//! ```
+//!
+//! Every state ends in `Idle` when the address is not this node's, or the node is fenced.
+
+mod reconsider;
+mod sightings;
+mod timeouts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use herald_model::{GroupView, MacAddress, NodeName};
+use herald_announce::Interfaces;
+use herald_model::{GroupView, NodeName, Standing};
 
-use crate::{Claim, Command, Limits, Sighting, Status, Task};
+use crate::conflicts::Conflicts;
+use crate::entry::{Entry, Holding, Look, State, Watching};
+use crate::peers::Peers;
+use crate::timers::Agenda;
+use crate::{Claim, Command, Conflict, Duty, Limits, Status, Task};
 
-/// A station that is none of ours has to do with an address that this node answers for or should.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Conflict {
-    /// The address.
-    pub address: IpAddr,
-    /// The station.
-    pub mac: MacAddress,
-    /// This node answers for the address all the same; if not, it leaves it to the station.
-    pub held: bool,
-}
+/// How many times an address is announced again after the network fell apart and healed, besides
+/// the first.
+const ECHOES: u32 = 2;
 
 /// All addresses of the cluster as this node goes about them.
 #[derive(Debug)]
 pub struct Ownership {
     me: NodeName,
     limits: Limits,
+    /// Held before a restart, and not claimed since.
     resumed: BTreeSet<IpAddr>,
-    claims: BTreeMap<IpAddr, Claim>,
-    group: Option<Arc<GroupView>>,
+    entries: BTreeMap<IpAddr, Entry>,
+    /// `None` until the group is known.
+    peers: Option<Peers>,
+    agenda: Agenda,
+    /// How many addresses are watched because another node keeps them.
+    watched: u32,
+    leaving: Leaving,
     tasks: Arc<BTreeMap<IpAddr, Task>>,
+    commands: Vec<Command>,
+    conflicts: Conflicts,
+    /// What was last given out by `take_changes`, without [`Status::NotOurs`].
+    told: BTreeMap<IpAddr, Status>,
+    changed: BTreeSet<IpAddr>,
+}
+
+/// Whether this node is about to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leaving {
+    No,
+    /// It hands over, until this time at most.
+    Until(Instant),
+    /// It has waited long enough.
+    Late,
 }
 
 impl Ownership {
@@ -38,9 +77,16 @@ impl Ownership {
             me,
             limits,
             resumed: BTreeSet::new(),
-            claims: BTreeMap::new(),
-            group: None,
+            entries: BTreeMap::new(),
+            peers: None,
+            agenda: Agenda::default(),
+            watched: 0,
+            leaving: Leaving::No,
             tasks: Arc::default(),
+            commands: Vec::new(),
+            conflicts: Conflicts::default(),
+            told: BTreeMap::new(),
+            changed: BTreeSet::new(),
         }
     }
 
@@ -50,28 +96,65 @@ impl Ownership {
     }
 
     /// What the election says about an address; `None` if nobody wants it any longer.
-    pub fn set_claim(&mut self, _now: Instant, address: IpAddr, claim: Option<Claim>) {
-        match claim {
-            Some(claim) => self.claims.insert(address, claim),
-            None => self.claims.remove(&address),
+    pub fn set_claim(&mut self, now: Instant, address: IpAddr, claim: Option<Claim>) {
+        let Some(claim) = claim else {
+            self.forget(address);
+            return;
         };
+        let resumed = self.resumed.remove(&address);
+        let entry = self
+            .entries
+            .entry(address)
+            .or_insert_with(|| Entry::new(resumed));
+        if entry.claim == claim {
+            return;
+        }
+        entry.claim = claim;
+        self.reconsider(now, address);
     }
 
-    /// How the group looks now. Nothing is taken before this was said once.
-    pub fn set_group(&mut self, _now: Instant, view: Arc<GroupView>) {
-        self.group = Some(view);
+    /// How the group looks now. Nothing is taken before this was said once. A node that is drained
+    /// by a label or taint must say [`Phase::Draining`](herald_model::Phase) of itself too: it
+    /// gives up what it would otherwise keep.
+    ///
+    /// Say this before the claims that follow from it. When a node is not fenced any longer because
+    /// it joined anew, `view.me` must not be ready yet, and its claims be those of one that is not.
+    pub fn set_group(&mut self, now: Instant, view: &GroupView) {
+        let peers = Peers::of(view);
+        let before = self.peers.replace(peers);
+        let (Some(peers), before) = (&self.peers, before.unwrap_or_default()) else {
+            return;
+        };
+        if *peers == before {
+            return;
+        }
+        let returned = peers.returned(&before);
+        // One that saw most of the others again was cut off itself.
+        let was_cut_off = !returned.is_empty() && before.standing != Standing::Majority;
+        let addresses: Vec<IpAddr> = self.entries.keys().copied().collect();
+        for address in addresses {
+            self.reconsider(now, address);
+            let Some(entry) = self.entries.get_mut(&address) else {
+                continue;
+            };
+            if let State::Held(holding) = &mut entry.state {
+                let from = holding.from.as_ref();
+                if was_cut_off || from.is_some_and(|from| returned.contains(from)) {
+                    holding.echoes = ECHOES;
+                    self.announce(now, address);
+                }
+            }
+        }
     }
-
-    /// Another station had to do with an address.
-    pub fn saw(&mut self, _now: Instant, _sighting: Sighting) {}
-
-    /// Does what is due. Call it at [`Ownership::next_timeout`].
-    pub fn handle_timeout(&mut self, _now: Instant) {}
 
     /// When to call [`Ownership::handle_timeout`] next. May change with every other call.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Instant> {
-        None
+        let leaving = match self.leaving {
+            Leaving::Until(until) => Some(until),
+            Leaving::No | Leaving::Late => None,
+        };
+        [self.agenda.next(), leaving].into_iter().flatten().min()
     }
 
     /// All that the driver should do; the same `Arc` as long as nothing changes.
@@ -79,31 +162,192 @@ impl Ownership {
         Arc::clone(&self.tasks)
     }
 
-    /// What the driver should send once, in this order.
+    /// What the driver should send once, in this order, after it has taken over the tasks.
     pub fn take_commands(&mut self) -> Vec<Command> {
-        Vec::new()
+        std::mem::take(&mut self.commands)
     }
 
-    /// The addresses whose status is another than when this was last asked.
+    /// The addresses whose status is another than when this was last asked; those that are gone
+    /// are [`Status::NotOurs`].
     pub fn take_changes(&mut self) -> Vec<(IpAddr, Status)> {
-        Vec::new()
+        let mut changes = Vec::new();
+        for address in std::mem::take(&mut self.changed) {
+            let status = self.status(address);
+            let told = match status.clone() {
+                Status::NotOurs => self.told.remove(&address),
+                status => self.told.insert(address, status),
+            };
+            if told.unwrap_or(Status::NotOurs) != status {
+                changes.push((address, status));
+            }
+        }
+        changes
     }
 
     /// Conflicts with foreign stations, each address at most once a minute.
     pub fn take_conflicts(&mut self) -> Vec<Conflict> {
-        Vec::new()
+        self.conflicts.take()
     }
 
     /// What this node does about an address.
-    pub fn status(&self, _address: IpAddr) -> Status {
-        Status::NotOurs
+    pub fn status(&self, address: IpAddr) -> Status {
+        self.entries
+            .get(&address)
+            .map_or(Status::NotOurs, Entry::status)
     }
 
-    /// This node is about to end: it takes nothing any longer and hands over what it can.
-    pub fn leaving(&mut self, _now: Instant) {}
+    /// This node is about to end: it takes nothing any longer and hands over what the election
+    /// gives others, who must be told ([`Phase::Draining`](herald_model::Phase)).
+    pub fn leaving(&mut self, now: Instant) {
+        if self.leaving != Leaving::No {
+            return;
+        }
+        self.leaving = Leaving::Until(now + self.limits.hand_over);
+        let addresses: Vec<IpAddr> = self.entries.keys().copied().collect();
+        for address in addresses {
+            self.reconsider(now, address);
+        }
+    }
 
-    /// Nothing is left to hand over.
+    /// Nothing is left to hand over: every address was taken by another node, no other can take
+    /// it, or the time for it is up.
     pub fn is_quiet(&self) -> bool {
-        self.limits.probes > 0 && !self.me.as_str().is_empty()
+        self.leaving == Leaving::Late
+            || self.entries.values().all(|entry| match entry.state {
+                State::HandingOver { .. } => false,
+                State::Held(_) => self.leaving == Leaving::No || !self.has_successor(entry),
+                _ => true,
+            })
+    }
+
+    /// Another node could take the address from this one, which leaves.
+    fn has_successor(&self, entry: &Entry) -> bool {
+        let Some(peers) = &self.peers else {
+            return false;
+        };
+        let mut order = entry.order().iter();
+        order.any(|name| *name != self.me && peers.is_live(name) && !peers.is_leaving(name))
+    }
+
+    fn forget(&mut self, address: IpAddr) {
+        self.resumed.remove(&address);
+        if self.entries.contains_key(&address) {
+            self.enter(address, State::Idle(crate::entry::Idle::NotOurs));
+            self.entries.remove(&address);
+            self.conflicts.forget(address);
+        }
+    }
+
+    /// Changes the state, and with it the duty; timers begin anew.
+    fn enter(&mut self, address: IpAddr, state: State) {
+        let Some(entry) = self.entries.get_mut(&address) else {
+            return;
+        };
+        let was_watched = matches!(entry.state, State::HeldBy(_));
+        let is_watched = matches!(state, State::HeldBy(_));
+        self.watched = self.watched + u32::from(is_watched) - u32::from(was_watched);
+        entry.state = state;
+        self.changed.insert(address);
+        self.agenda.clear(address);
+        self.show(address);
+    }
+
+    /// Brings the task of the address up to date. One that hands over goes on where it was.
+    fn show(&mut self, address: IpAddr) {
+        let Some(entry) = self.entries.get(&address) else {
+            return;
+        };
+        let shown = self.tasks.get(&address);
+        let handing_over = matches!(entry.state, State::HandingOver { .. });
+        let interfaces: Option<&Interfaces> = if handing_over {
+            shown.map(|task| &task.interfaces)
+        } else {
+            entry.interfaces()
+        };
+        let task = entry.duty().zip(interfaces);
+        if task == shown.map(|task| (task.duty, &task.interfaces)) {
+            return;
+        }
+        let task = task.map(|(duty, interfaces): (Duty, _)| Task {
+            duty,
+            interfaces: interfaces.clone(),
+        });
+        let tasks = Arc::make_mut(&mut self.tasks);
+        match task {
+            Some(task) => tasks.insert(address, task),
+            None => tasks.remove(&address),
+        };
+    }
+
+    /// Answers for the address and announces it from now on.
+    fn hold(&mut self, now: Instant, address: IpAddr) {
+        let Some(entry) = self.entries.get_mut(&address) else {
+            return;
+        };
+        let before = entry.previous.replace(self.me.clone());
+        entry.resumed = false;
+        let holding = Holding {
+            from: before.filter(|before| *before != self.me),
+            announced: now,
+            echoes: 0,
+            contest: None,
+        };
+        self.enter(address, State::Held(holding));
+    }
+
+    /// Probes for the address before it is taken.
+    fn look(&mut self, now: Instant, address: IpAddr, pause: Duration, in_use_pause: Duration) {
+        let look = Look {
+            sent: 0,
+            pause,
+            in_use_pause,
+            put_off: false,
+        };
+        self.enter(address, State::Looking(look));
+        self.agenda.set_probe(address, Some(now));
+    }
+
+    /// Leaves the address to another member, and watches it.
+    fn watch(&mut self, now: Instant, address: IpAddr, holder: NodeName) {
+        let Some(peers) = &self.peers else {
+            return;
+        };
+        let watching = Watching {
+            live: peers.is_live(&holder),
+            holder,
+            seen: true,
+            misses: 0,
+        };
+        self.enter(address, State::HeldBy(watching));
+        self.agenda
+            .set_probe(address, Some(now + self.limits.watch_pause));
+    }
+
+    /// Announces an address that is held once more, at once or as soon as that is not too often.
+    fn announce(&mut self, now: Instant, address: IpAddr) {
+        let pause = self.limits.announce_pause;
+        let Some(State::Held(holding)) = self.entries.get_mut(&address).map(|e| &mut e.state)
+        else {
+            return;
+        };
+        if now < holding.announced + pause {
+            if !self.agenda.has_alarm(address) {
+                holding.echoes += 1;
+                let at = holding.announced + pause;
+                self.agenda.set_alarm(address, Some(at));
+            }
+            return;
+        }
+        holding.announced = now;
+        self.commands.push(Command::Announce(address));
+        let next = (holding.echoes > 0).then(|| now + pause * 2);
+        self.agenda.set_alarm(address, next);
+    }
+
+    /// How long to wait between two probes of an address that others have, so that all together
+    /// stay bounded.
+    fn watch_pause(&self) -> Duration {
+        let spaced = self.limits.watch_spacing * self.watched;
+        spaced.max(self.limits.watch_pause)
     }
 }

@@ -1,0 +1,174 @@
+//! One address: what the election says, what this node does, and what it knows.
+
+use std::time::{Duration, Instant};
+
+use herald_announce::Interfaces;
+use herald_model::{MacAddress, NodeName};
+
+use crate::{Claim, Duty, Failback, Status};
+
+/// What is known of an address and done about it.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) claim: Claim,
+    pub(crate) state: State,
+    /// Who answered for it last, so far as is known.
+    pub(crate) previous: Option<NodeName>,
+    /// This node answered for it before it restarted.
+    pub(crate) resumed: bool,
+}
+
+/// What this node does about an address.
+#[derive(Debug)]
+pub(crate) enum State {
+    /// Nothing.
+    Idle(Idle),
+    /// It answers for it and announces it.
+    Held(Holding),
+    /// It probes for it before it takes it.
+    Looking(Look),
+    /// It answers for it until `to` announces it.
+    HandingOver {
+        /// Whom the election gives it to.
+        to: NodeName,
+    },
+    /// It watches another node that has it.
+    HeldBy(Watching),
+    /// It waits until a foreign station has it no longer.
+    InUse {
+        /// The station.
+        mac: MacAddress,
+        /// How long it waits before it looks again.
+        pause: Duration,
+    },
+}
+
+/// Why nothing is done about an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Idle {
+    NotOurs,
+    NoMajority,
+    Fenced,
+}
+
+/// An address that is held.
+#[derive(Debug)]
+pub(crate) struct Holding {
+    /// Whom it was taken from.
+    pub(crate) from: Option<NodeName>,
+    /// When it was last announced by a command, or taken.
+    pub(crate) announced: Instant,
+    /// How many times it is to be announced again without being asked.
+    pub(crate) echoes: u32,
+    /// Another member announces it too.
+    pub(crate) contest: Option<Contest>,
+}
+
+/// Two members announce an address.
+#[derive(Debug)]
+pub(crate) struct Contest {
+    pub(crate) with: NodeName,
+    pub(crate) since: Instant,
+    pub(crate) last: Instant,
+}
+
+/// Probes before an address is taken.
+#[derive(Debug)]
+pub(crate) struct Look {
+    pub(crate) sent: u32,
+    /// Between two probes and after the last.
+    pub(crate) pause: Duration,
+    /// How long to wait if a foreign station answers.
+    pub(crate) in_use_pause: Duration,
+    /// The verdict came late once and was put off.
+    pub(crate) put_off: bool,
+}
+
+/// Another node that has an address.
+#[derive(Debug)]
+pub(crate) struct Watching {
+    pub(crate) holder: NodeName,
+    /// It was in the group when that was last looked at.
+    pub(crate) live: bool,
+    /// It was seen with the address since the last probe.
+    pub(crate) seen: bool,
+    /// Probes in a row that it did not answer.
+    pub(crate) misses: u32,
+}
+
+impl Entry {
+    pub(crate) fn new(resumed: bool) -> Self {
+        Self {
+            claim: Claim::Nobody,
+            state: State::Idle(Idle::NotOurs),
+            previous: None,
+            resumed,
+        }
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        match &self.state {
+            State::Idle(Idle::NotOurs) => Status::NotOurs,
+            State::Idle(Idle::NoMajority) => Status::NoMajority,
+            State::Idle(Idle::Fenced) => Status::Fenced,
+            State::Held(_) => Status::Held,
+            State::Looking(_) => Status::Probing,
+            State::HandingOver { to } => Status::HandingOver(to.clone()),
+            State::HeldBy(watching) => Status::HeldBy(watching.holder.clone()),
+            State::InUse { mac, .. } => Status::InUse(*mac),
+        }
+    }
+
+    pub(crate) fn duty(&self) -> Option<Duty> {
+        match self.state {
+            State::Idle(_) => None,
+            State::Held(_) => Some(Duty::Announce),
+            State::HandingOver { .. } => Some(Duty::Answer),
+            State::Looking(_) | State::HeldBy(_) | State::InUse { .. } => Some(Duty::Watch),
+        }
+    }
+
+    /// Where the claim lets this node announce the address.
+    pub(crate) fn interfaces(&self) -> Option<&Interfaces> {
+        match &self.claim {
+            Claim::Mine { interfaces, .. } => Some(interfaces),
+            Claim::Theirs { interfaces, .. } => interfaces.as_ref(),
+            Claim::Nobody => None,
+        }
+    }
+
+    pub(crate) fn is_mine(&self) -> bool {
+        matches!(self.claim, Claim::Mine { .. })
+    }
+
+    pub(crate) fn is_sticky(&self) -> bool {
+        match &self.claim {
+            Claim::Mine { failback, .. } | Claim::Theirs { failback, .. } => {
+                *failback == Failback::Sticky
+            }
+            Claim::Nobody => false,
+        }
+    }
+
+    /// All that could own the address, best first; empty if that is not known.
+    pub(crate) fn order(&self) -> &[NodeName] {
+        match &self.claim {
+            Claim::Mine { order, .. } => order,
+            Claim::Theirs { .. } | Claim::Nobody => &[],
+        }
+    }
+
+    /// True if `other` has a better right to the address than `me`. What two nodes compute from
+    /// the same claims agrees: of two that both hold what the election gives a third, the one with
+    /// the lesser name comes first.
+    pub(crate) fn is_behind(&self, me: &NodeName, other: &NodeName) -> bool {
+        match &self.claim {
+            Claim::Mine { order, .. } => {
+                let place = |name| order.iter().position(|candidate| candidate == name);
+                place(other).is_some_and(|theirs| place(me).is_none_or(|mine| theirs < mine))
+            }
+            Claim::Theirs { owner, .. } => owner == other || other < me,
+            Claim::Nobody => true,
+        }
+    }
+}

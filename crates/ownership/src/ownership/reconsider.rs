@@ -1,0 +1,175 @@
+//! What follows for an address from the claim and the group.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use herald_model::{NodeName, Standing};
+
+use super::{Leaving, Ownership};
+use crate::Claim;
+use crate::entry::{Entry, Idle, State};
+use crate::peers::{Peers, Station};
+use crate::way::{Way, way, yields};
+
+impl Ownership {
+    /// Brings the state in line with the claim and the group. Does nothing when both are as they
+    /// were.
+    pub(super) fn reconsider(&mut self, now: Instant, address: IpAddr) {
+        let (Some(entry), Some(peers)) = (self.entries.get_mut(&address), &self.peers) else {
+            self.wait(address);
+            return;
+        };
+        if peers.fenced {
+            let mine = entry.is_mine() || matches!(entry.state, State::Held(_));
+            let idle = if mine { Idle::Fenced } else { Idle::NotOurs };
+            self.rest(address, idle);
+            return;
+        }
+        match &entry.claim {
+            Claim::Nobody => self.rest(address, Idle::NotOurs),
+            Claim::Theirs { owner, .. } => {
+                let owner = owner.clone();
+                note(&self.me, peers, entry, &owner);
+                self.lose(now, address, owner);
+            }
+            Claim::Mine { .. } => self.gain(now, address),
+        }
+    }
+
+    /// The group is not known yet: nothing is done.
+    fn wait(&mut self, address: IpAddr) {
+        let mine = self.entries.get(&address).is_some_and(Entry::is_mine);
+        let idle = if mine {
+            Idle::NoMajority
+        } else {
+            Idle::NotOurs
+        };
+        self.rest(address, idle);
+    }
+
+    /// Does nothing about the address any longer.
+    pub(super) fn rest(&mut self, address: IpAddr, idle: Idle) {
+        let entry = self.entries.get(&address);
+        if entry.is_some_and(|entry| !matches!(entry.state, State::Idle(was) if was == idle)) {
+            self.enter(address, State::Idle(idle));
+        }
+    }
+
+    /// The election gives the address to another.
+    fn lose(&mut self, now: Instant, address: IpAddr, owner: NodeName) {
+        let (Some(entry), Some(peers)) = (self.entries.get_mut(&address), &self.peers) else {
+            return;
+        };
+        let may_keep = entry.is_sticky()
+            && entry.interfaces().is_some()
+            && !peers.draining
+            && self.leaving == Leaving::No;
+        let live = peers.is_live(&owner);
+        match &entry.state {
+            State::Held(_) if may_keep => {
+                self.show(address);
+                if !self.agenda.has_probe(address) {
+                    let at = now + self.watch_pause();
+                    self.agenda.set_probe(address, Some(at));
+                }
+            }
+            State::HandingOver { to } if *to == owner => {}
+            State::Held(_) | State::HandingOver { .. } if live => {
+                self.hand_over(now, address, owner);
+            }
+            // Until it was told of another, who may have taken the address meanwhile, or its time
+            // is up.
+            State::HandingOver { .. } => {}
+            State::Held(_)
+            | State::Idle(_)
+            | State::Looking(_)
+            | State::HeldBy(_)
+            | State::InUse { .. } => self.rest(address, Idle::NotOurs),
+        }
+    }
+
+    fn hand_over(&mut self, now: Instant, address: IpAddr, to: NodeName) {
+        self.enter(address, State::HandingOver { to });
+        self.agenda
+            .set_alarm(address, Some(now + self.limits.hand_over));
+        // If its announcement is lost, or was made before, the new owner's answer tells as well.
+        let first = now + self.limits.watch_pause;
+        self.agenda.set_probe(address, Some(first));
+    }
+
+    /// The election gives the address to this node.
+    fn gain(&mut self, now: Instant, address: IpAddr) {
+        let (Some(entry), Some(peers)) = (self.entries.get_mut(&address), &self.peers) else {
+            return;
+        };
+        let leaving = self.leaving != Leaving::No;
+        match &mut entry.state {
+            State::Held(_) => {
+                // Nothing more to find out about another owner.
+                self.agenda.set_probe(address, None);
+                self.show(address);
+            }
+            State::HandingOver { .. } => self.hold(now, address),
+            _ if leaving => self.rest(address, Idle::NotOurs),
+            State::Idle(_) => {
+                let way = way(&self.me, peers, entry, false);
+                self.go(now, address, way);
+            }
+            State::Looking(_) => {
+                let shown = self.tasks.get(&address).map(|task| &task.interfaces);
+                let moved = shown != entry.interfaces();
+                match way(&self.me, peers, entry, false) {
+                    Way::Look | Way::Probe if !moved => {}
+                    way => self.go(now, address, way),
+                }
+            }
+            State::HeldBy(watching) => {
+                let live = peers.is_live(&watching.holder);
+                let lost = watching.live && !live;
+                watching.live = live;
+                let holder = watching.holder.clone();
+                if lost {
+                    entry.previous = Some(holder);
+                    let way = way(&self.me, peers, entry, true);
+                    self.go(now, address, way);
+                } else if yields(&self.me, peers, entry, &holder) {
+                    entry.previous = Some(holder);
+                    self.hold(now, address);
+                } else {
+                    self.show(address);
+                }
+            }
+            State::InUse { mac, .. } => {
+                if peers.station(*mac) == Station::Foreign {
+                    self.show(address);
+                } else {
+                    let way = way(&self.me, peers, entry, false);
+                    self.go(now, address, way);
+                }
+            }
+        }
+    }
+
+    pub(super) fn go(&mut self, now: Instant, address: IpAddr, way: Way) {
+        let in_use_pause = self.limits.in_use_pause / 10;
+        match way {
+            Way::Now => self.hold(now, address),
+            Way::Look => self.look(now, address, self.limits.look_pause, in_use_pause),
+            Way::Probe => self.look(now, address, self.limits.probe_pause, in_use_pause),
+            Way::Refuse => self.rest(address, Idle::NoMajority),
+        }
+    }
+}
+
+/// Notes who has the address from now on: whom the election gives it to, if that one could take it.
+/// In a minority nobody takes what belonged to one that is gone.
+fn note(me: &NodeName, peers: &Peers, entry: &mut Entry, owner: &NodeName) {
+    entry.resumed = false;
+    let planned = entry
+        .previous
+        .as_ref()
+        .is_some_and(|previous| previous == me || peers.is_live(previous));
+    if planned || peers.standing != Standing::Minority {
+        entry.previous = Some(owner.clone());
+    }
+}

@@ -1,0 +1,174 @@
+//! What other stations do, and what follows.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use herald_model::{MacAddress, NodeName};
+
+use super::Ownership;
+use crate::entry::{Contest, Entry, Idle, State};
+use crate::peers::{Peers, Station};
+use crate::way::yields;
+use crate::{Claim, Conflict, Kind, Sighting};
+
+/// Two members that do not see each other's announcements of an address for so long do not contest
+/// it any longer.
+const CONTEST_GAP: Duration = Duration::from_secs(1);
+
+/// What a sighting leads to.
+enum Outcome {
+    Nothing,
+    Hold,
+    /// Leave it to this member.
+    Yield(NodeName),
+    Announce,
+    /// A station that is none of ours.
+    Conflict,
+}
+
+impl Ownership {
+    /// Another station had to do with an address.
+    pub fn saw(&mut self, now: Instant, sighting: Sighting) {
+        let Sighting { address, mac, kind } = sighting;
+        let (Some(entry), Some(peers)) = (self.entries.get_mut(&address), &self.peers) else {
+            return;
+        };
+        if peers.fenced {
+            return;
+        }
+        let outcome = match peers.station(mac) {
+            Station::Own => Outcome::Nothing,
+            // Switches and hosts probe for addresses that they do not want (device tracking): only
+            // who answers or announces has an address.
+            Station::Foreign if kind == Kind::Probed => Outcome::Nothing,
+            Station::Foreign => Outcome::Conflict,
+            Station::Member(name) => {
+                let contest = self.limits.contest;
+                met(&self.me, peers, entry, name, kind, now, contest)
+            }
+        };
+        match outcome {
+            Outcome::Nothing => {}
+            Outcome::Hold => self.hold(now, address),
+            Outcome::Yield(to) => self.give_way(now, address, to),
+            Outcome::Announce => self.announce(now, address),
+            Outcome::Conflict => self.clash(now, address, mac),
+        }
+    }
+
+    /// Another member has the address.
+    fn give_way(&mut self, now: Instant, address: IpAddr, to: NodeName) {
+        let Some(entry) = self.entries.get_mut(&address) else {
+            return;
+        };
+        entry.previous = Some(to.clone());
+        entry.resumed = false;
+        if entry.is_mine() {
+            self.watch(now, address, to);
+        } else {
+            self.rest(address, Idle::NotOurs);
+        }
+    }
+
+    /// A foreign station has the address.
+    fn clash(&mut self, now: Instant, address: IpAddr, mac: MacAddress) {
+        let (Some(entry), Some(peers)) = (self.entries.get_mut(&address), &self.peers) else {
+            return;
+        };
+        let untold = peers.has_untold();
+        let held = match &entry.state {
+            State::Idle(_) | State::InUse { .. } => return,
+            State::Held(_) | State::HandingOver { .. } => true,
+            State::HeldBy(_) => false,
+            State::Looking(look) => {
+                let pause = look.in_use_pause.min(self.limits.in_use_pause);
+                self.enter(address, State::InUse { mac, pause });
+                self.agenda.set_alarm(address, Some(now + pause));
+                false
+            }
+        };
+        if !untold {
+            let conflict = Conflict { address, mac, held };
+            self.conflicts
+                .add(now, conflict, self.limits.conflict_pause);
+        }
+    }
+}
+
+/// What follows from a member's doing.
+fn met(
+    me: &NodeName,
+    peers: &Peers,
+    entry: &mut Entry,
+    member: &NodeName,
+    kind: Kind,
+    now: Instant,
+    contest: Duration,
+) -> Outcome {
+    let behind = entry.is_behind(me, member);
+    match (&entry.state, kind) {
+        (State::Held(_), Kind::Announced) => {
+            if behind || lost(me, entry, member, now, contest) {
+                Outcome::Yield(member.clone())
+            } else {
+                Outcome::Announce
+            }
+        }
+        // It may be handing over, and goes on until it sees an announcement. One that keeps what
+        // the election gives another asks for the other, to learn whether that one has taken it.
+        (State::Held(_), Kind::Answered) => match entry.claim {
+            Claim::Theirs { .. } if behind => Outcome::Yield(member.clone()),
+            _ => Outcome::Announce,
+        },
+        (State::HandingOver { to }, Kind::Answered) if to != member => Outcome::Nothing,
+        (State::HandingOver { .. }, Kind::Announced | Kind::Answered) => {
+            Outcome::Yield(member.clone())
+        }
+        // Two that look at the same time.
+        (State::Looking(_) | State::InUse { .. }, Kind::Probed) if behind => {
+            Outcome::Yield(member.clone())
+        }
+        (
+            State::Looking(_) | State::InUse { .. } | State::HeldBy(_),
+            Kind::Announced | Kind::Answered,
+        ) => {
+            if yields(me, peers, entry, member) {
+                entry.previous = Some(member.clone());
+                return Outcome::Hold;
+            }
+            if let State::HeldBy(watching) = &mut entry.state
+                && watching.holder == *member
+            {
+                watching.seen = true;
+                watching.misses = 0;
+                return Outcome::Nothing;
+            }
+            Outcome::Yield(member.clone())
+        }
+        (State::Idle(_), _) | (_, Kind::Probed) => Outcome::Nothing,
+    }
+}
+
+/// Notes that the other announces the address too although it has no better right to it by what is
+/// known here, and so perhaps by what is known there. True if that lasts too long and the other
+/// has the lesser name: of two that see each other one must end it.
+fn lost(me: &NodeName, entry: &mut Entry, other: &NodeName, now: Instant, limit: Duration) -> bool {
+    let State::Held(holding) = &mut entry.state else {
+        return false;
+    };
+    let since = match &holding.contest {
+        Some(contest)
+            if contest.with == *other
+                && now.saturating_duration_since(contest.last) < CONTEST_GAP =>
+        {
+            contest.since
+        }
+        _ => now,
+    };
+    holding.contest = Some(Contest {
+        with: other.clone(),
+        since,
+        last: now,
+    });
+    other < me && now.saturating_duration_since(since) >= limit
+}

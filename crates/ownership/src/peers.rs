@@ -1,0 +1,83 @@
+//! The group as the machine needs it: who is live, and whose MAC address is whose.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use herald_model::{GroupView, MacAddress, NodeName, Phase, Standing};
+
+/// Whose a MAC address is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Station<'a> {
+    /// This node's, or nobody's.
+    Own,
+    /// That of a member, perhaps of one that is down.
+    Member(&'a NodeName),
+    /// None of ours.
+    Foreign,
+}
+
+/// An index of a [`GroupView`].
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Peers {
+    /// The live members, and their phase if they have told it.
+    live: BTreeMap<NodeName, Option<Phase>>,
+    stations: BTreeMap<MacAddress, NodeName>,
+    own: BTreeSet<MacAddress>,
+    pub(crate) standing: Standing,
+    pub(crate) fenced: bool,
+    /// This node hands over what it can.
+    pub(crate) draining: bool,
+}
+
+impl Peers {
+    pub(crate) fn of(view: &GroupView) -> Self {
+        let mut peers = Self {
+            standing: view.standing,
+            fenced: view.fenced,
+            draining: view.me.phase == Phase::Draining,
+            own: view.me.interfaces.iter().map(|lan| lan.mac).collect(),
+            ..Self::default()
+        };
+        for (name, member) in &view.members {
+            if member.live {
+                let phase = member.state.as_ref().map(|state| state.phase);
+                peers.live.insert(name.clone(), phase);
+            }
+            for lan in member.state.iter().flat_map(|state| &state.interfaces) {
+                // Of two members with one MAC address the live one is more likely meant.
+                if member.live || !peers.stations.contains_key(&lan.mac) {
+                    peers.stations.insert(lan.mac, name.clone());
+                }
+            }
+        }
+        peers
+    }
+
+    pub(crate) fn station(&self, mac: MacAddress) -> Station<'_> {
+        if !mac.is_station() || self.own.contains(&mac) {
+            return Station::Own;
+        }
+        self.stations
+            .get(&mac)
+            .map_or(Station::Foreign, Station::Member)
+    }
+
+    pub(crate) fn is_live(&self, name: &NodeName) -> bool {
+        self.live.contains_key(name)
+    }
+
+    /// It is live and says that it leaves.
+    pub(crate) fn is_leaving(&self, name: &NodeName) -> bool {
+        self.live.get(name) == Some(&Some(Phase::Draining))
+    }
+
+    /// Some live member has not told its MAC addresses yet: a strange one may be its.
+    pub(crate) fn has_untold(&self) -> bool {
+        self.live.values().any(Option::is_none)
+    }
+
+    /// Those that are live and were not `before`.
+    pub(crate) fn returned(&self, before: &Self) -> BTreeSet<NodeName> {
+        let returned = self.live.keys().filter(|name| !before.is_live(name));
+        returned.cloned().collect()
+    }
+}

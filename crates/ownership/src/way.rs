@@ -1,0 +1,63 @@
+//! How this node comes to hold an address that the election gives it.
+
+use herald_model::{NodeName, Standing};
+
+use crate::entry::Entry;
+use crate::peers::Peers;
+
+/// How to take an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// At once.
+    Now,
+    /// After quick probes: its owner is gone, or would not be there to be seen otherwise.
+    Look,
+    /// After probes as for an address that nobody had yet.
+    Probe,
+    /// Not at all, until this node sees more of the speakers.
+    Refuse,
+}
+
+/// The way to take the address of `entry`, which the election gives to `me`. `certain`: its
+/// `previous` is known to be who had it, and not only whom the election gave it.
+pub(crate) fn way(me: &NodeName, peers: &Peers, entry: &Entry, certain: bool) -> Way {
+    if entry.resumed || entry.previous.as_ref() == Some(me) {
+        let at_once = !entry.is_sticky() && peers.standing != Standing::Minority;
+        return if at_once { Way::Now } else { Way::Look };
+    }
+    match (&entry.previous, peers.standing) {
+        (Some(previous), _) if peers.is_live(previous) => {
+            if !entry.is_sticky() || must_give(peers, entry, previous) {
+                Way::Now
+            } else {
+                Way::Look
+            }
+        }
+        (_, Standing::Minority) => Way::Refuse,
+        (None, _) => Way::Probe,
+        (Some(_), Standing::Half) => Way::Look,
+        (Some(_), Standing::Majority) => {
+            // Another than whom the election gave it may have kept a sticky address.
+            let others = || {
+                let mut order = entry.order().iter();
+                order.any(|name| name != me && peers.is_live(name))
+            };
+            if entry.is_sticky() && !certain && others() {
+                Way::Look
+            } else {
+                Way::Now
+            }
+        }
+    }
+}
+
+/// True if `holder`, which has the address, gives it up once `me` announces it.
+pub(crate) fn yields(me: &NodeName, peers: &Peers, entry: &Entry, holder: &NodeName) -> bool {
+    peers.is_live(holder)
+        && (must_give(peers, entry, holder) || !entry.is_sticky() && !entry.is_behind(me, holder))
+}
+
+/// It cannot keep the address whatever the policy: it leaves, or is no candidate any longer.
+fn must_give(peers: &Peers, entry: &Entry, holder: &NodeName) -> bool {
+    peers.is_leaving(holder) || !entry.order().contains(holder)
+}
