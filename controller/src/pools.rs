@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use herald_api::config::{Configurator, Problem, Resources};
+use herald_api::config::{Configurator, Consequence, Problem, Resources};
 use herald_api::kinds::{IPAddressPool, IPAddressPoolStatus};
 use herald_api::slim::Namespace;
 use herald_ipam::{Pool, Usage};
@@ -131,7 +131,7 @@ impl Pools {
             stale: !problems.is_empty(),
             unusable: problems
                 .iter()
-                .filter(|problem| !problem.last_good_in_use)
+                .filter(|problem| problem.consequence == Consequence::Unused)
                 .map(|problem| problem.name.clone())
                 .collect(),
         };
@@ -252,8 +252,8 @@ mod tests {
         let (problem, subject) = pools.problems().next().expect("one");
         assert_eq!(problem, &change.new_problems[0]);
         assert_eq!(
-            (problem.name.as_str(), problem.last_good_in_use),
-            ("c", false)
+            (problem.name.as_str(), problem.consequence),
+            ("c", Consequence::Unused)
         );
         assert_eq!(subject.expect("known").kind, "IPAddressPool");
         assert_eq!(change.unusable, BTreeSet::from(["c".to_owned()]));
@@ -263,7 +263,7 @@ mod tests {
         assert!(change.pools.is_none(), "the last good version is in force");
         assert_eq!(change.new_problems.len(), 1, "c was told before");
         assert!(!change.unusable.contains("a"), "a is in force");
-        assert!(change.new_problems[0].last_good_in_use);
+        assert_eq!(change.new_problems[0].consequence, Consequence::LastGood);
 
         let name = bad("c").name;
         pools.handle_pool(Event::Deleted(name));

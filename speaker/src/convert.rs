@@ -4,8 +4,10 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use herald_announce::{Service, TrafficPolicy};
-use herald_api::annotations::{ALLOW_SHARED_IP, LABEL_EXCLUDE_NODE};
+use herald_announce::{Failback, Service, TrafficPolicy};
+use herald_api::annotations::{
+    ALLOW_SHARED_IP, DRAIN, DRAIN_TAINTS, FAILBACK, LABEL_EXCLUDE_NODE, TAINT_OUT_OF_SERVICE,
+};
 use herald_api::slim;
 use herald_model::{Cidr, Labels, NodeName, ServiceKey};
 
@@ -67,12 +69,27 @@ pub(crate) fn service(object: &slim::Service, class: &str) -> Option<ServiceFact
             allows_sharing: annotations
                 .is_some_and(|a| SHARING.iter().any(|key| a.contains_key(*key))),
             publish_not_ready: spec.publish_not_ready_addresses == Some(true),
-            failback: None,
+            failback: failback(&key, annotations.and_then(|a| a.get(FAILBACK))),
             endpoints: Vec::new(),
             key,
         },
         uid: object.metadata.uid.clone().unwrap_or_default(),
     })
+}
+
+/// What the annotation of a Service says; the default counts if it says nothing that is known.
+fn failback(service: &ServiceKey, text: Option<&String>) -> Option<Failback> {
+    let read = text?.parse::<Failback>();
+    let logged = read.inspect_err(|error| {
+        tracing::error!(
+            %service,
+            field = format!("metadata.annotations[{FAILBACK}]"),
+            %error,
+            reason = "invalidFailback",
+            "the annotation is ignored until it is corrected"
+        );
+    });
+    logged.ok()
 }
 
 /// The key of a slice.
@@ -124,8 +141,9 @@ pub(crate) fn node(object: &slim::Node, ignore_exclude: bool) -> NodeFacts {
     NodeFacts {
         network_unavailable: object.has_condition("NetworkUnavailable"),
         excluded: !ignore_exclude && labels.contains_key(LABEL_EXCLUDE_NODE),
-        out_of_service: false,
-        draining: false,
+        out_of_service: object.has_taint(TAINT_OUT_OF_SERVICE),
+        draining: labels.contains_key(DRAIN)
+            || DRAIN_TAINTS.iter().any(|taint| object.has_taint(taint)),
         addresses: addresses.filter_map(|a| a.address.parse().ok()).collect(),
         pod_cidrs: pod_cidrs.filter_map(|c| c.parse::<Cidr>().ok()).collect(),
         labels,
@@ -278,6 +296,52 @@ mod tests {
         assert!(facts.excluded && facts.network_unavailable);
         assert_eq!((facts.addresses.len(), facts.pod_cidrs.len()), (1, 1));
         assert!(!node(&object, true).excluded);
+    }
+
+    #[test]
+    fn a_node_is_drained_by_label_or_taint_but_not_by_a_cordon() {
+        let node_with = |labels: Value, spec: Value| {
+            let metadata = json!({ "name": "n1", "labels": labels });
+            let object = json!({ "metadata": metadata, "spec": spec });
+            let facts = node(&serde_json::from_value(object).expect("valid"), false);
+            (facts.draining, facts.out_of_service)
+        };
+        let tainted = |key: &str| {
+            let taint = json!({ "key": key, "effect": "NoSchedule" });
+            node_with(json!({}), json!({ "taints": [taint] }))
+        };
+        let label = json!({ "herald.io/drain": "" });
+        assert_eq!(node_with(label, json!({})), (true, false));
+        for taint in [
+            "herald.io/drain",
+            "ToBeDeletedByClusterAutoscaler",
+            "karpenter.sh/disrupted",
+            "node.cloudprovider.kubernetes.io/shutdown",
+        ] {
+            assert_eq!(tainted(taint), (true, false), "{taint}");
+        }
+        assert_eq!(tainted("node.kubernetes.io/out-of-service"), (false, true));
+        for taint in [
+            "node.kubernetes.io/unschedulable",
+            "node.kubernetes.io/not-ready",
+        ] {
+            assert_eq!(tainted(taint), (false, false), "{taint}");
+        }
+        let cordoned = json!({ "unschedulable": true });
+        assert_eq!(node_with(json!({}), cordoned), (false, false));
+    }
+
+    #[test]
+    fn a_service_says_by_annotation_whether_its_addresses_go_back() {
+        let said = |value: &str| {
+            let mut object = slim_service(&json!({ "type": "LoadBalancer" }), &json!({}));
+            let annotation = ("herald.io/failback".to_owned(), value.to_owned());
+            object.metadata.annotations = Some([annotation].into());
+            service(&object, "").expect("ours").service.failback
+        };
+        assert_eq!(said("sticky"), Some(Failback::Sticky));
+        assert_eq!(said("revertive"), Some(Failback::Revertive));
+        assert_eq!(said("never"), None);
     }
 
     #[test]

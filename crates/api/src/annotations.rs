@@ -41,6 +41,26 @@ pub const CONDITION_ADDRESS_ASSIGNED: &str = "herald.io/AddressAssigned";
 /// A label that keeps a node from announcing, whatever its value.
 pub const LABEL_EXCLUDE_NODE: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 
+/// The annotation of a Service or an `L2Advertisement` that says whether an address goes back to the
+/// node that the election prefers: `revertive` (the default) or `sticky`. The Service's wins.
+pub const FAILBACK: &str = "herald.io/failback";
+
+/// A label or taint of a node, whatever its value and effect, that moves addresses away from it.
+pub const DRAIN: &str = "herald.io/drain";
+
+/// Taints, whatever their value and effect, of nodes that are about to be taken away: by us, Cluster
+/// Autoscaler, Karpenter, and the cloud's node controller. Cordoning alone (`spec.unschedulable`)
+/// moves nothing.
+pub const DRAIN_TAINTS: [&str; 4] = [
+    DRAIN,
+    "ToBeDeletedByClusterAutoscaler",
+    "karpenter.sh/disrupted",
+    "node.cloudprovider.kubernetes.io/shutdown",
+];
+
+/// The taint of a node that an operator has declared dead. Nothing that may still run there counts.
+pub const TAINT_OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
+
 /// The label of a status object: the node that it speaks of.
 pub const LABEL_NODE: &str = "metallb.io/node";
 

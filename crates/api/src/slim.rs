@@ -206,6 +206,12 @@ impl Node {
         let mut conditions = self.status.conditions.iter().flatten();
         conditions.any(|condition| condition.type_ == type_ && condition.status == "True")
     }
+
+    /// True if the node has a taint with this key, whatever its value and effect.
+    pub fn has_taint(&self, key: &str) -> bool {
+        let mut taints = self.spec.taints.iter().flatten();
+        taints.any(|taint| taint.key == key)
+    }
 }
 
 /// `Node.spec`.
@@ -215,6 +221,17 @@ pub struct NodeSpec {
     /// The prefixes of the Pods on the node.
     #[serde(rename = "podCIDRs", skip_serializing_if = "Option::is_none")]
     pub pod_cidrs: Option<Vec<String>>,
+    /// The taints.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub taints: Option<Vec<Taint>>,
+}
+
+/// An entry of `Node.spec.taints`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Taint {
+    /// What it is about.
+    pub key: String,
 }
 
 /// `Node.status`.
@@ -329,6 +346,20 @@ mod tests {
         let service: Service = serde_json::from_value(object.clone()).expect("valid");
         let written = serde_json::to_value(&service).expect("plain");
         assert_eq!(written, object);
+    }
+
+    #[test]
+    fn taints_are_found_by_key() {
+        let node: Node = serde_json::from_value(json!({
+            "spec": { "taints": [
+                { "key": "a/b", "effect": "NoSchedule", "timeAdded": "2026-01-02T03:04:05Z" },
+                { "key": "c", "value": "d", "effect": "NoExecute" },
+            ] },
+        }))
+        .expect("valid");
+        assert!(node.has_taint("a/b") && node.has_taint("c"));
+        assert!(!node.has_taint("b") && !node.has_taint("d"));
+        assert!(!Node::default().has_taint("a/b"));
     }
 
     #[test]

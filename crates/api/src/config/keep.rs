@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kube::Resource;
 
 use super::objects::Objects;
-use super::problem::{Fault, Problem};
+use super::problem::{Consequence, Fault, Problem};
 
 /// An object's parsed form.
 pub(super) trait Parsed: Clone + PartialEq {
@@ -21,6 +21,11 @@ pub(super) trait Parsed: Clone + PartialEq {
     /// Claims what the object needs for itself alone; on failure nothing is claimed.
     fn claim(&self, _claims: &mut Self::Claims) -> Result<(), Fault> {
         Ok(())
+    }
+
+    /// What is wrong with it without being a reason not to use it.
+    fn remark(&self) -> Option<&Fault> {
+        None
     }
 }
 
@@ -64,14 +69,29 @@ impl<T: Parsed> Keeper<T> {
             .map(|(name, object)| candidate(name, object, &parse))
             .collect();
         let (accepted, faults) = self.settle(&candidates);
-        for (name, fault) in faults {
+        let mut tell = |name: &str, fault: Fault, consequence| {
             problems.push(Problem {
                 kind,
                 name: name.to_owned(),
                 field: fault.field,
                 message: fault.message,
-                last_good_in_use: accepted.contains_key(name),
+                consequence,
             });
+        };
+        for (name, parsed) in &accepted {
+            if let Some(fault) = parsed.remark()
+                && !faults.contains_key(name.as_str())
+            {
+                tell(name, fault.clone(), Consequence::FieldIgnored);
+            }
+        }
+        for (name, fault) in faults {
+            let consequence = if accepted.contains_key(name) {
+                Consequence::LastGood
+            } else {
+                Consequence::Unused
+            };
+            tell(name, fault, consequence);
         }
         self.good = accepted;
     }

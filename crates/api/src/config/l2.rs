@@ -1,11 +1,13 @@
 //! `L2Advertisement`s: compat.md 1.2 and 1.8, rule 5.
 
-use herald_announce::{L2Advertisement, PreferredNodes};
+use herald_announce::{Failback, L2Advertisement, PreferredNodes, UnknownFailback};
+use kube::ResourceExt as _;
 
 use super::advertised::PoolSelection;
 use super::keep::Parsed;
 use super::problem::Fault;
 use super::selectors::{label_selector, no_repetition, strictly_distinct_selectors};
+use crate::annotations::FAILBACK;
 use crate::kinds;
 
 /// An advertisement that is valid, before its pools are looked up.
@@ -13,16 +15,23 @@ use crate::kinds;
 pub(super) struct ParsedL2Advertisement {
     pub(super) pools: PoolSelection,
     pub(super) advertisement: L2Advertisement,
+    /// An annotation that says nothing that is known.
+    remark: Option<Fault>,
 }
 
 impl Parsed for ParsedL2Advertisement {
     type Claims = ();
+
+    fn remark(&self) -> Option<&Fault> {
+        self.remark.as_ref()
+    }
 }
 
 impl ParsedL2Advertisement {
     pub(super) fn parse(name: &str, object: &kinds::L2Advertisement) -> Result<Self, Fault> {
         let spec = &object.spec;
         let pools = PoolSelection::parse(&spec.ip_address_pools, &spec.ip_address_pool_selectors)?;
+        let (failback, remark) = failback(object);
         let preferred = spec.preferred_node_selectors.iter().enumerate();
         Ok(Self {
             pools,
@@ -40,9 +49,23 @@ impl ParsedL2Advertisement {
                 preferred_nodes: preferred
                     .map(|(index, entry)| preferred_nodes(index, entry))
                     .collect::<Result<_, _>>()?,
-                failback: None,
+                failback,
             },
+            remark,
         })
+    }
+}
+
+/// What the annotation says. One that says nothing that is known must not take addresses off the
+/// network.
+fn failback(object: &kinds::L2Advertisement) -> (Option<Failback>, Option<Fault>) {
+    match object.annotations().get(FAILBACK).map(|text| text.parse()) {
+        None => (None, None),
+        Some(Ok(failback)) => (Some(failback), None),
+        Some(Err::<_, UnknownFailback>(error)) => {
+            let field = format!("metadata.annotations[{FAILBACK}]");
+            (None, Some(Fault::new(field, error.to_string())))
+        }
     }
 }
 

@@ -27,7 +27,7 @@ use self::pool::ParsedPool;
 use crate::kinds;
 
 pub use objects::Objects;
-pub use problem::Problem;
+pub use problem::{Consequence, Problem};
 pub use selectors::{InvalidSelector, label_selector};
 
 /// The objects that make up the configuration. A daemon fills in what it watches and leaves the

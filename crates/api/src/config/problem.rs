@@ -2,7 +2,18 @@
 
 use std::fmt;
 
-/// An object that is not used as it is now.
+/// What becomes of an object that has a problem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Consequence {
+    /// It is used as if the field were absent.
+    FieldIgnored,
+    /// Its last good version stays in use.
+    LastGood,
+    /// It is not used: there is no good version of it.
+    Unused,
+}
+
+/// Something that is wrong with an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The kind, as in `IPAddressPool`.
@@ -13,8 +24,8 @@ pub struct Problem {
     pub field: String,
     /// What is wrong and what to do about it.
     pub message: String,
-    /// True if the last good version of the object stays in use, false if there is none.
-    pub last_good_in_use: bool,
+    /// What becomes of the object until it is corrected.
+    pub consequence: Consequence,
 }
 
 impl fmt::Display for Problem {
@@ -30,10 +41,10 @@ impl fmt::Display for Problem {
         if !field.is_empty() {
             write!(f, ", field {field}")?;
         }
-        let consequence = if self.last_good_in_use {
-            "its last good version stays in use until it is corrected"
-        } else {
-            "it is not used until it is corrected"
+        let consequence = match self.consequence {
+            Consequence::FieldIgnored => "the field is ignored until it is corrected",
+            Consequence::LastGood => "its last good version stays in use until it is corrected",
+            Consequence::Unused => "it is not used until it is corrected",
         };
         write!(f, ": {message}; {consequence}")
     }

@@ -6,7 +6,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use herald_announce::Failback;
+
 use super::*;
+use crate::annotations::FAILBACK;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -112,7 +115,7 @@ fn a_bad_edit_keeps_the_last_good_version_until_it_is_corrected_or_deleted() {
     resources.pools.apply(pool("a", &["192.0.2.0/99"]));
     let (config, problems) = configurator.update(&resources);
     assert_eq!(config, first);
-    assert!(problems[0].last_good_in_use);
+    assert_eq!(problems[0].consequence, Consequence::LastGood);
     assert!(
         problems[0]
             .to_string()
@@ -152,9 +155,12 @@ fn of_two_pools_that_come_to_overlap_the_one_that_was_good_stays() {
     let (config, problems) = configurator.update(&resources);
     let names: Vec<_> = problems
         .iter()
-        .map(|p| (p.name.as_str(), p.last_good_in_use))
+        .map(|p| (p.name.as_str(), p.consequence))
         .collect();
-    assert_eq!(names, [("a", false), ("c", true)]);
+    assert_eq!(
+        names,
+        [("a", Consequence::Unused), ("c", Consequence::LastGood)]
+    );
     assert_eq!(cidrs(&config, "b"), ["192.0.2.0/24"]);
     assert_eq!(cidrs(&config, "c"), ["10.0.0.0/24"]);
 
@@ -269,6 +275,38 @@ fn an_advertisement_covers_the_pools_it_names_and_selects_or_else_all() {
     assert_eq!(
         config.l2_advertisements_of("a")[1].interfaces,
         BTreeSet::from(["eth1".to_owned()])
+    );
+}
+
+#[test]
+fn an_advertisement_says_by_annotation_whether_addresses_go_back() {
+    let annotated = |value: &str| {
+        let mut object = l2("a", json!({ "interfaces": ["eth1"] }));
+        object.metadata.annotations = Some([(FAILBACK.to_owned(), value.to_owned())].into());
+        let mut resources = with_pools([pool("a", &["10.0.0.0/24"])]);
+        resources.l2_advertisements = [object].into_iter().collect();
+        Configurator::default().update(&resources)
+    };
+    for (value, failback) in [
+        ("sticky", Failback::Sticky),
+        ("revertive", Failback::Revertive),
+    ] {
+        let (config, problems) = annotated(value);
+        assert_eq!(problems, []);
+        assert_eq!(config.l2_advertisements_of("a")[0].failback, Some(failback));
+    }
+    // What cannot be understood is told, and the rest is used.
+    let (config, problems) = annotated("Sticky");
+    let advertisement = &config.l2_advertisements_of("a")[0];
+    assert_eq!(advertisement.failback, None);
+    assert_eq!(advertisement.interfaces.len(), 1);
+    let texts: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        texts,
+        [
+            "L2Advertisement \"a\", field metadata.annotations[herald.io/failback]: unknown failback \
+          policy \"Sticky\": use revertive or sticky; the field is ignored until it is corrected"
+        ]
     );
 }
 
@@ -449,7 +487,7 @@ proptest! {
         }
         let (after, problems) = configurator.update(&resources(&objects));
         prop_assert_eq!(after, before);
-        prop_assert!(problems.iter().all(|problem| problem.last_good_in_use));
+        prop_assert!(problems.iter().all(|p| p.consequence == Consequence::LastGood));
         let found: BTreeSet<_> = problems.iter().map(|p| (p.kind, p.name.as_str())).collect();
         let edited = edits.keys().map(|index| &objects[*index]);
         prop_assert_eq!(found, edited.map(|o| (o.kind.as_str(), o.name.as_str())).collect());
