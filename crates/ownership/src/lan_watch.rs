@@ -1,20 +1,59 @@
-//! Whom this node watches on the LAN.
+//! Whom this node watches on the LAN, and whether it hears them there.
+//!
+//! A node may be in the group and yet not be heard on the LAN: a port that lost its VLAN, a filter,
+//! a cable in the wrong switch. So every member names a canary, an address that it answers for, and
+//! a few others ask for it all the time. What they find they tell the group; the votes decide
+//! ([`not_heard`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use herald_model::{GroupView, NodeName};
+use herald_announce::Interfaces;
+use herald_model::{GroupView, MacAddress, NodeName};
 
-use crate::{Command, Sighting, Task};
+use crate::ring::{Ring, Target};
+use crate::{Command, Duty, Kind, Sighting, Task};
+
+/// How often each canary is asked for.
+const PERIOD: Duration = Duration::from_millis(200);
+
+/// So many probes in a row without an answer: the member is not heard.
+const MISSES: u32 = 4;
+
+/// So many probes in a row with an answer: it is heard again.
+const HITS: u32 = 3;
+
+/// A round that comes so much later than it was due says nothing: the answers may not have been
+/// told yet.
+const LATE: Duration = Duration::from_millis(50);
+
+/// A node that hears none of at least so many is likely to be the one with the fault.
+const SUSPICIOUS: usize = 2;
 
 /// Asks some other members for their canary addresses and notes who does not answer.
 #[derive(Debug)]
 pub struct LanWatch {
     me: NodeName,
+    watched: BTreeMap<NodeName, Watched>,
     unheard: BTreeSet<NodeName>,
     tasks: Arc<BTreeMap<IpAddr, Task>>,
+    commands: Vec<Command>,
+    /// When the next round is due.
+    next: Option<Instant>,
+}
+
+#[derive(Debug, Default)]
+struct Watched {
+    canaries: BTreeSet<IpAddr>,
+    macs: BTreeSet<MacAddress>,
+    /// It was asked in the last round.
+    asked: bool,
+    /// It was heard since.
+    heard: bool,
+    /// Rounds in a row that went against what is held of it.
+    against: u32,
 }
 
 impl LanWatch {
@@ -22,26 +61,92 @@ impl LanWatch {
     pub fn new(me: NodeName) -> Self {
         Self {
             me,
+            watched: BTreeMap::new(),
             unheard: BTreeSet::new(),
             tasks: Arc::default(),
+            commands: Vec::new(),
+            next: None,
         }
     }
 
     /// How the group looks now.
-    pub fn set_group(&mut self, _now: Instant, _view: &GroupView) {
-        self.unheard.remove(&self.me);
+    pub fn set_group(&mut self, now: Instant, view: &GroupView) {
+        let ring = Ring::of(&self.me, view);
+        let mut watched = BTreeMap::new();
+        let mut tasks = BTreeMap::new();
+        for target in ring.targets(&self.me) {
+            let mut canaries = BTreeSet::new();
+            for (mine, theirs) in target.canaries() {
+                let Some(canary) = theirs.canary else {
+                    continue;
+                };
+                canaries.insert(canary);
+                watch(&mut tasks, canary, &mine.name);
+            }
+            if canaries.is_empty() {
+                continue;
+            }
+            let known = self.watched.remove(target.name).unwrap_or_default();
+            let macs = macs(&target);
+            let renewed = Watched {
+                // An answer for the old canary is none for the new one.
+                asked: known.asked && known.canaries == canaries,
+                canaries,
+                macs,
+                ..known
+            };
+            watched.insert(target.name.clone(), renewed);
+        }
+        self.unheard.retain(|name| watched.contains_key(name));
+        self.next = match self.next {
+            _ if watched.is_empty() => None,
+            None => Some(now),
+            next => next,
+        };
+        self.watched = watched;
+        if *self.tasks != tasks {
+            self.tasks = Arc::new(tasks);
+        }
     }
 
     /// Another station had to do with an address; those that are not watched do not matter.
-    pub fn saw(&mut self, _now: Instant, _sighting: Sighting) {}
+    pub fn saw(&mut self, sighting: Sighting) {
+        if sighting.kind == Kind::Probed {
+            return;
+        }
+        for watched in self.watched.values_mut() {
+            if watched.macs.contains(&sighting.mac) && watched.canaries.contains(&sighting.address)
+            {
+                watched.heard = true;
+            }
+        }
+    }
 
-    /// Does what is due. Call it at [`LanWatch::next_timeout`].
-    pub fn handle_timeout(&mut self, _now: Instant) {}
+    /// Does what is due. Call it at [`LanWatch::next_timeout`], after all that was seen until then
+    /// was told by [`LanWatch::saw`].
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let Some(due) = self.next.filter(|due| *due <= now) else {
+            return;
+        };
+        let late = now.saturating_duration_since(due) > LATE;
+        let mut asked = BTreeSet::new();
+        for (name, watched) in &mut self.watched {
+            if watched.asked && (watched.heard || !late) {
+                watched.judge(name, &mut self.unheard);
+            }
+            watched.asked = true;
+            watched.heard = false;
+            asked.extend(&watched.canaries);
+        }
+        self.commands.extend(asked.into_iter().map(Command::Probe));
+        self.next = Some(now + PERIOD);
+    }
 
-    /// When to call [`LanWatch::handle_timeout`] next.
+    /// When to call [`LanWatch::handle_timeout`] next; `None` while nobody is watched. May change
+    /// with [`LanWatch::set_group`].
     #[must_use]
     pub fn next_timeout(&self) -> Option<Instant> {
-        None
+        self.next
     }
 
     /// The addresses to watch; a task of [`Ownership`](crate::Ownership) for the same address goes
@@ -52,7 +157,7 @@ impl LanWatch {
 
     /// What the driver should send once.
     pub fn take_commands(&mut self) -> Vec<Command> {
-        Vec::new()
+        std::mem::take(&mut self.commands)
     }
 
     /// The members that do not answer: what this node tells the others as
@@ -61,16 +166,72 @@ impl LanWatch {
         &self.unheard
     }
 
-    /// At least two members are watched and none is heard: the fault is likely here.
+    /// At least two members are watched and none is heard: the fault is likely here. It changes
+    /// nothing, as the votes of the others tell the same.
     pub fn suspects_itself(&self) -> bool {
-        false
+        self.watched.len() >= SUSPICIOUS && self.unheard.len() == self.watched.len()
     }
 }
 
-/// The live members (this node included) that more than half of those that watch them, and at least
-/// two, do not hear on the LAN. A node that is in it should own nothing while another can.
-pub fn not_heard(me: &NodeName, view: &GroupView) -> BTreeSet<NodeName> {
-    let mut none = view.me.unheard.clone();
-    none.retain(|name| name == me && view.members.is_empty());
-    none
+impl Watched {
+    /// Counts the last round.
+    fn judge(&mut self, name: &NodeName, unheard: &mut BTreeSet<NodeName>) {
+        let held_heard = !unheard.contains(name);
+        if self.heard == held_heard {
+            self.against = 0;
+            return;
+        }
+        self.against += 1;
+        if held_heard && self.against >= MISSES {
+            unheard.insert(name.clone());
+            self.against = 0;
+        } else if !held_heard && self.against >= HITS {
+            unheard.remove(name);
+            self.against = 0;
+        }
+    }
 }
+
+/// All MAC addresses of the member: which of its interfaces answers is its own affair.
+fn macs(target: &Target<'_>) -> BTreeSet<MacAddress> {
+    let interfaces = target.state.interfaces.iter();
+    interfaces.map(|interface| interface.mac).collect()
+}
+
+/// Adds an interface to where the address is watched.
+fn watch(tasks: &mut BTreeMap<IpAddr, Task>, address: IpAddr, interface: &str) {
+    let task = tasks.entry(address).or_insert_with(|| Task {
+        duty: Duty::Watch,
+        interfaces: Interfaces::Named(BTreeSet::new()),
+    });
+    if let Interfaces::Named(names) = &mut task.interfaces {
+        names.insert(interface.to_owned());
+    }
+}
+
+/// The live members (`me` included) that more than half of those that watch them, and at least two,
+/// do not hear on the LAN. The election should give such a node nothing as long as another one is
+/// heard.
+pub fn not_heard(me: &NodeName, view: &GroupView) -> BTreeSet<NodeName> {
+    let others = view.members.values().filter(|member| member.live);
+    let states = others.filter_map(|member| member.state.as_ref());
+    let accused: BTreeSet<&NodeName> = states
+        .chain([&view.me])
+        .flat_map(|state| &state.unheard)
+        .collect();
+    if accused.is_empty() {
+        return BTreeSet::new();
+    }
+    let watchers = Ring::of(me, view).watchers(&accused);
+    let lost = watchers.into_iter().filter(|(name, watchers)| {
+        let votes = watchers
+            .iter()
+            .filter(|state| state.unheard.contains(*name));
+        let votes = votes.count();
+        votes >= 2 && votes * 2 > watchers.len()
+    });
+    lost.map(|(name, _)| name.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ mod lan_watch;
 mod limits;
 mod ownership;
 mod peers;
+mod ring;
 mod timers;
 mod way;
 

@@ -1,0 +1,283 @@
+use std::net::SocketAddr;
+
+use herald_model::{Cidr, LanInterface, Member, MemberState, Phase};
+
+use super::*;
+
+fn mac(node: u8) -> MacAddress {
+    MacAddress([2, 0, 0, 0, 0, node])
+}
+
+fn canary(node: u8) -> IpAddr {
+    IpAddr::from([192, 0, 2, node])
+}
+
+fn name(node: u8) -> NodeName {
+    NodeName::new(format!("n{node:03}"))
+}
+
+fn state(node: u8, prefix: &str) -> MemberState {
+    let prefix: Option<Cidr> = (!prefix.is_empty()).then(|| prefix.parse().unwrap());
+    MemberState {
+        phase: Phase::Ready,
+        interfaces: vec![LanInterface {
+            name: "eth0".to_owned(),
+            mac: mac(node),
+            arp: true,
+            ndp: true,
+            prefixes: prefix.into_iter().collect(),
+            canary: Some(canary(node)),
+        }],
+        unheard: BTreeSet::new(),
+    }
+}
+
+/// A group of `count` nodes on one LAN as `me` sees it.
+fn group(me: u8, count: u8) -> GroupView {
+    let others = (0..count).filter(|node| *node != me).map(|node| {
+        let member = Member {
+            address: SocketAddr::from(([192, 0, 2, node], 7946)),
+            live: true,
+            state: Some(state(node, "192.0.2.0/24")),
+        };
+        (name(node), member)
+    });
+    GroupView {
+        members: others.collect(),
+        me: state(me, "192.0.2.0/24"),
+        ..GroupView::default()
+    }
+}
+
+fn accuse(view: &mut GroupView, by: u8, whom: u8) {
+    let member = view.members.get_mut(&name(by));
+    let told = member.and_then(|member| member.state.as_mut());
+    told.unwrap_or(&mut view.me).unheard.insert(name(whom));
+}
+
+/// A watch and the time.
+struct Rounds {
+    watch: LanWatch,
+    now: Instant,
+}
+
+impl Rounds {
+    fn new(view: &GroupView) -> Self {
+        let now = Instant::now();
+        let mut watch = LanWatch::new(name(0));
+        watch.set_group(now, view);
+        Self { watch, now }
+    }
+
+    fn run(&mut self, rounds: u32, answering: &[u8]) {
+        for _ in 0..rounds {
+            self.now = self.watch.next_timeout().unwrap().max(self.now);
+            self.watch.handle_timeout(self.now);
+            for command in self.watch.take_commands() {
+                let Command::Probe(address) = command else {
+                    panic!("{command:?}");
+                };
+                for node in answering.iter().filter(|node| canary(**node) == address) {
+                    self.watch.saw(Sighting {
+                        address,
+                        mac: mac(*node),
+                        kind: Kind::Answered,
+                    });
+                }
+            }
+        }
+    }
+
+    fn unheard(&self) -> Vec<&str> {
+        self.watch.unheard.iter().map(NodeName::as_str).collect()
+    }
+}
+
+#[test]
+fn each_node_watches_three_and_is_watched_by_three() {
+    let mut by = BTreeMap::<IpAddr, u32>::new();
+    for node in 0..40 {
+        let mut watch = LanWatch::new(name(node));
+        watch.set_group(Instant::now(), &group(node, 40));
+        assert_eq!(watch.tasks().len(), 3);
+        for address in watch.tasks().keys() {
+            *by.entry(*address).or_default() += 1;
+        }
+    }
+    assert_eq!(by.len(), 40);
+    assert!(by.values().all(|count| *count == 3), "{by:?}");
+}
+
+#[test]
+fn nodes_of_another_lan_are_passed_over() {
+    let mut view = group(0, 9);
+    for node in [1, 2, 4] {
+        let member = view.members.get_mut(&name(node)).unwrap();
+        member.state = Some(state(node, "198.51.100.0/24"));
+    }
+    let mut watch = LanWatch::new(name(0));
+    watch.set_group(Instant::now(), &view);
+    let watched: Vec<IpAddr> = watch.tasks().keys().copied().collect();
+    assert_eq!(watched, [canary(3), canary(5), canary(6)]);
+}
+
+#[test]
+fn a_node_without_known_prefixes_may_be_on_any_lan() {
+    let mut view = group(0, 2);
+    view.members.get_mut(&name(1)).unwrap().state = Some(state(1, ""));
+    let mut watch = LanWatch::new(name(0));
+    watch.set_group(Instant::now(), &view);
+    assert_eq!(watch.tasks().len(), 1);
+}
+
+#[test]
+fn nobody_is_watched_without_a_canary_or_an_interface() {
+    let mut view = group(0, 3);
+    let member = view.members.get_mut(&name(1)).unwrap();
+    member.state.as_mut().unwrap().interfaces[0].canary = None;
+    let mut watch = LanWatch::new(name(0));
+    watch.set_group(Instant::now(), &view);
+    assert_eq!(watch.tasks().len(), 1);
+    view.me.interfaces.clear();
+    watch.set_group(Instant::now(), &view);
+    assert!(watch.tasks().is_empty());
+    assert_eq!(watch.next_timeout(), None);
+}
+
+#[test]
+fn four_missed_rounds_make_a_member_unheard_and_three_answered_ones_heard() {
+    let mut rounds = Rounds::new(&group(0, 3));
+    rounds.run(5, &[1, 2]);
+    assert_eq!(rounds.unheard(), [""; 0]);
+    // What was missed shows in the round after.
+    rounds.run(4, &[1]);
+    assert_eq!(rounds.unheard(), [""; 0]);
+    rounds.run(1, &[1]);
+    assert_eq!(rounds.unheard(), ["n002"]);
+    rounds.run(3, &[1, 2]);
+    assert_eq!(rounds.unheard(), ["n002"]);
+    rounds.run(1, &[1, 2]);
+    assert_eq!(rounds.unheard(), [""; 0]);
+}
+
+#[test]
+fn three_missed_rounds_and_an_answer_change_nothing() {
+    let mut rounds = Rounds::new(&group(0, 3));
+    for _ in 0..10 {
+        rounds.run(3, &[1]);
+        rounds.run(1, &[1, 2]);
+        assert_eq!(rounds.unheard(), [""; 0]);
+    }
+}
+
+#[test]
+fn an_answer_from_another_station_is_none() {
+    let mut rounds = Rounds::new(&group(0, 2));
+    for _ in 0..5 {
+        rounds.run(1, &[]);
+        for mac in [mac(9), mac(0)] {
+            let kind = Kind::Answered;
+            let address = canary(1);
+            rounds.watch.saw(Sighting { address, mac, kind });
+        }
+    }
+    assert_eq!(rounds.unheard(), ["n001"]);
+}
+
+#[test]
+fn rounds_that_come_late_count_for_nothing() {
+    let mut rounds = Rounds::new(&group(0, 3));
+    for _ in 0..20 {
+        rounds.now += Duration::from_millis(400);
+        rounds.run(1, &[]);
+    }
+    assert_eq!(rounds.unheard(), [""; 0]);
+}
+
+#[test]
+fn one_who_hears_nobody_suspects_itself_and_tells_all_the_same() {
+    let mut rounds = Rounds::new(&group(0, 4));
+    rounds.run(5, &[]);
+    assert_eq!(rounds.unheard(), ["n001", "n002", "n003"]);
+    assert!(rounds.watch.suspects_itself());
+    rounds.run(4, &[2]);
+    assert!(!rounds.watch.suspects_itself());
+}
+
+#[test]
+fn one_who_is_down_or_out_of_reach_is_unheard_no_longer() {
+    let mut view = group(0, 3);
+    let mut rounds = Rounds::new(&view);
+    rounds.run(5, &[1]);
+    assert_eq!(rounds.unheard(), ["n002"]);
+    view.members.get_mut(&name(2)).unwrap().live = false;
+    rounds.watch.set_group(rounds.now, &view);
+    assert_eq!(rounds.unheard(), [""; 0]);
+}
+
+#[test]
+fn the_tasks_stay_the_same_while_the_group_does() {
+    let mut view = group(0, 3);
+    let mut rounds = Rounds::new(&view);
+    let before = rounds.watch.tasks();
+    view.me.unheard.insert(name(1));
+    rounds.watch.set_group(rounds.now, &view);
+    assert!(Arc::ptr_eq(&before, &rounds.watch.tasks()));
+}
+
+#[test]
+fn the_votes_of_most_watchers_decide() {
+    // n004 is watched by n001, n002 and n003.
+    let mut view = group(0, 6);
+    accuse(&mut view, 1, 4);
+    assert_eq!(not_heard(&name(0), &view), BTreeSet::new());
+    accuse(&mut view, 3, 4);
+    assert_eq!(not_heard(&name(0), &view), BTreeSet::from([name(4)]));
+}
+
+#[test]
+fn who_does_not_watch_a_member_has_no_vote() {
+    let mut view = group(0, 8);
+    accuse(&mut view, 5, 4);
+    accuse(&mut view, 6, 4);
+    view.me.unheard.insert(name(4));
+    assert_eq!(not_heard(&name(0), &view), BTreeSet::new());
+}
+
+#[test]
+fn the_node_itself_votes_and_is_voted_about() {
+    let mut view = group(0, 3);
+    view.me.unheard.insert(name(1));
+    accuse(&mut view, 2, 1);
+    assert_eq!(not_heard(&name(0), &view), BTreeSet::from([name(1)]));
+    let mut view = group(0, 3);
+    accuse(&mut view, 1, 0);
+    accuse(&mut view, 2, 0);
+    assert_eq!(not_heard(&name(0), &view), BTreeSet::from([name(0)]));
+}
+
+#[test]
+fn of_two_nodes_neither_can_outvote_the_other() {
+    let mut view = group(0, 2);
+    view.me.unheard.insert(name(1));
+    accuse(&mut view, 1, 0);
+    assert_eq!(not_heard(&name(0), &view), BTreeSet::new());
+}
+
+#[test]
+fn a_node_whose_port_is_dead_is_the_only_one_voted_out() {
+    // n002 hears nobody and is heard by nobody.
+    for count in 3..20 {
+        let mut view = group(0, count);
+        for node in 0..count {
+            let own = group(node, count);
+            for target in Ring::of(&name(node), &own).targets(&name(node)) {
+                if node == 2 || *target.name == name(2) {
+                    let whom = (0..count).find(|other| name(*other) == *target.name);
+                    accuse(&mut view, node, whom.unwrap());
+                }
+            }
+        }
+        assert_eq!(not_heard(&name(0), &view), BTreeSet::from([name(2)]));
+    }
+}

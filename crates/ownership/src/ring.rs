@@ -1,0 +1,103 @@
+//! Who watches whom on the LAN.
+//!
+//! The live members, sorted by name, form a ring. Each one watches the next three of those that are
+//! on a LAN with it, and so is watched by the three before it. All members that see the same group
+//! find the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use herald_model::{GroupView, LanInterface, MemberState, NodeName};
+
+/// How many others each member watches.
+const TARGETS: usize = 3;
+
+/// How far along the ring they are looked for: a bound on the work where there are many LANs.
+const REACH: usize = 64;
+
+/// The live members of a group that have told their state, this node included.
+pub(crate) struct Ring<'a> {
+    /// In the order of their names.
+    members: Vec<(&'a NodeName, &'a MemberState)>,
+}
+
+impl<'a> Ring<'a> {
+    pub(crate) fn of(me: &'a NodeName, view: &'a GroupView) -> Self {
+        let others = view.members.iter().filter(|(_, member)| member.live);
+        let told = others.filter_map(|(name, member)| Some((name, member.state.as_ref()?)));
+        let members: BTreeMap<_, _> = told.chain([(me, &view.me)]).collect();
+        Self {
+            members: members.into_iter().collect(),
+        }
+    }
+
+    /// Those that `member` watches, and where it shares a LAN with them.
+    pub(crate) fn targets(&self, member: &NodeName) -> Vec<Target<'a>> {
+        let Ok(index) = self.members.binary_search_by_key(&member, |(name, _)| name) else {
+            return Vec::new();
+        };
+        let (before, rest) = self.members.split_at(index);
+        let Some(((_, own), after)) = rest.split_first() else {
+            return Vec::new();
+        };
+        let others = after.iter().chain(before).take(REACH);
+        let near = others.filter_map(|(name, state)| {
+            let lans = shared(own, state);
+            (!lans.is_empty()).then_some(Target { name, state, lans })
+        });
+        near.take(TARGETS).collect()
+    }
+
+    /// Those that watch one of `members`, by whom they watch: those of them that have something
+    /// there to be heard by.
+    pub(crate) fn watchers(
+        &self,
+        members: &BTreeSet<&NodeName>,
+    ) -> BTreeMap<&'a NodeName, Vec<&'a MemberState>> {
+        let mut watchers: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (name, state) in &self.members {
+            let targets = self.targets(name);
+            let watched = targets.into_iter().filter(|target| {
+                members.contains(target.name) && target.canaries().next().is_some()
+            });
+            for target in watched {
+                watchers.entry(target.name).or_default().push(*state);
+            }
+        }
+        watchers
+    }
+}
+
+/// A member that another one watches.
+pub(crate) struct Target<'a> {
+    pub(crate) name: &'a NodeName,
+    pub(crate) state: &'a MemberState,
+    /// The pairs of interfaces, the watcher's and the member's, that are on one LAN.
+    lans: Vec<(&'a LanInterface, &'a LanInterface)>,
+}
+
+impl<'a> Target<'a> {
+    /// The pairs in which the member's interface has a canary.
+    pub(crate) fn canaries(&self) -> impl Iterator<Item = (&'a LanInterface, &'a LanInterface)> {
+        let lans = self.lans.iter().copied();
+        lans.filter(|(_, theirs)| theirs.canary.is_some())
+    }
+}
+
+/// The pairs of interfaces of two members that are on one LAN: they have a prefix in common, or one
+/// of them has none that could tell.
+fn shared<'a>(
+    own: &'a MemberState,
+    other: &'a MemberState,
+) -> Vec<(&'a LanInterface, &'a LanInterface)> {
+    let pairs = own
+        .interfaces
+        .iter()
+        .flat_map(|mine| other.interfaces.iter().map(move |theirs| (mine, theirs)));
+    pairs
+        .filter(|(mine, theirs)| {
+            mine.prefixes.is_empty()
+                || theirs.prefixes.is_empty()
+                || !mine.prefixes.is_disjoint(&theirs.prefixes)
+        })
+        .collect()
+}
