@@ -4,18 +4,20 @@ use std::fmt;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
-use herald_lab::{Lab, NAMESPACE, Node, Process, ProcessSpec, ProxyMode, User};
+use clap::ValueEnum;
+use herald_lab::{Lab, LabBuilder, NAMESPACE, Node, Process, ProcessSpec, ProxyMode, User};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 /// Who is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Contestant {
     /// This project.
     Herald,
     /// MetalLB.
+    #[value(name = "metallb")]
     Peer,
 }
 
@@ -51,10 +53,24 @@ impl Contestant {
     /// A fresh lab with the contestant's CRDs. One node and no kube-proxy: what else runs there
     /// would take part of the few cores from what is measured.
     pub(crate) async fn lab(self) -> Result<Lab> {
-        let builder = Lab::builder()
-            .nodes(1)
-            .proxy(ProxyMode::None)
-            .name(format!("bench {self}"));
+        let builder = Lab::builder().nodes(1).proxy(ProxyMode::None);
+        self.start(builder).await
+    }
+
+    /// A fresh lab of three nodes that forward traffic, with the contestant's CRDs. Its speakers
+    /// find each other on the LAN if there is one network, apart from it otherwise.
+    pub(crate) async fn cluster(self, one_network: bool) -> Result<Lab> {
+        let builder = Lab::builder().nodes(3);
+        let builder = if one_network {
+            builder.one_network()
+        } else {
+            builder
+        };
+        self.start(builder).await
+    }
+
+    async fn start(self, builder: LabBuilder) -> Result<Lab> {
+        let builder = builder.name(format!("bench {self}"));
         match self {
             Self::Herald => builder.start().await,
             Self::Peer => {
@@ -72,7 +88,7 @@ impl Contestant {
             return Ok(herald.process().clone());
         }
         let node = lab.node("n1")?;
-        pod(lab, node, "controller").await?;
+        pod(lab, node, "controller", "controller").await?;
         let spec = ProcessSpec::new("controller", peer_dir()?.join("controller"))
             .arg("-kubeconfig")
             .arg(lab.kubeconfig(User::Controller))
@@ -82,40 +98,40 @@ impl Contestant {
         lab.spawn("cp", spec)
     }
 
-    /// Starts the speaker of the one node; returns as soon as the process exists.
-    pub(crate) async fn speaker(self, lab: &Lab) -> Result<Process> {
+    /// Starts the speaker of a node; returns as soon as the process exists.
+    pub(crate) async fn speaker_on(self, lab: &Lab, node: &str) -> Result<Process> {
         if self == Self::Herald {
-            let herald = lab.speaker("n1")?.start().await?;
+            let herald = lab.speaker(node)?.start().await?;
             return Ok(herald.process().clone());
         }
-        let node = lab.node("n1")?;
-        pod(lab, node, "speaker").await?;
-        let secret = lab.dir().join("memberlist");
-        std::fs::create_dir_all(&secret)?;
-        std::fs::write(secret.join("secretkey"), [b'k'; 32])?;
-        let spec = ProcessSpec::new("speaker", peer_dir()?.join("speaker"))
+        let node = lab.node(node)?;
+        let (name, ip) = (format!("speaker-{}", node.name), node.internal.v4);
+        pod(lab, node, &name, "speaker").await?;
+        let spec = ProcessSpec::new(&name, peer_dir()?.join("speaker"))
             .arg("-kubeconfig")
             .arg(lab.kubeconfig(User::Speaker))
-            .args(["-namespace", NAMESPACE, "-port=0", "-node-name=n1"])
-            .args([
-                "-pod-name=speaker",
-                "-ml-labels=app=metallb,component=speaker",
-            ])
-            .arg(format!("-ml-bindaddr={}", node.mgmt.v4))
-            .arg(format!("-ml-secret-key-path={}", secret.display()))
+            .args(["-namespace", NAMESPACE, "-port=0"])
+            .arg(format!("-node-name={}", node.name))
+            .arg(format!("-pod-name={name}"))
+            .arg("-ml-labels=app=metallb,component=speaker")
+            .arg(format!("-ml-bindaddr={ip}"))
+            .arg(format!(
+                "-ml-secret-key-path={}",
+                lab.member_key().display()
+            ))
             .env("METALLB_BGP_TYPE", "native")
-            .env("METALLB_HOST", node.mgmt.v4.to_string());
-        lab.spawn("n1", spec)
+            .env("METALLB_HOST", ip.to_string());
+        lab.spawn(&node.name, spec)
     }
 }
 
 /// The Pod object that MetalLB looks itself up in.
-async fn pod(lab: &Lab, node: &Node, component: &str) -> Result<()> {
+async fn pod(lab: &Lab, node: &Node, name: &str, component: &str) -> Result<()> {
     let api: Api<Pod> = Api::namespaced(lab.client(), NAMESPACE);
     let object = json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {
-            "name": component, "labels": {"app": "metallb", "component": component},
+            "name": name, "labels": {"app": "metallb", "component": component},
         },
         "spec": {
             "nodeName": node.name, "hostNetwork": true,
@@ -123,19 +139,15 @@ async fn pod(lab: &Lab, node: &Node, component: &str) -> Result<()> {
         },
     });
     let params = PatchParams::apply("herald-bench").force();
-    api.patch(component, &params, &Patch::Apply(object))
+    api.patch(name, &params, &Patch::Apply(object))
         .await
-        .with_context(|| format!("cannot create the Pod {component}"))?;
-    let ip = node.mgmt.v4;
+        .with_context(|| format!("cannot create the Pod {name}"))?;
+    let ip = node.internal.v4;
     let status = json!({"status": {
         "phase": "Running", "hostIP": ip, "podIP": ip, "podIPs": [{"ip": ip}],
         "conditions": [{"type": "Ready", "status": "True"}],
     }});
-    api.patch_status(
-        component,
-        &PatchParams::default(),
-        &Patch::Strategic(status),
-    )
-    .await?;
+    api.patch_status(name, &PatchParams::default(), &Patch::Strategic(status))
+        .await?;
     Ok(())
 }

@@ -5,6 +5,7 @@
 mod args;
 mod contestant;
 mod criterion;
+mod failover;
 mod figures;
 mod measure;
 mod observer;
@@ -15,15 +16,39 @@ mod stats;
 mod usage;
 
 use anyhow::Result;
-use clap::Parser as _;
+use clap::{Parser, Subcommand};
 
 use crate::args::Args;
 use crate::contestant::Contestant;
+use crate::failover::FailoverArgs;
 use crate::figures::Figures;
+
+#[derive(Debug, Parser)]
+#[command(args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    args: Args,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Measure failover and planned moves instead
+    Failover(FailoverArgs),
+}
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let args = Args::parse();
+    let cli = Cli::parse();
+    match cli.command {
+        Some(Command::Failover(args)) => failover::run(&args).await,
+        None => everything(&cli.args).await,
+    }
+}
+
+/// Allocation, memory and answers.
+async fn everything(args: &Args) -> Result<()> {
     let (plan, document) = (args.plan(), args.document());
     setup::warm_page_cache()?;
     let mut figures = Figures::default();
@@ -41,7 +66,11 @@ async fn main() -> Result<()> {
         measure::plain_writer(&plan, &mut figures).await?;
         if let Some(path) = &document {
             // After every round, so that an interrupted run leaves what it has.
-            let text = report::document(&plan, round + 1, &figures)?;
+            let mut text = report::document(&plan, round + 1, &figures)?;
+            let old = std::fs::read_to_string(path).unwrap_or_default();
+            if let Some(kept) = failover::section_of(&old) {
+                text = format!("{text}\n{kept}");
+            }
             std::fs::write(path, text)?;
             eprintln!("written to {}", path.display());
         }
@@ -50,7 +79,7 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-fn print(text: &str) -> std::io::Result<()> {
+pub(crate) fn print(text: &str) -> std::io::Result<()> {
     use std::io::Write as _;
     std::io::stdout().write_all(text.as_bytes())
 }

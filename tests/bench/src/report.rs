@@ -47,7 +47,7 @@ fn ratio(ratio: f64) -> String {
 }
 
 /// A Markdown table; the first row is its head.
-fn aligned<const N: usize>(cells: &[[String; N]]) -> String {
+pub(crate) fn aligned<const N: usize>(cells: &[[String; N]]) -> String {
     let width = |column: usize| {
         let widths = cells.iter().map(|row| row[column].chars().count());
         widths.max().unwrap_or_default()
@@ -127,7 +127,7 @@ fn every_round(figures: &Figures) -> String {
 }
 
 /// The machine in general terms: nothing that names it.
-fn machine() -> Result<String> {
+pub(crate) fn machine() -> Result<String> {
     let cores = std::thread::available_parallelism()?;
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let version: Vec<_> = release.trim().split(['.', '-']).take(2).collect();

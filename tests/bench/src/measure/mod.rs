@@ -143,7 +143,7 @@ async fn speaker(
     let client = arp::Client::open(lab)?;
 
     let start = Instant::now();
-    let speaker = contestant.speaker(lab).await?;
+    let speaker = contestant.speaker_on(lab, "n1").await?;
     let last = client.all_answered(&addresses, LONG).await?;
     if plan.has(Part::Memory) {
         let took = last.duration_since(start).as_secs_f64();
