@@ -4,16 +4,19 @@
 mod cases {
     use std::collections::{BTreeMap, BTreeSet};
     use std::net::IpAddr;
+    use std::sync::Arc;
 
     use herald_announce::{
-        Decision, Endpoint, Interfaces, L2Advertisement, Node, PreferredNodes, Reason, Service,
-        Speaker, TrafficPolicy, decide,
+        Decision, Endpoint, Failback, Interfaces, L2Advertisement, Node, PreferredNodes, Reason,
+        Service, Speaker, TrafficPolicy, decide,
     };
-    use herald_model::{LabelSelector, Labels, NodeName, ServiceKey};
+    use herald_model::{
+        LabelSelector, Labels, LanInterface, MemberState, NodeName, Phase, ServiceKey,
+    };
     use serde::Deserialize;
 
     #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
     struct Case {
         name: String,
         #[serde(default)]
@@ -24,6 +27,8 @@ mod cases {
         /// All candidates, best first.
         #[serde(default)]
         order: Vec<String>,
+        /// The same with those that are down or not heard; not looked at if it is absent.
+        as_if_up: Option<Vec<String>>,
         /// All rejected nodes.
         #[serde(default)]
         rejected: BTreeMap<String, String>,
@@ -34,6 +39,8 @@ mod cases {
         /// Of some candidates.
         #[serde(default)]
         interfaces: BTreeMap<String, InterfacesSpec>,
+        /// Not looked at if it is absent.
+        failback: Option<String>,
     }
 
     #[derive(Deserialize)]
@@ -44,6 +51,7 @@ mod cases {
         policy: PolicySpec,
         sharing: bool,
         publish_not_ready: bool,
+        failback: Option<String>,
         endpoints: Vec<EndpointSpec>,
     }
 
@@ -55,6 +63,7 @@ mod cases {
                 policy: PolicySpec::Cluster,
                 sharing: false,
                 publish_not_ready: false,
+                failback: None,
                 endpoints: vec![EndpointSpec::default()],
             }
         }
@@ -85,7 +94,72 @@ mod cases {
         network_unavailable: bool,
         #[serde(default)]
         excluded: bool,
+        #[serde(default)]
+        out_of_service: bool,
+        #[serde(default)]
+        draining: bool,
+        #[serde(default)]
+        unheard: bool,
+        /// Without a group.
         interfaces: Option<BTreeSet<String>>,
+        /// In a group; the next two are what the member told.
+        state: Option<StateSpec>,
+        #[serde(default = "ready")]
+        phase: Phase,
+        /// Interfaces by name, each with `arp`, `ndp` and prefixes. A live one without any has
+        /// `eth0` with both; one that is down was never seen.
+        lans: Option<BTreeMap<String, Vec<String>>>,
+    }
+
+    #[derive(Deserialize, Clone, Copy)]
+    #[serde(rename_all = "camelCase")]
+    enum StateSpec {
+        Live,
+        Joining,
+        Down,
+    }
+
+    fn ready() -> Phase {
+        Phase::Ready
+    }
+
+    impl NodeSpec {
+        fn speaker(&self) -> Speaker {
+            match self.state {
+                None => Speaker::Unknown {
+                    interfaces: self.interfaces.clone(),
+                },
+                Some(StateSpec::Joining) => Speaker::Joining,
+                Some(StateSpec::Live) => {
+                    let both = || [("eth0".to_owned(), vec!["arp".into(), "ndp".into()])].into();
+                    let lans = self.lans.clone().unwrap_or_else(both);
+                    Speaker::Live(self.told(&lans))
+                }
+                Some(StateSpec::Down) => Speaker::Down {
+                    last: self.lans.as_ref().map(|lans| self.told(lans)),
+                },
+            }
+        }
+
+        fn told(&self, lans: &BTreeMap<String, Vec<String>>) -> Arc<MemberState> {
+            let interface = |(name, words): (&String, &Vec<String>)| LanInterface {
+                name: name.clone(),
+                mac: [2, 0, 0, 0, 0, 1].into(),
+                arp: words.iter().any(|word| word == "arp"),
+                ndp: words.iter().any(|word| word == "ndp"),
+                prefixes: words
+                    .iter()
+                    .filter(|word| !["arp", "ndp"].contains(&word.as_str()))
+                    .map(|word| word.parse().expect(word))
+                    .collect(),
+                canary: None,
+            };
+            Arc::new(MemberState {
+                phase: self.phase,
+                interfaces: lans.iter().map(interface).collect(),
+                unheard: BTreeSet::new(),
+            })
+        }
     }
 
     #[derive(Deserialize, Default)]
@@ -96,6 +170,7 @@ mod cases {
         services: Vec<Labels>,
         interfaces: BTreeSet<String>,
         preferred: Vec<PreferredSpec>,
+        failback: Option<String>,
     }
 
     #[derive(Deserialize)]
@@ -114,6 +189,10 @@ mod cases {
 
     fn one_for_all() -> Vec<AdvertisementSpec> {
         vec![AdvertisementSpec::default()]
+    }
+
+    fn failback(text: Option<&str>) -> Option<Failback> {
+        text.map(|text| text.parse().expect("known"))
     }
 
     fn selector(labels: Labels) -> LabelSelector {
@@ -136,7 +215,7 @@ mod cases {
                 },
                 allows_sharing: spec.sharing,
                 publish_not_ready: spec.publish_not_ready,
-                failback: None,
+                failback: failback(spec.failback.as_deref()),
                 endpoints: spec.endpoints.into_iter().map(endpoint).collect(),
             }
         }
@@ -144,17 +223,16 @@ mod cases {
 
     impl From<NodeSpec> for Node {
         fn from(spec: NodeSpec) -> Self {
+            let speaker = spec.speaker();
             Self {
                 name: NodeName::new(spec.name),
                 labels: spec.labels,
                 network_unavailable: spec.network_unavailable,
                 excluded: spec.excluded,
-                out_of_service: false,
-                draining: false,
-                unheard: false,
-                speaker: Speaker::Unknown {
-                    interfaces: spec.interfaces,
-                },
+                out_of_service: spec.out_of_service,
+                draining: spec.draining,
+                unheard: spec.unheard,
+                speaker,
             }
         }
     }
@@ -171,7 +249,7 @@ mod cases {
                 service_selectors: spec.services.into_iter().map(selector).collect(),
                 interfaces: spec.interfaces,
                 preferred_nodes: spec.preferred.into_iter().map(preferred).collect(),
-                failback: None,
+                failback: failback(spec.failback.as_deref()),
             }
         }
     }
@@ -190,6 +268,13 @@ mod cases {
             .map(|c| c.node.as_str())
             .collect();
         assert_eq!(order, case.order, "{name}: order");
+        if let Some(expected) = &case.as_if_up {
+            let order: Vec<_> = decision.order.iter().map(NodeName::as_str).collect();
+            assert_eq!(order, *expected, "{name}: order as if all were up");
+        }
+        if let Some(expected) = failback(case.failback.as_deref()) {
+            assert_eq!(decision.failback, expected, "{name}: failback");
+        }
         let rejected: BTreeMap<_, _> = decision
             .rejected
             .iter()
@@ -260,6 +345,16 @@ mod cases {
     #[test]
     fn sharing() {
         run(include_str!("cases/sharing.yaml"));
+    }
+
+    #[test]
+    fn speakers() {
+        run(include_str!("cases/speakers.yaml"));
+    }
+
+    #[test]
+    fn failback_policies() {
+        run(include_str!("cases/failback.yaml"));
     }
 
     #[test]
