@@ -27,11 +27,12 @@ pub struct ControllerArgs {
     #[arg(long, env = "HERALD_WEBHOOK_MODE", value_enum)]
     pub webhook_mode: Option<WebhookMode>,
 
-    /// Accepted for compatibility; the memberlist secret comes with a later release
+    /// Secret to be made, if it is not there, with the key that the speakers seal with what they
+    /// tell each other; default: none is made
     #[arg(long, env = "METALLB_ML_SECRET_NAME")]
     pub ml_secret_name: Option<String>,
 
-    /// Accepted for compatibility; the memberlist secret comes with a later release
+    /// Deployment of the controller, which becomes the owner of that Secret; default: it has none
     #[arg(long, env = "METALLB_DEPLOYMENT")]
     pub deployment: Option<String>,
 
@@ -73,19 +74,12 @@ impl ControllerArgs {
     /// The flags that were given but do nothing yet.
     pub fn inactive(&self) -> Vec<InactiveFlag> {
         const WEBHOOKS: &str = "there are no webhooks yet";
-        const MEMBERLIST: &str = "the memberlist secret is not made yet";
         let webhooks = matches!(
             self.webhook_mode,
             Some(WebhookMode::Enabled | WebhookMode::Onlywebhook)
         );
         let given = [
             (webhooks, "--webhook-mode", WEBHOOKS),
-            (
-                self.ml_secret_name.is_some(),
-                "--ml-secret-name",
-                MEMBERLIST,
-            ),
-            (self.deployment.is_some(), "--deployment", MEMBERLIST),
             (
                 self.disable_cert_rotation.is_some(),
                 "--disable-cert-rotation",

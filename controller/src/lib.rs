@@ -16,6 +16,7 @@ mod pools;
 mod request;
 mod retries;
 mod run;
+mod secret;
 mod sources;
 mod status;
 mod write;

@@ -1,15 +1,16 @@
 //! The controller's process: tasks and the loop that joins them.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+mod config;
+mod counters;
+mod reads;
+
 use std::time::Duration;
 
-use herald_api::config::Problem;
 use herald_api::kinds::IPAddressPoolStatus;
 use herald_api::slim::Service;
 use herald_model::ServiceKey;
 use herald_runtime::backoff::Backoff;
-use herald_runtime::events::{self, Kind, Recorder, Subject};
+use herald_runtime::events::{self, Recorder};
 use herald_runtime::health::{self, Block, Readiness};
 use herald_runtime::lease::{Candidate, Leadership, Timing};
 use herald_runtime::supervise::{Supervisor, TaskResult, next_batch};
@@ -18,7 +19,7 @@ use herald_runtime::{client, logging, metrics as metrics_server};
 use jiff::Timestamp;
 use kube::Client;
 use prometheus_client::registry::Registry;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -29,19 +30,17 @@ use crate::fresh::{self, Fresh};
 use crate::metrics::Metrics;
 use crate::pools::Pools;
 use crate::retries::{FIRST_RETRY, MAX_RETRY, Retries, Retry, pause_after};
+use crate::secret::MembershipSecret;
 use crate::sources::{Input, watch};
 use crate::write::{self, Verdict};
+
+use counters::Counters;
+use reads::Reads;
 
 /// Events waiting for the loop; watches pause when it is full.
 const INPUTS: usize = 1024;
 /// Inputs count at once before deciding.
 const BATCH: usize = 512;
-/// Pause between a change of the counters and their write.
-const COUNTERS_DELAY: Duration = Duration::from_millis(500);
-/// Services read at the same time, when many are gone at once.
-const READS: usize = 32;
-/// Pools whose status is written at the same time.
-const POOL_WRITES: usize = 8;
 /// How long writes under way may take at the end.
 const LAST_WRITES: Duration = Duration::from_secs(4);
 /// Pause after the first few times that another controller undid a write; it grows by as much.
@@ -79,6 +78,9 @@ pub async fn run(args: ControllerArgs) -> anyhow::Result<()> {
     supervisor.spawn("events", sender.run(token.clone()));
     if args.webhook_mode != Some(WebhookMode::Onlywebhook) {
         let (leadership, lease_end) = elect(&args, &kube, &namespace, &mut supervisor);
+        if let Some(secret) = membership_secret(&args, &kube, &namespace) {
+            supervisor.spawn("secret", secret.run(leadership.clone(), token.clone()));
+        }
         let (inputs, receiver) = mpsc::channel(INPUTS);
         watch(&kube, &namespace, &inputs, &mut supervisor);
         let control = Loop {
@@ -92,12 +94,9 @@ pub async fn run(args: ControllerArgs) -> anyhow::Result<()> {
             leadership,
             tasks: JoinSet::new(),
             writing: 0,
-            reads: Arc::new(Semaphore::new(READS)),
-            reading: HashMap::new(),
-            failed_reads: HashMap::new(),
-            pools_writing: HashSet::new(),
+            reads: Reads::new(),
+            counters: Counters::default(),
             retries: Retries::default(),
-            counters_due: None,
             synced: Synced::new(&readiness),
             listing: false,
             list_backoff: Backoff::new(FIRST_RETRY, MAX_RETRY),
@@ -137,6 +136,24 @@ fn elect(
     );
     supervisor.spawn("lease", candidate.run(end.clone()));
     (leadership, end)
+}
+
+/// The Secret to look after, if the flags name one.
+fn membership_secret(
+    args: &ControllerArgs,
+    kube: &Client,
+    namespace: &str,
+) -> Option<MembershipSecret> {
+    let name = args
+        .ml_secret_name
+        .clone()
+        .filter(|name| !name.is_empty())?;
+    Some(MembershipSecret {
+        client: kube.clone(),
+        namespace: namespace.to_owned(),
+        name,
+        deployment: args.deployment.clone(),
+    })
 }
 
 /// Which stores have their first full set; each holds readiness back until then.
@@ -181,15 +198,9 @@ struct Loop {
     leadership: Leadership,
     tasks: JoinSet<Done>,
     writing: usize,
-    reads: Arc<Semaphore>,
-    /// Reads under way, each with whether another is due after it.
-    reading: HashMap<ServiceKey, bool>,
-    /// How often in a row.
-    failed_reads: HashMap<ServiceKey, u32>,
-    /// Pools whose status is being written.
-    pools_writing: HashSet<String>,
+    reads: Reads,
+    counters: Counters,
     retries: Retries,
-    counters_due: Option<Instant>,
     synced: Synced,
     listing: bool,
     list_backoff: Backoff,
@@ -252,9 +263,8 @@ impl Loop {
         self.tasks = JoinSet::new();
         self.writing = 0;
         self.listing = false;
-        self.reading.clear();
-        self.pools_writing.clear();
-        self.failed_reads.clear();
+        self.reads.clear();
+        self.counters.clear();
         self.retries.clear();
         self.core.stop();
     }
@@ -308,7 +318,7 @@ impl Loop {
         if config_changed && self.synced.pools.is_none() && self.synced.namespaces.is_none() {
             self.configure();
         }
-        self.counters_changed();
+        self.counters.changed();
     }
 
     fn handle_service(&mut self, event: Event<Service>) {
@@ -349,93 +359,6 @@ impl Loop {
         );
     }
 
-    fn read(&mut self, key: ServiceKey) {
-        if let Some(again) = self.reading.get_mut(&key) {
-            *again = true;
-            return;
-        }
-        self.reading.insert(key.clone(), false);
-        let uid = self.core.uid(&key);
-        let (client, reads) = (self.client.clone(), Arc::clone(&self.reads));
-        self.tasks.spawn(async move {
-            // Closed never; without a permit the read is only less polite.
-            let _permit = reads.acquire_owned().await;
-            let found = write::read(&client, &key).await;
-            Done::Read(key, uid, found)
-        });
-    }
-
-    fn read_ended(&mut self, key: ServiceKey, uid: Option<&str>, found: Result<Written, String>) {
-        let again = self.reading.remove(&key).unwrap_or_default();
-        match found {
-            Ok(found) => {
-                if let Some(failures) = self.failed_reads.remove(&key) {
-                    tracing::info!(event = "readRecovered", service = %key, failures, "read again");
-                }
-                self.core.found(&key, uid, found);
-                if again {
-                    self.read(key);
-                }
-            }
-            Err(error) => {
-                let failures = self.failed_reads.entry(key.clone()).or_default();
-                *failures = failures.saturating_add(1);
-                if *failures == 1 {
-                    tracing::warn!(
-                        event = "readFailed",
-                        service = %key,
-                        error,
-                        "cannot read the service, retrying; check the API server and the RBAC of \
-                         services (get)"
-                    );
-                }
-                let pause = pause_after(*failures);
-                self.retries.add(Instant::now(), pause, Retry::Read(key));
-            }
-        }
-    }
-
-    fn configure(&mut self) {
-        let change = self.pools.update();
-        for problem in &change.new_problems {
-            self.metrics.client.update_errors.inc();
-            tracing::error!(
-                event = "configInvalid",
-                kind = problem.kind,
-                name = problem.name,
-                field = problem.field,
-                error = %problem,
-                "failed to parse the configuration"
-            );
-        }
-        if self.core.is_acting() {
-            for problem in &change.new_problems {
-                self.record_problem(problem, self.pools.subject(problem));
-            }
-        }
-        self.core.set_unusable_pools(change.unusable);
-        if let Some(pools) = change.pools {
-            tracing::info!(event = "configLoaded", pools = pools.len(), "pools changed");
-            self.core.set_pools(pools);
-        }
-        self.metrics
-            .client
-            .config_loaded
-            .set(i64::from(self.pools.is_loaded()));
-        self.metrics
-            .client
-            .config_stale
-            .set(i64::from(change.stale));
-    }
-
-    fn record_problem(&self, problem: &Problem, subject: Option<&Subject>) {
-        if let Some(subject) = subject.cloned() {
-            let message = problem.to_string();
-            self.recorder
-                .record(subject, Kind::Warning, "InvalidConfiguration", message);
-        }
-    }
-
     fn done(&mut self, done: Done) {
         match done {
             Done::Written(key, written, verdict) => {
@@ -462,18 +385,18 @@ impl Loop {
                 self.retries.add(Instant::now(), pause, Retry::List);
             }
             Done::PoolStatus(pool, written) => {
-                self.pools_writing.remove(&pool);
+                self.counters.written(&pool);
                 if let Some(status) = written {
                     self.pools.status_written(&pool, status);
                     // The counters may have changed meanwhile.
-                    self.counters_changed();
+                    self.counters.changed();
                 } else {
                     self.retries.add(Instant::now(), MAX_RETRY, Retry::Counters);
                 }
                 return;
             }
         }
-        self.counters_changed();
+        self.counters.changed();
     }
 
     fn begin(&mut self, fresh: Fresh) {
@@ -531,7 +454,7 @@ impl Loop {
     }
 
     fn next_wake(&self) -> Option<Instant> {
-        [self.retries.next_due(), self.counters_due]
+        [self.retries.next_due(), self.counters.due()]
             .into_iter()
             .flatten()
             .min()
@@ -544,45 +467,11 @@ impl Loop {
                 Retry::Resume(key) => self.core.resume(&key),
                 Retry::Read(key) => self.read(key),
                 Retry::List => self.list(),
-                Retry::Counters => self.counters_changed(),
+                Retry::Counters => self.counters.changed(),
             }
         }
-        if self.counters_due.is_some_and(|due| due <= now) {
-            self.counters_due = None;
+        if self.counters.take_due(now) {
             self.show_counters();
-        }
-    }
-
-    fn counters_changed(&mut self) {
-        if self.counters_due.is_none() {
-            self.counters_due = Some(Instant::now() + COUNTERS_DELAY);
-        }
-    }
-
-    fn show_counters(&mut self) {
-        let usage: Vec<_> = self.core.usage().collect();
-        self.metrics.show(&usage);
-        if !self.may_write() {
-            return;
-        }
-        for (pool, usage, _) in &usage {
-            // What is left out is looked at again when one of those under way ends.
-            if self.pools_writing.len() >= POOL_WRITES {
-                return;
-            }
-            if self.pools_writing.contains(pool) {
-                continue;
-            }
-            let Some(status) = self.pools.status_to_write(pool, usage) else {
-                continue;
-            };
-            let (client, namespace) = (self.client.clone(), self.namespace.clone());
-            let pool = pool.clone();
-            self.pools_writing.insert(pool.clone());
-            self.tasks.spawn(async move {
-                let written = write::pool_status(&client, &namespace, &pool, &status).await;
-                Done::PoolStatus(pool, written.then_some(status))
-            });
         }
     }
 }

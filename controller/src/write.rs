@@ -13,7 +13,7 @@ use crate::core::{Write, Written};
 
 /// Shorter than the time between a leader's end and the start of the next (5 s): no write outlives
 /// its leader.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(4);
+pub(crate) const WRITE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// How a write ended, for metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
