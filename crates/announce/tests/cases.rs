@@ -86,6 +86,7 @@ mod cases {
 
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    #[expect(clippy::struct_excessive_bools, reason = "as in Node")]
     struct NodeSpec {
         name: String,
         #[serde(default)]

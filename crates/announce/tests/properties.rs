@@ -3,13 +3,16 @@
 #[cfg(test)]
 mod properties {
     use std::collections::BTreeSet;
-    use std::net::{IpAddr, Ipv4Addr};
+    use std::net::IpAddr;
+    use std::sync::Arc;
 
     use herald_announce::{
-        Decision, Endpoint, Interfaces, L2Advertisement, Node, PreferredNodes, Reason, Service,
-        TrafficPolicy, agree, decide,
+        Decision, Endpoint, Failback, L2Advertisement, Node, PreferredNodes, Reason, Service,
+        Speaker, TrafficPolicy, agree, decide,
     };
-    use herald_model::{LabelSelector, Labels, NodeName, ServiceKey};
+    use herald_model::{
+        LabelSelector, Labels, LanInterface, MemberState, NodeName, Phase, ServiceKey,
+    };
     use proptest::prelude::*;
 
     const NODES: usize = 6;
@@ -38,17 +41,78 @@ mod properties {
             selector: LabelSelector::new(labels, Vec::new()),
         });
         let preferred = prop::collection::vec(preferred, 0..3);
-        ("[a-c]", selectors(), selectors(), interfaces(), preferred).prop_map(
-            |(name, node_selectors, service_selectors, interfaces, preferred_nodes)| {
+        let selectors = (selectors(), selectors());
+        ("[a-c]", selectors, interfaces(), preferred, failback()).prop_map(
+            |(name, (node_selectors, service_selectors), interfaces, preferred_nodes, failback)| {
                 L2Advertisement {
                     name,
                     node_selectors,
                     service_selectors,
                     interfaces,
                     preferred_nodes,
+                    failback,
                 }
             },
         )
+    }
+
+    fn failback() -> impl Strategy<Value = Option<Failback>> {
+        prop::option::of(prop_oneof![
+            Just(Failback::Revertive),
+            Just(Failback::Sticky)
+        ])
+    }
+
+    /// One address or one of each family, in either order.
+    fn addresses() -> impl Strategy<Value = Vec<IpAddr>> {
+        let v4 = (0..4_u8).prop_map(|n| IpAddr::from([10, 0, 0, n]));
+        let v6 = (0..4_u16).prop_map(|n| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, n]));
+        (v4, v6, 0..4_u8).prop_map(|(v4, v6, which)| match which {
+            0 => vec![v4],
+            1 => vec![v6],
+            2 => vec![v4, v6],
+            _ => vec![v6, v4],
+        })
+    }
+
+    fn state() -> impl Strategy<Value = Arc<MemberState>> {
+        let phase = prop_oneof![
+            3 => Just(Phase::Ready),
+            1 => Just(Phase::Settling),
+            1 => Just(Phase::Draining),
+        ];
+        let prefix = prop::sample::select(vec!["10.0.0.0/24", "192.0.2.0/24", "2001:db8::/64"]);
+        let prefixes = prop::collection::btree_set(prefix, 0..3);
+        let flags = (prop::bool::weighted(0.8), prop::bool::weighted(0.7));
+        let interface = (flags, prefixes);
+        let interfaces = prop::collection::btree_map("eth[0-2]", interface, 0..3);
+        (phase, interfaces).prop_map(|(phase, interfaces)| {
+            let interface = |(name, ((arp, ndp), prefixes)): (String, (_, BTreeSet<&str>))| {
+                let prefixes = prefixes.into_iter().map(|p| p.parse().expect("valid"));
+                LanInterface {
+                    name,
+                    mac: [2, 0, 0, 0, 0, 1].into(),
+                    arp,
+                    ndp,
+                    prefixes: prefixes.collect(),
+                    canary: None,
+                }
+            };
+            Arc::new(MemberState {
+                phase,
+                interfaces: interfaces.into_iter().map(interface).collect(),
+                unheard: BTreeSet::new(),
+            })
+        })
+    }
+
+    fn speaker() -> impl Strategy<Value = Speaker> {
+        prop_oneof![
+            3 => prop::option::of(interfaces()).prop_map(|interfaces| Speaker::Unknown { interfaces }),
+            1 => prop::option::of(state()).prop_map(|last| Speaker::Down { last }),
+            1 => Just(Speaker::Joining),
+            6 => state().prop_map(Speaker::Live),
+        ]
     }
 
     fn endpoint() -> impl Strategy<Value = Endpoint> {
@@ -62,39 +126,43 @@ mod properties {
         let policy = prop_oneof![Just(TrafficPolicy::Cluster), Just(TrafficPolicy::Local)];
         let endpoints = prop::collection::vec(endpoint(), 0..6);
         let flags = (prop::bool::weighted(0.2), prop::bool::weighted(0.2));
-        (labels(), 0..4_u8, policy, flags, endpoints).prop_map(
-            |(labels, address, traffic_policy, (sharing, publish), endpoints)| Service {
-                key: ServiceKey::new("default", "web"),
-                labels,
-                addresses: vec![IpAddr::V4(Ipv4Addr::new(10, 0, 0, address))],
-                traffic_policy,
-                allows_sharing: sharing,
-                publish_not_ready: publish,
-                endpoints,
+        let said = (labels(), failback());
+        (said, addresses(), policy, flags, endpoints).prop_map(
+            |((labels, failback), addresses, traffic_policy, (sharing, publish), endpoints)| {
+                Service {
+                    key: ServiceKey::new("default", "web"),
+                    labels,
+                    addresses,
+                    traffic_policy,
+                    allows_sharing: sharing,
+                    publish_not_ready: publish,
+                    failback,
+                    endpoints,
+                }
             },
         )
     }
 
     fn nodes() -> impl Strategy<Value = Vec<Node>> {
-        let node = (
-            labels(),
-            prop::bool::weighted(0.1),
-            prop::bool::weighted(0.1),
-            prop::option::of(interfaces()),
-        );
+        let rarely = || prop::bool::weighted(0.1);
+        let flags = (rarely(), rarely(), rarely(), rarely(), rarely());
+        let node = (labels(), flags, speaker());
         prop::collection::vec(node, 0..=NODES).prop_map(|nodes| {
             let numbered = nodes.into_iter().enumerate();
-            numbered
-                .map(
-                    |(n, (labels, network_unavailable, excluded, interfaces))| Node {
-                        name: name(n),
-                        labels,
-                        network_unavailable,
-                        excluded,
-                        interfaces,
-                    },
-                )
-                .collect()
+            let node = |(n, (labels, flags, speaker))| {
+                let (network_unavailable, excluded, out_of_service, draining, unheard) = flags;
+                Node {
+                    name: name(n),
+                    labels,
+                    network_unavailable,
+                    excluded,
+                    out_of_service,
+                    draining,
+                    unheard,
+                    speaker,
+                }
+            };
+            numbered.map(node).collect()
         })
     }
 
@@ -135,8 +203,9 @@ mod properties {
         decision.owner().map(|owner| owner.node.clone())
     }
 
-    /// Whether the rules let the node announce, written as one condition and not in their order.
-    fn admitted((service, advertisements, _): &Snapshot, node: &Node) -> bool {
+    /// Whether the rules let the node announce, written as one condition and not in their order;
+    /// and if so, how much of the Service: less is more.
+    fn admitted((service, advertisements, _): &Snapshot, node: &Node) -> Option<(bool, u8)> {
         let any = |selectors: &[LabelSelector], labels| {
             selectors.is_empty() || selectors.iter().any(|s| s.matches(labels))
         };
@@ -152,15 +221,43 @@ mod properties {
             .collect();
         let ruled_out =
             service.allows_sharing && selecting.iter().any(|ad| !ad.service_selectors.is_empty());
-        let has_place = selecting
+        let allows = |ad: &L2Advertisement, name: &String| {
+            ad.interfaces.is_empty() || ad.interfaces.contains(name)
+        };
+        let covering: Vec<_> = selecting
             .iter()
             .filter(|ad| any(&ad.node_selectors, &node.labels))
-            .any(|ad| match &node.interfaces {
-                None => true,
-                Some(present) if ad.interfaces.is_empty() => !present.is_empty(),
-                Some(present) => present.iter().any(|name| ad.interfaces.contains(name)),
-            });
-        has_endpoint && !ruled_out && has_place && !node.excluded && !node.network_unavailable
+            .collect();
+        let usable = |name: &String| covering.iter().any(|ad| allows(ad, name));
+        let coverage = match &node.speaker {
+            Speaker::Unknown { interfaces: None } if !covering.is_empty() => Some(0),
+            Speaker::Unknown {
+                interfaces: Some(present),
+            } if present.iter().any(usable) => Some(0),
+            Speaker::Live(state) => {
+                let lans: Vec<_> = state
+                    .interfaces
+                    .iter()
+                    .filter(|i| usable(&i.name))
+                    .collect();
+                let announced = |address: &IpAddr| match address {
+                    IpAddr::V4(_) => lans.iter().any(|lan| lan.arp),
+                    IpAddr::V6(_) => lans.iter().any(|lan| lan.ndp),
+                };
+                let announced: Vec<_> = service.addresses.iter().map(announced).collect();
+                match announced[..] {
+                    [true] | [true, true] => Some(0),
+                    [true, false] => Some(1),
+                    [false, true] => Some(2),
+                    _ => None,
+                }
+            }
+            _ => None,
+        };
+        let well = !node.excluded && !node.network_unavailable && !node.out_of_service;
+        coverage
+            .filter(|_| has_endpoint && !ruled_out && well)
+            .map(|coverage| (node.unheard, coverage))
     }
 
     proptest! {
@@ -175,11 +272,13 @@ mod properties {
         fn the_candidates_are_exactly_the_nodes_that_every_rule_admits(snapshot in snapshot()) {
             let decision = decided(&snapshot);
             let candidates: BTreeSet<_> = decision.candidates.iter().map(|c| &c.node).collect();
-            let admitted: BTreeSet<_> = snapshot
-                .2
+            let admits = |node| Some((admitted(&snapshot, node)?, node));
+            let admitted: Vec<_> = snapshot.2.iter().filter_map(admits).collect();
+            let best = admitted.iter().map(|(much, _)| *much).min();
+            let admitted: BTreeSet<_> = admitted
                 .iter()
-                .filter(|node| admitted(&snapshot, node))
-                .map(|node| &node.name)
+                .filter(|(much, _)| Some(*much) == best)
+                .map(|(_, node)| &node.name)
                 .collect();
             prop_assert_eq!(candidates, admitted);
         }
@@ -214,12 +313,69 @@ mod properties {
             let decision = decided(&snapshot);
             if let Some(owner) = decision.owner() {
                 let node = snapshot.2.iter().find(|n| n.name == owner.node);
-                let present = node.and_then(|node| node.interfaces.as_ref());
-                match (&owner.interfaces, present) {
-                    (_, None) => {}
-                    (Interfaces::All, Some(present)) => prop_assert!(!present.is_empty()),
-                    (Interfaces::Named(named), Some(present)) => {
-                        prop_assert!(!named.is_disjoint(present));
+                match node.map(|node| &node.speaker) {
+                    Some(Speaker::Unknown { interfaces: None }) => {}
+                    Some(Speaker::Unknown { interfaces: Some(present) }) => {
+                        prop_assert!(present.iter().any(|name| owner.interfaces.contain(name)));
+                    }
+                    Some(Speaker::Live(state)) => {
+                        let mut lans = state.interfaces.iter();
+                        prop_assert!(lans.any(|lan| owner.interfaces.contain(&lan.name)));
+                    }
+                    other => prop_assert!(false, "owned by {:?}", other),
+                }
+            }
+        }
+
+        /// Who is up has no part in the order, if what they last told is known.
+        #[test]
+        fn a_node_that_goes_down_keeps_its_place(
+            mut snapshot in snapshot(),
+            down in prop::collection::vec(any::<bool>(), NODES),
+        ) {
+            snapshot.2.retain(|node| matches!(node.speaker, Speaker::Live(_)));
+            let before = decided(&snapshot);
+            for (node, down) in snapshot.2.iter_mut().zip(&down) {
+                if let (Speaker::Live(state), true) = (&node.speaker, down) {
+                    node.speaker = Speaker::Down { last: Some(Arc::clone(state)) };
+                }
+            }
+            let after = decided(&snapshot);
+            prop_assert_eq!(&before.order, &after.order);
+            let of_down = |node: &&NodeName| {
+                snapshot.2.iter().any(|n| n.name == **node && matches!(n.speaker, Speaker::Down { .. }))
+            };
+            if before.owner().is_some_and(|owner| !of_down(&&owner.node)) {
+                prop_assert_eq!(owner(&before), owner(&after), "who was not the best is not missed");
+            }
+            let first = after.order.iter().find(|node| !of_down(node));
+            prop_assert_eq!(owner(&after), first.cloned());
+        }
+
+        /// So two parts of a group that lost each other find out who comes first.
+        #[test]
+        fn two_nodes_that_never_saw_each_other_agree_on_who_comes_first(snapshot in snapshot()) {
+            let live: Vec<_> = snapshot
+                .2
+                .iter()
+                .filter(|node| matches!(node.speaker, Speaker::Live(_)) && !node.unheard)
+                .cloned()
+                .collect();
+            for one in &live {
+                for other in &live {
+                    // What they tell may differ in all but the phase, and neither knows it.
+                    if one.name == other.name || one.phase() != other.phase() {
+                        continue;
+                    }
+                    let alone = |me: &Node, other: &Node| {
+                        let mut unknown = other.clone();
+                        unknown.speaker = Speaker::Down { last: None };
+                        let (service, advertisements, _) = &snapshot;
+                        decide(service, advertisements, &[me.clone(), unknown])
+                    };
+                    let (here, there) = (alone(one, other), alone(other, one));
+                    if here.owner().is_some() && there.owner().is_some() {
+                        prop_assert_eq!(here.order, there.order);
                     }
                 }
             }
@@ -259,6 +415,9 @@ mod properties {
             let owners: BTreeSet<_> = after.iter().filter_map(owner).collect();
             prop_assert!(owners.len() <= 1);
             prop_assert_eq!(owners.is_empty(), before.iter().all(|d| d.owner().is_none()));
+            let told = after.iter().filter(|d| d.withheld.is_none());
+            let orders: BTreeSet<_> = told.map(|d| (&d.order, d.failback)).collect();
+            prop_assert!(orders.len() <= 1, "one order and one policy");
             for (before, after) in before.iter().zip(&after) {
                 if let Some(owner) = after.owner() {
                     prop_assert!(before.candidates.contains(owner));
