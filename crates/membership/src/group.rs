@@ -1,13 +1,32 @@
 //! The group as a machine: datagrams and time go in, datagrams and events come out.
 
+mod exchange;
+mod fence;
+mod reach;
+mod receive;
+mod screen;
+mod swim;
+mod view;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use herald_model::{GroupView, MemberState, NodeName};
+use rand::rngs::ChaCha8Rng;
+use rand::{RngExt, SeedableRng};
 
-use crate::{Keyring, Problem, Timers};
+use crate::identity::Identity;
+use crate::quorum::Quorum;
+use crate::seal::Seal;
+use crate::{Keyring, Problem, ProblemKind, Timers};
+use fence::Fence;
+use swim::Swim;
+
+/// How many events and datagrams wait to be taken at most.
+const MOST_WAITING: usize = 8192;
 
 /// What a group is started with.
 #[derive(Debug, Clone)]
@@ -17,11 +36,11 @@ pub struct Settings {
     /// Where this speaker listens and sends from, as the others see it. All members have the same
     /// port.
     pub address: SocketAddr,
-    /// How fast the group is.
+    /// How fast the group is; checked by [`Timers::check`].
     pub timers: Timers,
     /// What datagrams are sealed with.
     pub keys: Keyring,
-    /// Fresh for each start, from a good source: the sessions are made from it.
+    /// Fresh for each start, from a good source: the session is made from it.
     pub seed: u64,
     /// Greater than at the last start if that is known, else 0: the others may know better, then
     /// the group takes one that is greater still.
@@ -42,65 +61,232 @@ pub enum Event {
 }
 
 /// The group as one speaker runs it.
-#[derive(Debug)]
+///
+/// It has a time of its own, which stands still while its caller is late: so nobody is suspected
+/// because this process did not get to run. All times below are in it.
 pub struct Group {
-    settings: Settings,
+    me: NodeName,
+    address: SocketAddr,
+    timers: Timers,
+    swim: Swim,
+    seal: Seal,
+    rng: ChaCha8Rng,
+    contacts: BTreeMap<NodeName, Contact>,
+    nodes: BTreeMap<NodeName, BTreeSet<IpAddr>>,
+    roster: Option<BTreeSet<NodeName>>,
+    /// The speakers as they were counted last.
+    quorum: Quorum,
+    /// Since when this one has been in the majority.
+    majority: Option<Instant>,
+    /// The own state as it is sent.
+    state: Vec<u8>,
+    version: u64,
+    fence: Option<Fence>,
+    left: bool,
+    /// When anybody in the group was heard last.
+    heard: Instant,
+    /// The next free place for an exchange of states.
+    slot: Instant,
+    due: BTreeMap<(Instant, u64), Due>,
+    sequence: u64,
+    /// By how much the group's time is behind the caller's.
+    behind: Duration,
+    /// When the caller came last, in its time and in the group's.
+    last: (Instant, Instant),
     view: Arc<GroupView>,
-    transmits: VecDeque<(SocketAddr, Vec<u8>)>,
+    changed: bool,
     events: VecDeque<Event>,
+}
+
+/// What is known of another member.
+#[derive(Debug)]
+struct Contact {
+    identity: Identity,
+    live: bool,
+    /// When it went down, if it was seen to.
+    down: Option<Instant>,
+    /// It was declared down only because this one heard nobody at all.
+    doubted: bool,
+    /// It said that it leaves.
+    left: bool,
+    /// Under suspicion since then, of having this incarnation.
+    suspect: Option<(Instant, u16)>,
+    /// The newest time at which something was sent to it that it received.
+    proved: Option<Instant>,
+    /// When it was last sent a note without SWIM message.
+    noted: Option<Instant>,
+    /// Its run, to which the versions belong.
+    run: Option<u128>,
+    /// Which version of its state is known here.
+    have: u64,
+    /// Which version of the own state it has.
+    acknowledged: u64,
+    /// How often states were asked for or told in vain; `None` if nothing is scheduled.
+    tries: Option<u32>,
+}
+
+impl Contact {
+    fn new(identity: Identity) -> Self {
+        Self {
+            identity,
+            live: false,
+            down: None,
+            doubted: false,
+            left: false,
+            suspect: None,
+            proved: None,
+            noted: None,
+            run: None,
+            have: 0,
+            acknowledged: 0,
+            tries: None,
+        }
+    }
+}
+
+/// What is to be done at a time.
+#[derive(Debug)]
+enum Due {
+    Swim(foca::Timer<Identity>),
+    Reach,
+    Exchange(NodeName),
+    Nudge(NodeName),
+    Fence,
 }
 
 impl Group {
     /// Starts alone; [`Group::set_nodes`] says where others may be.
-    pub fn new(_now: Instant, settings: Settings, state: MemberState) -> Self {
-        let view = GroupView {
-            me: state,
-            ..GroupView::default()
+    pub fn new(now: Instant, settings: Settings, state: MemberState) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(settings.seed);
+        let session = rng.random();
+        let epoch = rng.random();
+        let address = settings.address;
+        let identity = Identity {
+            name: settings.me.clone(),
+            address,
+            generation: settings.generation.max(1),
         };
-        Self {
-            settings,
-            view: Arc::new(view),
-            transmits: VecDeque::new(),
+        let swim_rng = ChaCha8Rng::from_rng(&mut rng);
+        let me = settings.me;
+        let mut group = Self {
+            swim: Swim::new(identity, &settings.timers, swim_rng),
+            seal: Seal::new(me.clone(), address, settings.keys, session, epoch),
+            me,
+            address,
+            timers: settings.timers,
+            rng,
+            contacts: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            roster: None,
+            quorum: Quorum { live: 1, size: 1 },
+            majority: None,
+            state: Vec::new(),
+            version: 0,
+            fence: None,
+            left: false,
+            heard: now,
+            slot: now,
+            due: BTreeMap::new(),
+            sequence: 0,
+            behind: Duration::ZERO,
+            last: (now, now),
+            view: Arc::new(GroupView::default()),
+            changed: false,
             events: VecDeque::new(),
-        }
+        };
+        group.tell(now, state);
+        group.stand(now);
+        group.schedule(now, Due::Reach);
+        group
     }
 
     /// Takes a datagram that was received from `from`.
-    pub fn handle_datagram(&mut self, _now: Instant, _from: SocketAddr, _bytes: &[u8]) {}
+    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
+        let now = self.enter(now);
+        if !self.left {
+            self.receive(now, from, bytes);
+        }
+        self.finish(now);
+    }
 
     /// Does what is due. To be called when [`Group::next_timeout`] has come; earlier does no harm.
-    pub fn handle_timeout(&mut self, _now: Instant) {}
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let now = self.enter(now);
+        while let Some(entry) = self.due.first_entry() {
+            if entry.key().0 > now {
+                break;
+            }
+            match entry.remove() {
+                _ if self.left => {}
+                Due::Swim(timer) => self.swim_timer(now, timer),
+                Due::Reach => self.reach(now),
+                Due::Exchange(name) => self.exchange(now, &name),
+                Due::Nudge(name) => self.nudge(now, &name),
+                Due::Fence => self.check_fence(now),
+            }
+        }
+        self.finish(now);
+    }
 
     /// When [`Group::handle_timeout`] is to be called next. May change with each call of any other
     /// method.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Instant> {
-        None
+        let ((due, _), _) = self.due.first_key_value()?;
+        Some(*due + self.behind)
     }
 
     /// Sets all nodes of the cluster and their addresses: where others may be found, and whose
     /// address is whose. A node that is not here, or has no address, may have any.
-    pub fn set_nodes(&mut self, _now: Instant, _nodes: BTreeMap<NodeName, BTreeSet<IpAddr>>) {}
+    pub fn set_nodes(&mut self, now: Instant, nodes: BTreeMap<NodeName, BTreeSet<IpAddr>>) {
+        let now = self.enter(now);
+        if self.nodes != nodes {
+            self.nodes = nodes;
+            self.reach_now(now);
+        }
+        self.finish(now);
+    }
 
-    /// Sets the nodes that should have a speaker.
-    pub fn set_roster(&mut self, _now: Instant, _roster: BTreeSet<NodeName>) {}
+    /// Sets the nodes that should have a speaker. Before it is called all known members count.
+    pub fn set_roster(&mut self, now: Instant, roster: BTreeSet<NodeName>) {
+        let now = self.enter(now);
+        if self.roster.as_ref() != Some(&roster) {
+            self.roster = Some(roster);
+            self.changed = true;
+        }
+        self.finish(now);
+    }
 
     /// Sets what this speaker tells the others of itself.
-    pub fn set_state(&mut self, _now: Instant, _state: MemberState) {}
+    pub fn set_state(&mut self, now: Instant, state: MemberState) {
+        let now = self.enter(now);
+        if self.view.me != state {
+            self.tell(now, state);
+        }
+        self.finish(now);
+    }
 
     /// Replaces the keys.
     pub fn set_keys(&mut self, keys: Keyring) {
-        self.settings.keys = keys;
+        self.seal.set_keys(keys);
     }
 
     /// Tells the others that this speaker leaves. What there is to transmit then should be sent;
     /// nothing else is done from here on.
-    pub fn leave(&mut self, _now: Instant) {}
+    pub fn leave(&mut self, now: Instant) {
+        let now = self.enter(now);
+        if !self.left {
+            self.say_farewell(now);
+            self.left = true;
+            self.due.clear();
+        }
+        self.finish(now);
+    }
 
     /// The next datagram to send, and where to.
     #[must_use]
     pub fn poll_transmit(&mut self) -> Option<(SocketAddr, Vec<u8>)> {
-        self.transmits.pop_front()
+        self.seal.poll()
     }
 
     /// What happened next.
@@ -114,7 +300,7 @@ impl Group {
         &self.view
     }
 
-    /// The same, to keep.
+    /// The same, to keep. What is kept is copied before the next change.
     pub fn shared_view(&self) -> Arc<GroupView> {
         Arc::clone(&self.view)
     }
@@ -122,6 +308,71 @@ impl Group {
     /// The generation that this speaker has now; to be kept on disk, and one more be given to the
     /// next start.
     pub fn generation(&self) -> u64 {
-        self.settings.generation
+        self.swim.identity().generation
+    }
+
+    /// Goes from the caller's time to the group's.
+    fn enter(&mut self, now: Instant) -> Instant {
+        let (last_caller, last_own) = self.last;
+        let now = now.max(last_caller);
+        let mut own = now.checked_sub(self.behind).unwrap_or(now).max(last_own);
+        let first = self.due.first_key_value().map(|((due, _), _)| *due);
+        let mut stalled = false;
+        if let Some(due) = first
+            && own.saturating_duration_since(due) > self.timers.lateness
+        {
+            // What came meanwhile is still to be read: it gets a moment before the first timer.
+            own = due
+                .checked_sub(self.timers.lateness)
+                .unwrap_or(due)
+                .max(last_own);
+            self.behind = now.saturating_duration_since(own);
+            stalled = now.saturating_duration_since(last_caller) >= self.timers.least_detection();
+        }
+        self.last = (now, own);
+        if stalled && !self.left {
+            self.stalled(own);
+        }
+        own
+    }
+
+    fn finish(&mut self, now: Instant) {
+        if self.changed {
+            self.changed = false;
+            self.stand(now);
+            self.push_event(Event::Changed);
+        }
+    }
+
+    fn schedule(&mut self, at: Instant, due: Due) {
+        self.sequence += 1;
+        self.due.insert((at, self.sequence), due);
+    }
+
+    fn push_event(&mut self, event: Event) {
+        if self.events.len() < MOST_WAITING {
+            self.events.push_back(event);
+        }
+    }
+
+    fn problem(&mut self, kind: ProblemKind, from: SocketAddr, node: Option<&NodeName>) {
+        // Fences and changes must never be crowded out.
+        if self.events.len() < MOST_WAITING / 2 {
+            self.events.push_back(Event::Problem(Problem {
+                kind,
+                from,
+                node: node.cloned(),
+            }));
+        }
+    }
+}
+
+impl fmt::Debug for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Group")
+            .field("me", self.swim.identity())
+            .field("contacts", &self.contacts.len())
+            .field("fence", &self.fence)
+            .finish_non_exhaustive()
     }
 }

@@ -2,9 +2,16 @@
 //!
 //! No I/O, no clock, no randomness but that of a seed.
 
+mod envelope;
 mod group;
+mod identity;
 mod keyring;
 mod problem;
+mod quorum;
+mod replay;
+mod seal;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 pub use group::{Event, Group, Settings};

@@ -1,0 +1,137 @@
+//! When this one must not answer: it was declared down, or may have been and did not notice.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use herald_model::NodeName;
+
+use super::{Due, Event, Group};
+use crate::envelope::{Envelope, Sees};
+
+/// How many members are asked.
+const ASKED: usize = 3;
+/// How often.
+const ASK_EVERY: Duration = Duration::from_millis(40);
+
+/// Why this one is fenced, and what is known against it.
+#[derive(Debug)]
+pub(super) struct Fence {
+    since: Instant,
+    /// It was declared down and goes on as another run; else it only may have been.
+    declared: bool,
+    asked: BTreeSet<NodeName>,
+    confirmed: BTreeSet<NodeName>,
+}
+
+impl Group {
+    /// This process did not run for so long that others may have declared it down.
+    pub(super) fn stalled(&mut self, now: Instant) {
+        if self.fence.is_none() && self.contacts.values().any(|contact| contact.live) {
+            self.raise_fence(now, false);
+        }
+    }
+
+    /// Others have declared this run down, or know a later one: goes on as `generation`.
+    pub(super) fn declared_down(&mut self, now: Instant, generation: u64) {
+        if self.left || generation <= self.generation() {
+            return;
+        }
+        // One that was in no group yet has nothing to stop.
+        let member = self.contacts.values().any(|contact| contact.live);
+        if member || self.fence.is_some() {
+            self.raise_fence(now, true);
+        }
+        self.swim_renew(now, generation);
+        self.reach_now(now);
+        if self.fence.is_some() {
+            self.ask(now);
+        }
+    }
+
+    fn raise_fence(&mut self, now: Instant, declared: bool) {
+        let was = self.fence.replace(Fence {
+            since: now,
+            declared,
+            asked: BTreeSet::new(),
+            confirmed: BTreeSet::new(),
+        });
+        self.show_fence(true);
+        if was.is_none() {
+            self.push_event(Event::Fenced);
+            self.schedule(now, Due::Fence);
+        }
+    }
+
+    /// Asks others whether they take this one as alive.
+    fn ask(&mut self, now: Instant) {
+        let live: Vec<_> = self
+            .contacts
+            .iter()
+            .filter(|(_, contact)| contact.live)
+            .map(|(name, _)| name.clone())
+            .take(ASKED)
+            .collect();
+        for name in live {
+            if let Some(fence) = &mut self.fence {
+                fence.asked.insert(name.clone());
+            }
+            if let Some(contact) = self.contacts.get(&name) {
+                let identity = contact.identity.clone();
+                self.swim_announce(now, identity);
+            }
+            self.note(now, &name, true);
+        }
+    }
+
+    pub(super) fn check_fence(&mut self, now: Instant) {
+        let Some(fence) = &self.fence else {
+            return;
+        };
+        let age = now.saturating_duration_since(fence.since);
+        let alone = !self.contacts.values().any(|contact| contact.live);
+        // Declared down, but nobody is left who could take it back.
+        let patience = if fence.declared {
+            self.timers.least_detection() * 2
+        } else {
+            Duration::ZERO
+        };
+        let enough = !fence.confirmed.is_empty() && age >= ASK_EVERY;
+        if enough || (alone && age >= patience) {
+            self.drop_fence();
+            return;
+        }
+        self.ask(now);
+        self.schedule(now + ASK_EVERY, Due::Fence);
+    }
+
+    /// Takes what a member says of this one as an answer.
+    pub(super) fn confirmed_by(&mut self, now: Instant, name: &NodeName, envelope: &Envelope<'_>) {
+        let generation = self.generation();
+        let Some(contact) = self.contacts.get(name) else {
+            return;
+        };
+        let Some(fence) = &mut self.fence else {
+            return;
+        };
+        let fresh = fence.declared || contact.proved.is_some_and(|proved| proved >= fence.since);
+        if !fresh
+            || !contact.live
+            || envelope.sees != Sees::Live
+            || envelope.known != generation
+            || now < fence.since
+        {
+            return;
+        }
+        fence.confirmed.insert(name.clone());
+        if fence.declared || (!fence.asked.is_empty() && fence.asked.is_subset(&fence.confirmed)) {
+            self.drop_fence();
+        }
+    }
+
+    fn drop_fence(&mut self) {
+        if self.fence.take().is_some() {
+            self.show_fence(false);
+            self.push_event(Event::Unfenced);
+        }
+    }
+}

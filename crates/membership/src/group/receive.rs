@@ -1,0 +1,203 @@
+//! A datagram from another member: who of the two takes whom as down, and what else it says.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use herald_model::{MemberState, NodeName};
+
+use super::Group;
+use super::screen::Bearer;
+use crate::ProblemKind;
+use crate::envelope::{Envelope, Sees};
+use crate::seal::Opened;
+
+/// One member is sent notes as answers at most so often.
+const NOTE_EVERY: Duration = Duration::from_millis(5);
+
+impl Group {
+    pub(super) fn receive(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
+        let opened = match self.seal.open(now, from, bytes) {
+            Ok(Some(opened)) => opened,
+            Ok(None) => return,
+            Err(refused) => {
+                self.problem(refused.kind, from, refused.node.as_ref());
+                return;
+            }
+        };
+        let Opened { name, body } = opened;
+        let heard = postcard::from_bytes::<Envelope<'_>>(&body)
+            .map_err(|_| ProblemKind::Malformed)
+            .and_then(|envelope| {
+                self.vet(&name, from)?;
+                self.hear(now, from, &name, &envelope)
+            });
+        if let Err(kind) = heard {
+            self.problem(kind, from, Some(&name));
+        }
+    }
+
+    fn hear(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        name: &NodeName,
+        envelope: &Envelope<'_>,
+    ) -> Result<(), ProblemKind> {
+        self.note_receipt(now, from, name, envelope);
+        if envelope.leaving {
+            self.said_farewell(now, name, envelope.generation);
+            return Ok(());
+        }
+        if self.own_run_is_over(now, name, envelope) || self.is_over(now, name, envelope) {
+            return Ok(());
+        }
+        if !envelope.swim.is_empty() {
+            let bearer = Bearer {
+                name,
+                address: from,
+                generation: envelope.generation,
+                standing: envelope.standing,
+            };
+            let screened = self.screen(now, &bearer, envelope.swim)?;
+            if let Some(generation) = screened.own {
+                self.declared_down(now, generation.saturating_add(1));
+            }
+            self.swim_message(now, &screened.message)?;
+        }
+        self.note_state(now, from, name, envelope)?;
+        self.confirmed_by(now, name, envelope);
+        if envelope.reply {
+            self.note_if_quiet(now, name);
+        }
+        Ok(())
+    }
+
+    /// Notes what the datagram proves by having come.
+    fn note_receipt(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        name: &NodeName,
+        envelope: &Envelope<'_>,
+    ) {
+        let run = self.seal.run(from);
+        let sent = self.seal.sent(from, envelope.heard);
+        let Some(contact) = self.contacts.get_mut(name) else {
+            return;
+        };
+        if contact.live || contact.doubted {
+            self.heard = now;
+        }
+        if contact.run != run {
+            contact.run = run;
+            contact.have = 0;
+            contact.acknowledged = 0;
+        }
+        contact.proved = contact.proved.max(sent);
+        if contact.suspect.is_some() {
+            self.clear_if_proved(now, name);
+        }
+    }
+
+    /// The sender knows a later run of this one, or has declared this one down.
+    fn own_run_is_over(&mut self, now: Instant, name: &NodeName, envelope: &Envelope<'_>) -> bool {
+        let mine = self.generation();
+        if envelope.known > mine {
+            self.declared_down(now, envelope.known.saturating_add(1));
+            return false;
+        }
+        if envelope.known == mine && envelope.sees == Sees::Down && !self.prevails(name, envelope) {
+            self.declared_down(now, mine.saturating_add(1));
+        }
+        false
+    }
+
+    /// The sender, in this run of it, is down here, and is told so. One that rather knows better is
+    /// taken up again instead.
+    fn is_over(&mut self, now: Instant, name: &NodeName, envelope: &Envelope<'_>) -> bool {
+        let Some(contact) = self.contacts.get(name) else {
+            return false;
+        };
+        let known = contact.identity.generation;
+        if envelope.generation < known {
+            self.note_if_quiet(now, name);
+            return true;
+        }
+        if contact.live || envelope.generation > known {
+            return false;
+        }
+        if contact.left {
+            return true;
+        }
+        if !contact.doubted && self.prevails(name, envelope) {
+            self.note_if_quiet(now, name);
+            return true;
+        }
+        let identity = contact.identity.clone();
+        self.swim_forgive(now, identity.clone());
+        if envelope.swim.is_empty() {
+            self.swim_announce(now, identity);
+        }
+        false
+    }
+
+    /// Whether this one's word counts more than the sender's when one has declared the other down.
+    /// Each is asked how it would stand without the other: one that is cut off does not declare for
+    /// a group that is not. Between equals the one that declared is right; if both did, the one of
+    /// the lesser name.
+    fn prevails(&self, name: &NodeName, envelope: &Envelope<'_>) -> bool {
+        let mine = self.standing_without(name);
+        let down = self
+            .contacts
+            .get(name)
+            .is_some_and(|contact| !contact.live && !contact.doubted);
+        let mutual = down && envelope.sees == Sees::Down;
+        match mine.cmp(&envelope.standing) {
+            std::cmp::Ordering::Greater => true,
+            std::cmp::Ordering::Less => false,
+            std::cmp::Ordering::Equal if mutual => self.me < *name,
+            std::cmp::Ordering::Equal => down,
+        }
+    }
+
+    fn note_state(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        name: &NodeName,
+        envelope: &Envelope<'_>,
+    ) -> Result<(), ProblemKind> {
+        let run = self.seal.run(from);
+        let version = self.version;
+        let Some(contact) = self.contacts.get_mut(name) else {
+            return Ok(());
+        };
+        contact.run = run;
+        contact.acknowledged = envelope.seen;
+        if let Some(told) = &envelope.told
+            && told.version > contact.have
+        {
+            let state: MemberState =
+                postcard::from_bytes(told.state).map_err(|_| ProblemKind::Malformed)?;
+            contact.have = told.version;
+            self.learn_state(name, state);
+            // So that it need not tell it again.
+            self.note_if_quiet(now, name);
+        } else if envelope.seen < version {
+            self.note_if_quiet(now, name);
+        }
+        Ok(())
+    }
+
+    /// Answers with a note, but not to everything that comes in a rush.
+    fn note_if_quiet(&mut self, now: Instant, name: &NodeName) {
+        let quiet = self.contacts.get(name).is_none_or(|contact| {
+            contact
+                .noted
+                .is_none_or(|noted| now.saturating_duration_since(noted) >= NOTE_EVERY)
+        });
+        if quiet {
+            self.note(now, name, false);
+        }
+    }
+}

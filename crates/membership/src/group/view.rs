@@ -1,0 +1,160 @@
+//! Keeping the view of the group.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use herald_model::{GroupView, Member, MemberState, NodeName, Phase, Standing};
+
+use super::{Contact, Group};
+use crate::identity::Identity;
+use crate::quorum::Quorum;
+
+/// A member that was down for so long, while this one was in the majority, counts no longer.
+const GIVEN_UP_AFTER: Duration = Duration::from_hours(1);
+
+impl Group {
+    fn change(&mut self) -> &mut GroupView {
+        self.changed = true;
+        Arc::make_mut(&mut self.view)
+    }
+
+    /// Puts what is known of a member's place and life into the view.
+    pub(super) fn show(&mut self, name: &NodeName) {
+        let Some(contact) = self.contacts.get(name) else {
+            return;
+        };
+        let (address, live) = (contact.identity.address, contact.live);
+        let member = self.change().members.entry(name.clone()).or_insert(Member {
+            address,
+            live,
+            state: None,
+        });
+        member.address = address;
+        member.live = live;
+    }
+
+    /// Keeps one that is known only as down.
+    pub(super) fn meet_down(&mut self, identity: &Identity) {
+        let contact = Contact::new(identity.clone());
+        self.contacts.insert(identity.name.clone(), contact);
+        self.show(&identity.name);
+    }
+
+    pub(super) fn forget_state(&mut self, name: &NodeName) {
+        if let Some(member) = self.change().members.get_mut(name) {
+            member.state = None;
+        }
+        self.show(name);
+    }
+
+    pub(super) fn learn_state(&mut self, name: &NodeName, state: MemberState) {
+        let known = self.view.members.get(name);
+        if known.is_some_and(|member| member.state.as_ref() == Some(&state)) {
+            return;
+        }
+        if let Some(member) = self.change().members.get_mut(name) {
+            member.state = Some(state);
+        }
+    }
+
+    pub(super) fn show_me(&mut self, state: MemberState) {
+        self.change().me = state;
+    }
+
+    pub(super) fn show_fence(&mut self, fenced: bool) {
+        if self.view.fenced != fenced {
+            self.change().fenced = fenced;
+        }
+    }
+
+    /// Counts the speakers.
+    pub(super) fn stand(&mut self, now: Instant) {
+        self.quorum = self.count(now);
+        let standing = self.quorum.standing();
+        match (standing, self.majority) {
+            (Standing::Majority, None) => self.majority = Some(now),
+            (Standing::Majority, Some(_)) | (_, None) => {}
+            (_, Some(_)) => self.majority = None,
+        }
+        if self.view.standing != standing {
+            Arc::make_mut(&mut self.view).standing = standing;
+        }
+    }
+
+    /// Counts again what only time changes.
+    pub(super) fn stand_again(&mut self, now: Instant) {
+        if self.count(now) != self.quorum {
+            self.changed = true;
+        }
+    }
+
+    /// Takes a member out of the view.
+    pub(super) fn hide(&mut self, name: &NodeName) {
+        self.change().members.remove(name);
+    }
+
+    fn count(&self, now: Instant) -> Quorum {
+        let mut quorum = Quorum { live: 1, size: 1 };
+        match &self.roster {
+            Some(roster) => {
+                for name in roster.iter().filter(|name| **name != self.me) {
+                    let contact = self.contacts.get(name);
+                    if contact.is_none_or(|contact| self.counts(now, contact)) {
+                        quorum.size += 1;
+                        quorum.live += usize::from(contact.is_some_and(|contact| contact.live));
+                    }
+                }
+            }
+            None => {
+                for contact in self.contacts.values() {
+                    if self.counts(now, contact) {
+                        quorum.size += 1;
+                        quorum.live += usize::from(contact.live);
+                    }
+                }
+            }
+        }
+        quorum
+    }
+
+    fn counts(&self, now: Instant, contact: &Contact) -> bool {
+        if contact.live {
+            return true;
+        }
+        let given_up = match (contact.down, self.majority) {
+            (Some(down), Some(majority)) => {
+                now.saturating_duration_since(down.max(majority)) >= GIVEN_UP_AFTER
+            }
+            _ => false,
+        };
+        !self.went_cleanly(contact) && !given_up
+    }
+
+    /// It said that it leaves, or had nothing left to do.
+    fn went_cleanly(&self, contact: &Contact) -> bool {
+        let drained = || {
+            let member = self.view.members.get(&contact.identity.name);
+            member
+                .and_then(|member| member.state.as_ref())
+                .is_some_and(|state| state.phase == Phase::Draining)
+        };
+        contact.left || (contact.down.is_some() && drained())
+    }
+
+    /// How this one would stand without a certain other.
+    pub(super) fn standing_without(&self, name: &NodeName) -> Standing {
+        if self.fence.is_some() {
+            return Standing::Minority;
+        }
+        let counted = self
+            .roster
+            .as_ref()
+            .is_none_or(|roster| roster.contains(name));
+        let live = self.contacts.get(name).is_some_and(|contact| contact.live);
+        if counted && live {
+            self.quorum.without_one().standing()
+        } else {
+            self.quorum.standing()
+        }
+    }
+}
