@@ -152,12 +152,6 @@ impl Allocator {
             .collect()
     }
 
-    /// The counters of one pool.
-    pub fn pool_usage(&self, pool: &str) -> Option<Usage> {
-        let id = self.stock.space.find(pool)?;
-        Some(self.stock.space.usage(id))
-    }
-
     /// Lays out `pools` and puts everybody back to what they hold of them. Where two claims cannot
     /// both stand, those that are not `unwanted` go first, then those of Services that have more
     /// addresses, then by name.
