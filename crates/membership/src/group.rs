@@ -82,9 +82,13 @@ pub struct Group {
     state: Vec<u8>,
     version: u64,
     fence: Option<Fence>,
+    /// Others have taken this one as live since it started.
+    accepted: bool,
     left: bool,
     /// When anybody in the group was heard last.
     heard: Instant,
+    /// There is news to be passed on at once.
+    urgent: bool,
     /// The next free place for an exchange of states.
     slot: Instant,
     due: BTreeMap<(Instant, u64), Due>,
@@ -109,6 +113,8 @@ struct Contact {
     doubted: bool,
     /// It said that it leaves.
     left: bool,
+    /// The run that left.
+    left_run: Option<u128>,
     /// Under suspicion since then, of having this incarnation.
     suspect: Option<(Instant, u16)>,
     /// The newest time at which something was sent to it that it received.
@@ -133,6 +139,7 @@ impl Contact {
             down: None,
             doubted: false,
             left: false,
+            left_run: None,
             suspect: None,
             proved: None,
             noted: None,
@@ -183,8 +190,10 @@ impl Group {
             state: Vec::new(),
             version: 0,
             fence: None,
+            accepted: false,
             left: false,
             heard: now,
+            urgent: false,
             slot: now,
             due: BTreeMap::new(),
             sequence: 0,

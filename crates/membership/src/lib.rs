@@ -2,6 +2,7 @@
 //!
 //! No I/O, no clock, no randomness but that of a seed.
 
+mod damping;
 mod envelope;
 mod group;
 mod identity;
@@ -14,6 +15,7 @@ mod seal;
 mod tests;
 mod timers;
 
+pub use damping::Damping;
 pub use group::{Event, Group, Settings};
 pub use keyring::{KeyError, Keyring};
 pub use problem::{Problem, ProblemKind};

@@ -166,6 +166,7 @@ impl Group {
             return;
         }
         contact.left = true;
+        contact.left_run = contact.run;
         let identity = contact.identity.clone();
         self.swim_apply(now, identity, 0, State::Down);
     }

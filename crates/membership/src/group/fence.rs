@@ -36,9 +36,8 @@ impl Group {
         if self.left || generation <= self.generation() {
             return;
         }
-        // One that was in no group yet has nothing to stop.
-        let member = self.contacts.values().any(|contact| contact.live);
-        if member || self.fence.is_some() {
+        // One that was in no group since it started has nothing to stop.
+        if self.accepted || self.fence.is_some() {
             self.raise_fence(now, true);
         }
         self.swim_renew(now, generation);
@@ -110,6 +109,9 @@ impl Group {
         let Some(contact) = self.contacts.get(name) else {
             return;
         };
+        if contact.live && envelope.sees == Sees::Live && envelope.known == generation {
+            self.accepted = true;
+        }
         let Some(fence) = &mut self.fence else {
             return;
         };

@@ -126,10 +126,10 @@ impl Group {
         if contact.live || envelope.generation > known {
             return false;
         }
-        if contact.left {
+        if contact.left && contact.left_run == contact.run {
             return true;
         }
-        if !contact.doubted && self.prevails(name, envelope) {
+        if !contact.doubted && !contact.left && self.prevails(name, envelope) {
             self.note_if_quiet(now, name);
             return true;
         }

@@ -83,6 +83,16 @@ impl Group {
     ) -> Result<(), foca::Error> {
         let deaf = self.is_deaf(now);
         let result = action(&mut self.swim.inner, &mut self.swim.runtime);
+        self.drain(now, deaf);
+        if std::mem::take(&mut self.urgent) && !deaf && !self.left {
+            let _ = self.swim.inner.gossip(&mut self.swim.runtime);
+            self.drain(now, deaf);
+        }
+        result
+    }
+
+    /// Does what the protocol wants.
+    fn drain(&mut self, now: Instant, deaf: bool) {
         while let Some(notification) = self.swim.runtime.to_notify() {
             self.noticed(now, notification, deaf);
         }
@@ -104,7 +114,6 @@ impl Group {
                 self.send(now, &to, &message, false);
             }
         }
-        result
     }
 
     pub(super) fn swim_timer(&mut self, now: Instant, timer: Timer<Identity>) {
@@ -200,6 +209,7 @@ impl Group {
         }
         self.show(&identity.name);
         self.fit_to_size();
+        self.urgent = true;
     }
 
     fn renamed(&mut self, now: Instant, identity: Identity) {
