@@ -132,16 +132,17 @@ fn met(
             State::Looking(_) | State::InUse { .. } | State::HeldBy(_),
             Kind::Announced | Kind::Answered,
         ) => {
-            if yields(me, peers, entry, member) {
-                entry.previous = Some(member.clone());
-                return Outcome::Hold;
-            }
+            // Whether that one yields was decided when the group or the claim changed.
             if let State::HeldBy(watching) = &mut entry.state
                 && watching.holder == *member
             {
                 watching.seen = true;
                 watching.misses = 0;
                 return Outcome::Nothing;
+            }
+            if yields(me, peers, entry, member) {
+                entry.previous = Some(member.clone());
+                return Outcome::Hold;
             }
             Outcome::Yield(member.clone())
         }

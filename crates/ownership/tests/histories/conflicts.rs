@@ -1,0 +1,159 @@
+//! Others that announce what is held here, ours and foreign ones.
+
+use herald_model::Standing;
+use herald_ownership::{Duty, Kind, Status};
+
+use crate::node::*;
+
+#[test]
+fn a_foreign_station_that_answers_is_reported_and_left_alone_until_it_is_gone() {
+    let mut node = Node::of_three();
+    node.mine(&[ME, ANN]);
+    node.pass_answered_by_stranger(60_000);
+    assert_eq!(node.status(), Status::InUse(STRANGER));
+    assert_eq!(node.duty(), Some(Duty::Watch));
+    assert_eq!(node.announcements(), 0);
+    let conflicts = node.machine.take_conflicts();
+    assert_eq!(conflicts.len(), 1);
+    assert_eq!((conflicts[0].mac, conflicts[0].held), (STRANGER, false));
+    node.pass(5_200);
+    assert_eq!(node.status(), Status::Held);
+}
+
+#[test]
+fn a_foreign_station_is_asked_rarely_after_a_while() {
+    let mut node = Node::of_three();
+    node.mine(&[ME, ANN]);
+    node.pass_answered_by_stranger(20_000);
+    node.commands.clear();
+    node.pass_answered_by_stranger(60_000);
+    assert!(node.probes() <= 12, "{}", node.probes());
+}
+
+#[test]
+fn a_foreign_station_that_announces_what_is_held_is_reported_once_a_minute_and_not_fought() {
+    let mut node = Node::of_three();
+    node.take(&[ME, ANN]);
+    for second in 0..150 {
+        node.saw_station(STRANGER, Kind::Announced);
+        node.saw_station(STRANGER, Kind::Answered);
+        node.pass(1_000);
+        assert_eq!(node.status(), Status::Held, "after {second} s");
+    }
+    assert_eq!(node.commands, []);
+    let conflicts = node.machine.take_conflicts();
+    assert_eq!(conflicts.len(), 3);
+    assert!(conflicts.iter().all(|conflict| conflict.held));
+}
+
+#[test]
+fn a_foreign_probe_is_no_conflict() {
+    let mut node = Node::of_three();
+    node.mine(&[ME, ANN]);
+    node.saw_station(STRANGER, Kind::Probed);
+    node.pass(300);
+    assert_eq!(node.status(), Status::Held);
+    node.saw_station(STRANGER, Kind::Probed);
+    assert_eq!(node.machine.take_conflicts(), []);
+}
+
+#[test]
+fn a_strange_station_may_be_that_of_a_member_that_has_not_told_yet() {
+    let mut node = Node::of_three();
+    let state = node.view.members.get_mut(ANN).unwrap().state.take();
+    node.tell();
+    node.mine(&[ME, ANN]);
+    node.saw(ANN, Kind::Answered);
+    assert_eq!(node.status(), Status::InUse(mac(ANN)));
+    assert_eq!(node.machine.take_conflicts(), []);
+    node.view.members.get_mut(ANN).unwrap().state = state;
+    node.tell();
+    assert_eq!(node.status(), Status::Probing);
+    node.saw(ANN, Kind::Answered);
+    assert_eq!(node.status(), Status::Held);
+}
+
+#[test]
+fn own_and_impossible_stations_are_nothing() {
+    let mut node = Node::of_three();
+    node.take(&[ME, ANN]);
+    node.saw(ME, Kind::Announced);
+    node.saw_station(herald_model::MacAddress::BROADCAST, Kind::Announced);
+    node.saw_station(herald_model::MacAddress([0; 6]), Kind::Announced);
+    assert_eq!(node.status(), Status::Held);
+    assert_eq!(node.machine.take_conflicts(), []);
+    assert_eq!(node.commands, []);
+}
+
+#[test]
+fn one_that_comes_before_in_the_order_takes_the_address_by_announcing_it() {
+    let mut node = Node::of_three();
+    node.take(&[ANN, ME, ZOE]);
+    node.saw(ANN, Kind::Announced);
+    assert_eq!(node.status(), held_by(ANN));
+    assert_eq!(node.duty(), Some(Duty::Watch));
+}
+
+#[test]
+fn one_that_is_cut_off_from_the_group_and_comes_first_is_yielded_to_until_it_is_silent() {
+    let mut node = Node::of_three();
+    node.theirs(ANN);
+    node.down(ANN, Standing::Majority);
+    node.mine(&[ANN, ME, ZOE]);
+    node.saw(ANN, Kind::Announced);
+    node.pass_answered_by(ANN, 20_000);
+    assert_eq!(node.status(), held_by(ANN));
+    node.pass(900);
+    assert_eq!(node.status(), Status::Held);
+}
+
+#[test]
+fn one_that_comes_after_is_told_at_once_but_not_too_often() {
+    let mut node = Node::of_three();
+    node.take(&[ME, ANN]);
+    node.pass(1_000);
+    node.saw(ANN, Kind::Announced);
+    assert_eq!(node.announcements(), 1);
+    for _ in 0..20 {
+        node.pass(10);
+        node.saw(ANN, Kind::Announced);
+    }
+    node.pass(1_000);
+    assert_eq!(node.status(), Status::Held);
+    assert!(node.announcements() <= 4, "{:?}", node.commands);
+    assert!(node.announcements() >= 3, "{:?}", node.commands);
+}
+
+#[test]
+fn two_that_both_hold_that_they_come_first_settle_it_by_name() {
+    let mut node = Node::of_three();
+    node.take(&[ME, ANN, ZOE]);
+    for _ in 0..19 {
+        node.pass(100);
+        node.saw(ANN, Kind::Announced);
+    }
+    assert_eq!(node.status(), Status::Held);
+    for _ in 0..3 {
+        node.pass(100);
+        node.saw(ANN, Kind::Announced);
+    }
+    assert_eq!(node.status(), held_by(ANN));
+    let mut node = Node::of_three();
+    node.take(&[ME, ANN, ZOE]);
+    for _ in 0..100 {
+        node.pass(100);
+        node.saw(ZOE, Kind::Announced);
+    }
+    assert_eq!(node.status(), Status::Held);
+}
+
+#[test]
+fn announcements_that_are_far_apart_are_no_contest() {
+    let mut node = Node::of_three();
+    node.take(&[ME, ANN, ZOE]);
+    for _ in 0..20 {
+        node.pass(1_100);
+        node.saw(ANN, Kind::Announced);
+    }
+    assert_eq!(node.status(), Status::Held);
+}

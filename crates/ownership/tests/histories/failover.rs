@@ -1,0 +1,188 @@
+//! What happens when owners die and groups fall apart.
+
+use herald_model::Standing;
+use herald_ownership::{Duty, Kind, Status};
+
+use crate::node::*;
+
+#[test]
+fn with_a_majority_the_address_of_one_that_is_down_is_taken_at_once() {
+    let mut node = Node::of_three();
+    node.theirs(ANN);
+    node.down(ANN, Standing::Majority);
+    node.mine(&[ANN, ME, ZOE]);
+    assert_eq!(node.status(), Status::Held);
+    assert_eq!(node.probes(), 0);
+}
+
+#[test]
+fn with_half_of_the_group_the_lan_is_asked_first() {
+    let mut node = Node::of_two();
+    node.theirs(ANN);
+    node.down(ANN, Standing::Half);
+    node.mine(&[ANN, ME]);
+    assert_eq!(node.status(), Status::Probing);
+    node.pass(115);
+    assert_eq!(node.status(), Status::Probing);
+    assert_eq!(node.probes(), 3);
+    node.pass(10);
+    assert_eq!(node.status(), Status::Held);
+}
+
+#[test]
+fn with_half_of_the_group_one_that_answers_keeps_the_address() {
+    let mut node = Node::of_two();
+    node.theirs(ANN);
+    node.down(ANN, Standing::Half);
+    for order in [[ANN, ME], [ME, ANN]] {
+        node.mine(&order);
+        node.pass_answered_by(ANN, 30_000);
+        assert_eq!(node.status(), held_by(ANN));
+    }
+    node.pass(900);
+    assert_eq!(node.status(), Status::Held);
+}
+
+#[test]
+fn in_a_minority_nothing_new_is_taken_and_what_is_held_is_kept() {
+    let mut node = Node::of_three();
+    let other = "192.0.2.11".parse().unwrap();
+    node.take(&[ME]);
+    let claim = herald_ownership::Claim::Theirs {
+        owner: ANN.into(),
+        interfaces: None,
+        failback: node.failback,
+    };
+    node.machine.set_claim(node.now, other, Some(claim));
+    node.down(ANN, Standing::Majority);
+    node.down(ZOE, Standing::Minority);
+    node.mine(&[ANN, ME, ZOE]);
+    let claim = herald_ownership::Claim::Mine {
+        interfaces: herald_announce::Interfaces::All,
+        order: vec![ANN.into(), ME.into()],
+        failback: node.failback,
+    };
+    node.machine.set_claim(node.now, other, Some(claim));
+    node.pass(60_000);
+    assert_eq!(node.status(), Status::Held);
+    assert_eq!(node.machine.status(other), Status::NoMajority);
+    assert_eq!(node.probes(), 0);
+    node.up(ZOE, Standing::Majority);
+    assert_eq!(node.machine.status(other), Status::Held);
+}
+
+#[test]
+fn an_address_that_nobody_had_is_not_taken_in_a_minority() {
+    let mut node = Node::of_three();
+    node.standing(Standing::Minority);
+    node.mine(&[ME]);
+    node.pass(60_000);
+    assert_eq!(node.status(), Status::NoMajority);
+    node.standing(Standing::Half);
+    assert_eq!(node.status(), Status::Probing);
+}
+
+#[test]
+fn within_a_minority_an_address_moves_from_one_live_member_to_another() {
+    let mut node = Node::of_three();
+    node.theirs(ANN);
+    node.down(ZOE, Standing::Minority);
+    node.mine(&[ME, ANN]);
+    assert_eq!(node.status(), Status::Held);
+}
+
+#[test]
+fn what_a_member_of_the_minority_could_not_take_either_is_not_taken_from_it() {
+    let mut node = Node::of_three();
+    node.theirs(ZOE);
+    node.down(ZOE, Standing::Minority);
+    node.theirs(ANN);
+    node.mine(&[ME, ANN, ZOE]);
+    assert_eq!(node.status(), Status::NoMajority);
+    node.up(ZOE, Standing::Majority);
+    assert_eq!(node.status(), Status::Held);
+}
+
+#[test]
+fn one_that_is_fenced_stops_at_once_and_takes_up_again_what_is_still_its_own() {
+    let mut node = Node::of_three();
+    node.take(&[ME, ANN]);
+    node.fenced(true);
+    assert_eq!(node.status(), Status::Fenced);
+    assert_eq!(node.duty(), None);
+    node.saw(ANN, Kind::Announced);
+    node.pass(60_000);
+    assert_eq!(node.status(), Status::Fenced);
+    assert_eq!(node.commands, []);
+    node.fenced(false);
+    assert_eq!(node.status(), Status::Held);
+}
+
+#[test]
+fn one_that_is_fenced_while_it_hands_over_is_done() {
+    let mut node = Node::of_three();
+    node.take(&[ME, ANN]);
+    node.theirs(ANN);
+    node.fenced(true);
+    assert_eq!(node.duty(), None);
+    node.fenced(false);
+    node.pass(60_000);
+    assert_eq!(node.status(), Status::NotOurs);
+    assert_eq!(node.commands, []);
+}
+
+#[test]
+fn one_that_was_fenced_and_lost_the_election_takes_nothing() {
+    let mut node = Node::of_three();
+    node.take(&[ME, ANN]);
+    node.fenced(true);
+    node.theirs(ANN);
+    node.fenced(false);
+    node.pass(60_000);
+    assert_eq!(node.status(), Status::NotOurs);
+    assert_eq!(node.duty(), None);
+}
+
+#[test]
+fn one_that_took_over_says_so_again_when_the_old_owner_is_back() {
+    let mut node = Node::of_three();
+    node.theirs(ANN);
+    node.down(ANN, Standing::Majority);
+    node.mine(&[ANN, ME, ZOE]);
+    node.pass(20_000);
+    assert_eq!(node.announcements(), 0);
+    node.up(ANN, Standing::Majority);
+    node.pass(2_000);
+    assert_eq!(node.announcements(), 3);
+    // Others that come back change nothing for this address.
+    node.down(ZOE, Standing::Majority);
+    node.up(ZOE, Standing::Majority);
+    node.pass(2_000);
+    assert_eq!(node.announcements(), 3);
+}
+
+#[test]
+fn one_that_was_cut_off_tells_all_that_it_holds_when_it_sees_the_others_again() {
+    let mut node = Node::of_three();
+    node.take(&[ME, ANN]);
+    node.down(ANN, Standing::Majority);
+    node.down(ZOE, Standing::Minority);
+    node.pass(20_000);
+    node.up(ANN, Standing::Majority);
+    node.pass(2_000);
+    assert_eq!(node.announcements(), 3);
+}
+
+#[test]
+fn a_claim_that_flaps_never_leaves_the_address_unanswered() {
+    let mut node = Node::of_three();
+    node.take(&[ME, ANN]);
+    for _ in 0..50 {
+        node.theirs(ANN);
+        assert_eq!(node.duty(), Some(Duty::Answer));
+        node.pass(37);
+        node.mine(&[ME, ANN]);
+        assert_eq!(node.duty(), Some(Duty::Announce));
+        node.pass(11);
+    }
+}

@@ -1,0 +1,175 @@
+//! Sticky addresses: they stay where they are.
+
+use herald_model::{Phase, Standing};
+use herald_ownership::{Duty, Kind, Status};
+
+use crate::node::*;
+
+/// A node that keeps the address, which the election gives `ann`.
+fn keeping() -> Node {
+    let mut node = Node::of_three().sticky();
+    node.take(&[ANN, ME, ZOE]);
+    node.theirs(ANN);
+    assert_eq!(node.status(), Status::Held);
+    assert_eq!(node.duty(), Some(Duty::Announce));
+    node
+}
+
+/// A node to which the election gives what `zoe` keeps.
+fn waiting() -> Node {
+    let mut node = Node::of_three().sticky();
+    node.mine(&[ME, ANN, ZOE]);
+    node.pass_answered_by(ZOE, 5_000);
+    assert_eq!(node.status(), held_by(ZOE));
+    node
+}
+
+#[test]
+fn a_holder_keeps_what_the_election_gives_another() {
+    let mut node = keeping();
+    node.pass(60_000);
+    assert_eq!(node.status(), Status::Held);
+    assert_eq!(node.announcements(), 0);
+}
+
+#[test]
+fn a_holder_that_is_no_candidate_any_longer_hands_over() {
+    let mut node = keeping();
+    node.theirs_only(ANN);
+    assert_eq!(node.status(), handing_over(ANN));
+}
+
+#[test]
+fn a_holder_that_drains_or_leaves_hands_over() {
+    let mut node = keeping();
+    node.view.me.phase = Phase::Draining;
+    node.tell();
+    assert_eq!(node.status(), handing_over(ANN));
+    let mut node = keeping();
+    node.machine.leaving(node.now);
+    assert_eq!(node.status(), handing_over(ANN));
+}
+
+#[test]
+fn a_holder_yields_to_the_owner_that_took_the_address_all_the_same() {
+    let mut node = keeping();
+    node.saw(ANN, Kind::Announced);
+    assert_eq!(node.status(), Status::NotOurs);
+    // Even if it announced it unheard.
+    let mut node = keeping();
+    node.pass_answered_by(ANN, 1_000);
+    assert_eq!(node.status(), Status::NotOurs);
+}
+
+#[test]
+fn of_two_that_keep_what_is_anothers_the_first_by_name_goes_on() {
+    let mut node = keeping();
+    node.pass(1_000);
+    node.saw(ZOE, Kind::Announced);
+    assert_eq!(node.status(), Status::Held);
+    assert_eq!(node.announcements(), 1);
+    let mut node = keeping();
+    node.theirs(ZOE);
+    node.saw(ANN, Kind::Announced);
+    assert_eq!(node.status(), Status::NotOurs);
+}
+
+#[test]
+fn one_that_comes_back_takes_nothing_from_a_live_holder() {
+    let mut node = waiting();
+    node.pass_answered_by(ZOE, 60_000);
+    assert_eq!(node.status(), held_by(ZOE));
+}
+
+#[test]
+fn what_another_keeps_is_taken_when_it_dies() {
+    let mut node = waiting();
+    node.down(ZOE, Standing::Majority);
+    assert_eq!(node.status(), Status::Held);
+}
+
+#[test]
+fn what_another_keeps_is_taken_when_it_answers_three_probes_no_longer() {
+    let mut node = waiting();
+    node.pass(550);
+    assert_eq!(node.status(), held_by(ZOE));
+    node.pass(300);
+    assert_eq!(node.status(), Status::Held);
+}
+
+#[test]
+fn two_probes_without_an_answer_are_not_enough() {
+    let mut node = waiting();
+    for _ in 0..20 {
+        node.pass(380);
+        node.pass_answered_by(ZOE, 400);
+        assert_eq!(node.status(), held_by(ZOE));
+    }
+}
+
+#[test]
+fn what_another_keeps_is_taken_when_it_drains_or_is_no_candidate() {
+    let mut node = waiting();
+    node.phase(ZOE, Phase::Draining);
+    assert_eq!(node.status(), Status::Held);
+    let mut node = waiting();
+    node.mine(&[ME, ANN]);
+    assert_eq!(node.status(), Status::Held);
+}
+
+#[test]
+fn what_another_keeps_is_taken_when_the_policy_changes() {
+    let mut node = waiting();
+    node.failback = herald_ownership::Failback::Revertive;
+    node.mine(&[ME, ANN, ZOE]);
+    assert_eq!(node.status(), Status::Held);
+}
+
+#[test]
+fn the_death_of_one_that_the_election_preferred_moves_nothing_that_another_keeps() {
+    let mut node = Node::of_three().sticky();
+    node.theirs(ANN);
+    node.down(ANN, Standing::Majority);
+    node.mine(&[ANN, ME, ZOE]);
+    assert_eq!(node.status(), Status::Probing);
+    node.pass_answered_by(ZOE, 1_000);
+    assert_eq!(node.status(), held_by(ZOE));
+}
+
+#[test]
+fn with_nobody_else_in_the_group_the_address_of_a_dead_owner_is_taken_at_once() {
+    let mut node = Node::of_three().sticky();
+    node.theirs(ANN);
+    node.down(ANN, Standing::Majority);
+    node.mine(&[ANN, ME]);
+    assert_eq!(node.status(), Status::Held);
+}
+
+#[test]
+fn a_draining_holder_is_relieved_at_once() {
+    let mut node = Node::of_three().sticky();
+    node.theirs(ANN);
+    node.phase(ANN, Phase::Draining);
+    node.mine(&[ME, ZOE, ANN]);
+    assert_eq!(node.status(), Status::Held);
+}
+
+#[test]
+fn what_was_held_before_a_restart_is_looked_for_first() {
+    let mut node = Node::of_three().sticky();
+    node.machine.resume([ADDRESS]);
+    node.mine(&[ME, ZOE]);
+    assert_eq!(node.status(), Status::Probing);
+    node.pass_answered_by(ZOE, 100);
+    assert_eq!(node.status(), held_by(ZOE));
+}
+
+#[test]
+fn a_holder_that_is_lost_in_a_minority_is_not_replaced() {
+    let mut node = waiting();
+    node.down(ZOE, Standing::Minority);
+    assert_eq!(node.status(), Status::NoMajority);
+    node.up(ZOE, Standing::Majority);
+    node.pass_answered_by(ZOE, 500);
+    assert_eq!(node.status(), held_by(ZOE));
+}

@@ -1,0 +1,159 @@
+//! Planned moves: make before break.
+
+use herald_model::{Phase, Standing};
+use herald_ownership::{Duty, Kind, Status};
+
+use crate::node::*;
+
+/// A node that hands the address over to `ann`.
+fn handing() -> Node {
+    let mut node = Node::of_three();
+    node.take(&[ME, ANN, ZOE]);
+    node.theirs(ANN);
+    assert_eq!(node.status(), handing_over(ANN));
+    assert_eq!(node.duty(), Some(Duty::Answer));
+    node
+}
+
+#[test]
+fn the_old_owner_answers_until_the_new_one_announces() {
+    let mut node = handing();
+    node.pass(150);
+    assert_eq!(node.duty(), Some(Duty::Answer));
+    node.saw(ANN, Kind::Announced);
+    assert_eq!(node.status(), Status::NotOurs);
+    assert_eq!(node.duty(), None);
+}
+
+#[test]
+fn the_announcement_of_any_member_ends_it() {
+    let mut node = handing();
+    node.saw(ZOE, Kind::Announced);
+    assert_eq!(node.duty(), None);
+}
+
+#[test]
+fn an_announcement_that_was_lost_is_made_up_for_by_an_answer() {
+    let mut node = handing();
+    node.pass_answered_by(ZOE, 1_000);
+    assert_eq!(node.duty(), Some(Duty::Answer));
+    node.pass_answered_by(ANN, 201);
+    assert_eq!(node.duty(), None);
+}
+
+#[test]
+fn the_old_owner_answers_for_ten_seconds_at_most() {
+    let mut node = handing();
+    node.pass(9_990);
+    assert_eq!(node.duty(), Some(Duty::Answer));
+    node.pass(20);
+    assert_eq!(node.duty(), None);
+    assert_eq!(node.status(), Status::NotOurs);
+}
+
+#[test]
+fn the_probe_of_the_new_owner_and_a_strangers_announcement_end_nothing() {
+    let mut node = handing();
+    node.saw(ANN, Kind::Probed);
+    node.saw_station(STRANGER, Kind::Announced);
+    node.saw(ME, Kind::Announced);
+    assert_eq!(node.duty(), Some(Duty::Answer));
+    assert_eq!(node.machine.take_conflicts().len(), 1);
+}
+
+#[test]
+fn when_the_new_owner_goes_down_the_old_one_has_never_stopped() {
+    let mut node = handing();
+    node.down(ANN, Standing::Majority);
+    assert_eq!(node.duty(), Some(Duty::Answer));
+    node.mine(&[ANN, ME, ZOE]);
+    assert_eq!(node.duty(), Some(Duty::Announce));
+}
+
+#[test]
+fn when_the_new_owner_changes_the_time_begins_anew() {
+    let mut node = handing();
+    node.pass(9_000);
+    node.theirs(ZOE);
+    assert_eq!(node.status(), handing_over(ZOE));
+    node.pass(9_000);
+    assert_eq!(node.duty(), Some(Duty::Answer));
+}
+
+#[test]
+fn an_owner_that_is_not_in_the_group_is_not_waited_for() {
+    let mut node = Node::of_three();
+    node.take(&[ME, ANN]);
+    node.down(ANN, Standing::Majority);
+    node.theirs(ANN);
+    assert_eq!(node.duty(), None);
+}
+
+#[test]
+fn a_service_that_is_deleted_meanwhile_is_not_answered_for() {
+    let mut node = handing();
+    node.claim(None);
+    assert_eq!(node.duty(), None);
+    assert_eq!(node.machine.next_timeout(), None);
+    let mut node = handing();
+    node.claim(Some(herald_ownership::Claim::Nobody));
+    assert_eq!(node.duty(), None);
+}
+
+#[test]
+fn one_that_leaves_is_quiet_once_others_have_announced() {
+    let mut node = Node::of_three();
+    node.take(&[ME, ANN]);
+    assert!(node.machine.is_quiet());
+    node.view.me.phase = Phase::Draining;
+    node.tell();
+    node.machine.leaving(node.now);
+    assert!(!node.machine.is_quiet(), "the others may not know yet");
+    node.theirs(ANN);
+    assert!(!node.machine.is_quiet());
+    node.saw(ANN, Kind::Announced);
+    assert!(node.machine.is_quiet());
+}
+
+#[test]
+fn one_that_leaves_without_a_successor_is_quiet_at_once_and_goes_on_answering() {
+    let mut node = Node::of_three();
+    node.take(&[ME]);
+    node.machine.leaving(node.now);
+    assert!(node.machine.is_quiet());
+    assert_eq!(node.duty(), Some(Duty::Announce));
+    // A successor that is down or leaves too is none.
+    let mut node = Node::of_three();
+    node.take(&[ME, ANN, ZOE]);
+    node.down(ANN, Standing::Majority);
+    node.phase(ZOE, Phase::Draining);
+    node.machine.leaving(node.now);
+    assert!(node.machine.is_quiet());
+}
+
+#[test]
+fn one_that_leaves_waits_ten_seconds_at_most() {
+    let mut node = Node::of_three();
+    node.take(&[ME, ANN]);
+    node.machine.leaving(node.now);
+    node.pass(9_990);
+    assert!(!node.machine.is_quiet());
+    node.pass(20);
+    assert!(node.machine.is_quiet());
+}
+
+#[test]
+fn one_that_leaves_takes_nothing_any_longer() {
+    let mut node = Node::of_three();
+    node.theirs(ANN);
+    node.machine.leaving(node.now);
+    node.mine(&[ME, ANN]);
+    node.pass(60_000);
+    assert_eq!(node.status(), Status::NotOurs);
+    // Not even what it has begun to look for.
+    let mut node = Node::of_three();
+    node.mine(&[ME, ANN]);
+    node.machine.leaving(node.now);
+    node.pass(60_000);
+    assert_eq!(node.status(), Status::NotOurs);
+}

@@ -1,0 +1,161 @@
+//! How a node comes to an address.
+
+use std::time::Duration;
+
+use herald_model::Standing;
+use herald_ownership::{Command, Duty, Kind, Status};
+
+use crate::node::*;
+
+#[test]
+fn an_address_that_nobody_had_is_probed_for_three_times_and_then_taken() {
+    let mut node = Node::of_three();
+    node.mine(&[ME, ANN]);
+    assert_eq!(node.status(), Status::Probing);
+    assert_eq!(node.duty(), Some(Duty::Watch));
+    node.pass(190);
+    assert_eq!(node.status(), Status::Probing);
+    assert_eq!(node.probes(), 3);
+    node.pass(20);
+    assert_eq!(node.status(), Status::Held);
+    assert_eq!(node.duty(), Some(Duty::Announce));
+    node.pass(60_000);
+    assert_eq!(node.probes(), 3);
+}
+
+#[test]
+fn nothing_is_taken_before_the_group_is_known() {
+    let mut node = Node::new();
+    node.machine.resume([ADDRESS]);
+    node.mine(&[ME]);
+    node.pass(60_000);
+    assert_eq!(node.status(), Status::NoMajority);
+    assert_eq!(node.duty(), None);
+    node.tell();
+    assert_eq!(node.status(), Status::Held);
+}
+
+#[test]
+fn a_live_owner_is_relieved_at_once() {
+    let mut node = Node::of_three();
+    node.theirs(ANN);
+    assert_eq!(node.status(), Status::NotOurs);
+    node.mine(&[ME, ANN]);
+    assert_eq!(node.status(), Status::Held);
+}
+
+#[test]
+fn a_member_that_comes_after_hands_over_when_it_answers_the_first_probe() {
+    let mut node = Node::of_three();
+    node.mine(&[ME, ANN]);
+    node.pass_answered_by(ANN, 1);
+    assert_eq!(node.status(), Status::Held);
+}
+
+#[test]
+fn a_member_that_comes_before_is_left_the_address_while_it_answers() {
+    let mut node = Node::of_three();
+    node.mine(&[ANN, ME]);
+    node.pass_answered_by(ANN, 10_000);
+    assert_eq!(node.status(), held_by(ANN));
+    assert_eq!(node.duty(), Some(Duty::Watch));
+    node.pass(500);
+    assert_eq!(node.status(), held_by(ANN));
+    node.pass(300);
+    assert_eq!(node.status(), Status::Held);
+}
+
+#[test]
+fn of_two_that_look_at_the_same_time_the_later_in_the_order_waits() {
+    let mut node = Node::of_three();
+    node.mine(&[ANN, ME]);
+    node.saw(ANN, Kind::Probed);
+    assert_eq!(node.status(), held_by(ANN));
+    let mut node = Node::of_three();
+    node.mine(&[ME, ANN]);
+    node.saw(ANN, Kind::Probed);
+    assert_eq!(node.status(), Status::Probing);
+}
+
+#[test]
+fn what_was_held_before_a_restart_is_taken_up_at_once() {
+    let mut node = Node::of_three();
+    node.machine.resume([ADDRESS]);
+    node.mine(&[ME, ANN]);
+    assert_eq!(node.status(), Status::Held);
+    assert_eq!(node.probes(), 0);
+}
+
+#[test]
+fn what_was_held_before_a_restart_is_looked_for_first_in_a_minority() {
+    let mut node = Node::of_three();
+    node.standing(Standing::Minority);
+    node.machine.resume([ADDRESS]);
+    node.mine(&[ME, ANN]);
+    assert_eq!(node.status(), Status::Probing);
+    node.pass(130);
+    assert_eq!(node.status(), Status::Held);
+}
+
+#[test]
+fn what_was_held_before_a_restart_and_is_anothers_now_is_left_alone() {
+    let mut node = Node::of_three();
+    node.machine.resume([ADDRESS]);
+    node.theirs(ANN);
+    assert_eq!(node.status(), Status::NotOurs);
+    node.standing(Standing::Minority);
+    node.down(ANN, Standing::Minority);
+    node.mine(&[ANN, ME]);
+    assert_eq!(node.status(), Status::NoMajority);
+}
+
+#[test]
+fn an_address_that_is_gone_is_forgotten() {
+    let mut node = Node::of_three();
+    node.take(&[ME]);
+    node.claim(None);
+    assert_eq!(node.duty(), None);
+    assert_eq!(node.machine.next_timeout(), None);
+    let changes = node.machine.take_changes();
+    assert_eq!(changes, []);
+    node.mine(&[ME]);
+    assert_eq!(node.status(), Status::Probing);
+}
+
+#[test]
+fn an_address_without_candidates_is_given_up_at_once() {
+    let mut node = Node::of_three();
+    node.take(&[ME]);
+    node.claim(Some(herald_ownership::Claim::Nobody));
+    assert_eq!(node.status(), Status::NotOurs);
+    assert_eq!(node.duty(), None);
+    // And is back at once: endpoints come and go.
+    node.mine(&[ME]);
+    assert_eq!(node.status(), Status::Held);
+}
+
+#[test]
+fn probes_are_spread_and_not_repeated_when_claims_are_said_again() {
+    let mut node = Node::of_three();
+    for _ in 0..20 {
+        node.mine(&[ME, ANN]);
+        node.pass(9);
+    }
+    assert_eq!(node.probes(), 3);
+    let times: Vec<u128> = node.commands.iter().map(|(at, _)| at.as_millis()).collect();
+    assert_eq!(times, [0, 66, 132]);
+    assert!(matches!(node.commands[0].1, Command::Probe(ADDRESS)));
+}
+
+#[test]
+fn a_verdict_that_comes_late_is_put_off_once() {
+    let mut node = Node::of_three();
+    node.mine(&[ME, ANN]);
+    node.pass(140);
+    // The process stands still, and the answers wait in its queue.
+    node.now += Duration::from_millis(200);
+    node.machine.handle_timeout(node.now);
+    assert_eq!(node.status(), Status::Probing);
+    node.saw_station(STRANGER, Kind::Answered);
+    assert_eq!(node.status(), Status::InUse(STRANGER));
+}
