@@ -1,0 +1,53 @@
+//! A network that loses a little, and cores that others want. A file of its own: what it does to the
+//! cores would be done to tests beside it.
+#![expect(clippy::tests_outside_test_module, reason = "an integration test")]
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use herald_e2e::failover::{Cluster, OWNER, one_answer};
+use herald_lab::{Lab, Packets};
+
+const SECOND: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(200);
+
+#[tokio::test]
+#[ignore = "needs root and the lab: run by make test"]
+async fn a_lossy_network_and_busy_cores_move_nothing() -> Result<()> {
+    let cluster = Cluster::start(Lab::builder()).await?;
+    let lab = &cluster.lab;
+    let owner = cluster.mac(OWNER)?;
+    let all = ["n1", "n2", "n3"];
+    let fault = lab.lose(&all, &all, Packets::Gossip, 3).await?;
+    let watches = cluster.watch(LOOK)?;
+    let start = Instant::now();
+    tokio::time::sleep(SECOND * 8).await;
+    let macs = one_answer(watches, start, "three in a hundred lost").await?;
+    assert_eq!(macs, BTreeSet::from([owner]));
+    lab.restore(fault).await?;
+
+    let cores = std::thread::available_parallelism()?.get();
+    let watches = cluster.watch(LOOK)?;
+    let busy = lab.busy_cores(cores)?;
+    tokio::time::sleep(SECOND * 15).await;
+    for process in busy {
+        process.kill().await?;
+    }
+    for watch in watches {
+        let looks = watch.stop().await?;
+        // An answer may be late: the question before has it then. Nobody else may answer.
+        let strange = looks
+            .iter()
+            .find(|look| look.macs.iter().any(|mac| *mac != owner));
+        ensure!(strange.is_none(), "busy cores: {strange:?}");
+        let silent = looks.iter().filter(|look| look.macs.is_empty()).count();
+        ensure!(
+            silent * 4 < looks.len(),
+            "{silent} of {} unanswered",
+            looks.len()
+        );
+    }
+    cluster.steady(OWNER).await?;
+    cluster.down().await
+}
