@@ -1,18 +1,22 @@
 //! The layer 2 driver: makes what the wire says equal to what is desired.
 //!
 //! ```text
-//!   Desired (address → interfaces) ─┐
-//!   Monitor (netlink)  ─────────────┼─▶ Driver ─▶ Port per interface ─▶ ARP task, NDP task, groups
-//!   Exclude (file)     ─────────────┘     └─────▶ Announcer ─▶ gratuitous frames
+//!   Desired (address → duty, where) ─┐
+//!   Commands (probe, announce)  ─────┤
+//!   Monitor (netlink)  ──────────────┼─▶ Driver ─▶ Port per interface ─▶ ARP task, NDP task, groups
+//!   Exclude (file)     ──────────────┘     │                               │      └─▶ Sightings
+//!                                          └─▶ Announcer ─▶ frames         └── Lease
 //! ```
 //!
-//! The driver reads no API and decides nothing but which interfaces can be announced on.
+//! The driver reads no API and decides nothing but which interfaces can be announced on. It is to
+//! run on a thread of its own, so that nothing else in the process delays an answer.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use herald_ownership::Task;
 
+mod answering;
 mod driver;
 mod exclude;
 mod lan;

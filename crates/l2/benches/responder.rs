@@ -5,9 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use herald_l2::{
-    AnnouncedSet, Interface, MAX_FRAME_LEN, MacAddress, Responder, Verdict, filter, multicast_mac,
+    Attention, Interface, MAX_FRAME_LEN, Nonce, Responder, Verdict, filter, multicast_mac,
     solicited_node,
 };
+use herald_model::MacAddress;
 
 const CLIENT: [u8; 6] = [2, 0, 0, 0, 0, 0x99];
 const SPREAD: u32 = 7;
@@ -57,14 +58,14 @@ fn solicitation(target: Ipv6Addr) -> Vec<u8> {
 }
 
 fn responder(criterion: &mut Criterion) {
-    let responder = Responder::new(Interface {
+    let interface = Interface {
         index: 2,
         name: "eth0".to_owned(),
         mac: MacAddress([2, 0, 0, 0, 0, 1]),
-    });
-    let announced: AnnouncedSet = (0..5_000)
-        .flat_map(|n| [IpAddr::V4(v4(n)), IpAddr::V6(v6(n))])
-        .collect();
+    };
+    let responder = Responder::new(interface, Nonce([1; 6]));
+    let answered = (0..5_000).flat_map(|n| [IpAddr::V4(v4(n)), IpAddr::V6(v6(n))]);
+    let announced = Attention::new(answered.collect(), []);
     let mut out = [0; MAX_FRAME_LEN];
     let cases = [
         ("arp answered", arp_request(v4(3_217)), true),

@@ -2,28 +2,40 @@
 
 use std::net::Ipv4Addr;
 
+use herald_model::MacAddress;
 use pnet_packet::arp::{
     ArpHardwareTypes, ArpOperation, ArpOperations, ArpPacket, MutableArpPacket,
 };
 use pnet_packet::ethernet::EtherTypes;
 
 use crate::frame::{self, MAX_FRAME_LEN, MIN_FRAME_LEN};
-use crate::interface::MacAddress;
+use crate::interface::{from_wire, to_wire};
 use crate::verdict::Ignored;
 
-/// A request that asks who has `target`.
+/// What a packet is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Request {
-    /// Who asks, and where the answer goes.
+pub(crate) enum Operation {
+    /// It asks who has the target.
+    Request,
+    /// It tells that the sender has its address.
+    Reply,
+}
+
+/// A packet that came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Incoming {
+    /// What it is for.
+    pub(crate) operation: Operation,
+    /// Who sent it, and where an answer goes.
     pub(crate) sender: MacAddress,
-    /// The asker's address; `0.0.0.0` in a probe (RFC 5227 2.1.1).
+    /// The sender's address; `0.0.0.0` in a probe (RFC 5227 2.1.1).
     pub(crate) sender_address: Ipv4Addr,
-    /// The address that is asked for.
+    /// The address that is asked for, or that is answered to.
     pub(crate) target: Ipv4Addr,
 }
 
-/// The ARP payload of a frame, if it is a request for IPv4 over Ethernet.
-pub(crate) fn parse(payload: &[u8]) -> Result<Request, Ignored> {
+/// The ARP payload of a frame, if it is a request or a reply for IPv4 over Ethernet.
+pub(crate) fn parse(payload: &[u8]) -> Result<Incoming, Ignored> {
     let packet = ArpPacket::new(payload).ok_or(Ignored::Truncated)?;
     // The view takes the addresses from where these lengths put them, so they come first.
     if packet.get_hardware_type() != ArpHardwareTypes::Ethernet
@@ -33,16 +45,18 @@ pub(crate) fn parse(payload: &[u8]) -> Result<Request, Ignored> {
     {
         return Err(Ignored::ArpFormat);
     }
-    if packet.get_operation() != ArpOperations::Request {
-        return Err(Ignored::NotARequest);
-    }
-    let request = Request {
-        sender: packet.get_sender_hw_addr().into(),
+    let incoming = Incoming {
+        operation: match packet.get_operation() {
+            ArpOperations::Request => Operation::Request,
+            ArpOperations::Reply => Operation::Reply,
+            _ => return Err(Ignored::OtherMessage),
+        },
+        sender: from_wire(packet.get_sender_hw_addr()),
         sender_address: packet.get_sender_proto_addr(),
         target: packet.get_target_proto_addr(),
     };
-    if request.sender.is_station() {
-        Ok(request)
+    if incoming.sender.is_station() {
+        Ok(incoming)
     } else {
         Err(Ignored::SenderAddress)
     }
@@ -74,9 +88,9 @@ pub(crate) fn write(outgoing: &Outgoing, out: &mut [u8; MAX_FRAME_LEN]) -> usize
         packet.set_hw_addr_len(6);
         packet.set_proto_addr_len(4);
         packet.set_operation(outgoing.operation);
-        packet.set_sender_hw_addr(outgoing.sender.into());
+        packet.set_sender_hw_addr(to_wire(outgoing.sender));
         packet.set_sender_proto_addr(outgoing.sender_address);
-        packet.set_target_hw_addr(outgoing.target.into());
+        packet.set_target_hw_addr(to_wire(outgoing.target));
         packet.set_target_proto_addr(outgoing.target_address);
     }
     MIN_FRAME_LEN
@@ -85,7 +99,7 @@ pub(crate) fn write(outgoing: &Outgoing, out: &mut [u8; MAX_FRAME_LEN]) -> usize
 /// Writes the answer of `mac` to a request; returns its length.
 pub(crate) fn write_reply(
     mac: MacAddress,
-    request: &Request,
+    request: &Incoming,
     out: &mut [u8; MAX_FRAME_LEN],
 ) -> usize {
     let reply = Outgoing {

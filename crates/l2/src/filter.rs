@@ -1,21 +1,22 @@
 //! Classic BPF programs that leave frames for others in the kernel.
 //!
 //! They are data: whoever has the socket attaches them, before it is bound, and again after every
-//! change of the announced addresses. A program lets pass every frame that the
-//! [`Responder`](crate::Responder) would answer, and few others: the addresses are compared as at
-//! most [`MAX_RANGES`] ranges, and of an IPv6 address only the last 32 bits.
+//! change of the addresses. A program lets pass every frame that the
+//! [`Responder`](crate::Responder) would answer or see something in, and few others: the addresses are
+//! compared as at most [`MAX_RANGES`] ranges, and of an IPv6 address only the last 32 bits.
 //!
 //! Offsets count from the Ethernet header, as an `AF_PACKET` socket of type `SOCK_RAW` has it.
 
-use crate::announced::AnnouncedSet;
+use crate::addresses::{AddressSet, Attention};
 
 mod ranges;
 
 use ranges::Range;
 
-/// The most ranges that a program compares with. 64 ranges make a program of less than 400
-/// instructions. The kernel would take 4096, but it charges the translated program to the socket,
-/// twice while one replaces another, and `net.core.optmem_max` is 20 KiB before Linux 6.8.
+/// The most ranges that a program compares with at a time. Twice 64 ranges, those that are watched
+/// and those that are answered for, make a program of less than 600 instructions. The kernel would
+/// take 4096, but it charges the translated program to the socket, twice while one replaces another,
+/// and `net.core.optmem_max` is 20 KiB before Linux 6.8.
 pub const MAX_RANGES: usize = 64;
 
 /// An instruction, with the fields of the kernel's `struct sock_filter`.
@@ -63,41 +64,95 @@ const PACKET_OTHERHOST: u32 = 3;
 /// More than any frame has.
 const KEEP_ALL: u32 = 0x4_0000;
 
-/// The program for ARP: requests for IPv4 over Ethernet whose target is announced.
-pub fn arp(announced: &AnnouncedSet) -> Vec<Instruction> {
-    let addresses = announced.v4().iter().map(|address| u32::from(*address));
-    program(
-        &[(op::LOAD_HALF, 12, 0x0806), (op::LOAD_HALF, 20, 1)],
-        38,
-        &ranges::cover(addresses, MAX_RANGES),
-    )
-}
-
-/// The program for NDP: neighbor solicitations with hop limit 255, without extension headers,
-/// whose target ends like one that is announced.
-pub fn ndp(announced: &AnnouncedSet) -> Vec<Instruction> {
-    let addresses = announced.v6().iter().map(|address| {
-        let [.., a, b, c, d] = address.octets();
-        u32::from_be_bytes([a, b, c, d])
-    });
-    program(
-        &[
-            (op::LOAD_HALF, 12, 0x86dd),
-            (op::LOAD_BYTE, 20, 58),
-            (op::LOAD_BYTE, 21, 255),
-            (op::LOAD_BYTE, 54, 135),
-        ],
-        74,
-        &ranges::cover(addresses, MAX_RANGES),
-    )
-}
-
-/// A program that drops what was not sent to this host or was tagged, what differs in one of the
-/// `fields` (load, offset, value), and what has at offset `key` a word in none of the `ranges`.
-fn program(fields: &[(u16, u32, u32)], key: u32, ranges: &[Range]) -> Vec<Instruction> {
-    let Some(first) = ranges.first() else {
-        return vec![give_back(0)];
+/// The program for ARP: what comes from a watched address, probes for one, and requests for an
+/// address that is answered for.
+pub fn arp(attention: &Attention) -> Vec<Instruction> {
+    const OPERATION: u32 = 20;
+    const SENDER: u32 = 28;
+    const TARGET: u32 = 38;
+    let ranges = |set: &AddressSet| {
+        let numbers = set.v4().iter().map(|address| u32::from(*address));
+        ranges::cover(numbers, MAX_RANGES)
     };
+    let watched = ranges(attention.watched());
+    if watched.is_empty() {
+        return vec![give_back(0)];
+    }
+    let mut code = start(&[(op::LOAD_HALF, 12, 0x0806)]);
+    code.extend([
+        load(op::LOAD_WORD, SENDER),
+        jump(op::JUMP_EQUAL, 0, 0, 1),
+        load(op::LOAD_WORD, TARGET),
+    ]);
+    keep_those_in(&watched, &mut code);
+    code.extend([
+        load(op::LOAD_HALF, OPERATION),
+        jump(op::JUMP_EQUAL, 1, 1, 0),
+        give_back(0),
+        load(op::LOAD_WORD, TARGET),
+    ]);
+    keep_those_in(&ranges(attention.answered()), &mut code);
+    code.push(give_back(0));
+    code
+}
+
+/// The program for NDP: advertisements of watched addresses, solicitations from them, duplicate
+/// address detections for them, and solicitations for addresses that are answered for; all with hop
+/// limit 255 and without extension headers. Of an address only the end is compared.
+pub fn ndp(attention: &Attention) -> Vec<Instruction> {
+    const SOURCE: u32 = 22;
+    const TYPE: u32 = 54;
+    const TARGET_END: u32 = 74;
+    let ranges = |set: &AddressSet| {
+        let numbers = set.v6().iter().map(|address| {
+            let [.., a, b, c, d] = address.octets();
+            u32::from_be_bytes([a, b, c, d])
+        });
+        ranges::cover(numbers, MAX_RANGES)
+    };
+    let watched = ranges(attention.watched());
+    if watched.is_empty() {
+        return vec![give_back(0)];
+    }
+    let mut code = start(&[
+        (op::LOAD_HALF, 12, 0x86dd),
+        (op::LOAD_BYTE, 20, 58),
+        (op::LOAD_BYTE, 21, 255),
+    ]);
+    code.extend([
+        load(op::LOAD_BYTE, TYPE),
+        // To the load of the target.
+        jump(op::JUMP_EQUAL, 136, 12, 0),
+        jump(op::JUMP_EQUAL, 135, 1, 0),
+        give_back(0),
+        // An unspecified source, or to the load of its end.
+        load(op::LOAD_WORD, SOURCE),
+        jump(op::JUMP_EQUAL, 0, 0, 6),
+        load(op::LOAD_WORD, SOURCE + 4),
+        jump(op::JUMP_EQUAL, 0, 0, 4),
+        load(op::LOAD_WORD, SOURCE + 8),
+        jump(op::JUMP_EQUAL, 0, 0, 2),
+        load(op::LOAD_WORD, SOURCE + 12),
+        jump(op::JUMP_EQUAL, 0, 2, 0),
+        load(op::LOAD_WORD, SOURCE + 12),
+        load(op::JUMP, 1),
+        load(op::LOAD_WORD, TARGET_END),
+    ]);
+    keep_those_in(&watched, &mut code);
+    code.extend([
+        load(op::LOAD_BYTE, TYPE),
+        jump(op::JUMP_EQUAL, 135, 1, 0),
+        give_back(0),
+        load(op::LOAD_WORD, TARGET_END),
+    ]);
+    keep_those_in(&ranges(attention.answered()), &mut code);
+    code.push(give_back(0));
+    code
+}
+
+/// Drops what was not sent to this host or was tagged, and what differs in one of the `fields`
+/// (load, offset, value).
+fn start(fields: &[(u16, u32, u32)]) -> Vec<Instruction> {
     let mut code = vec![
         load(op::LOAD_WORD, PACKET_TYPE),
         jump(op::JUMP_GREATER_OR_EQUAL, PACKET_OTHERHOST, 0, 1),
@@ -113,42 +168,52 @@ fn program(fields: &[(u16, u32, u32)], key: u32, ranges: &[Range]) -> Vec<Instru
             give_back(0),
         ]);
     }
-    code.extend([
-        load(op::LOAD_WORD, key),
-        jump(op::JUMP_GREATER_OR_EQUAL, first.first, 1, 0),
-        give_back(0),
-    ]);
-    search(ranges, &mut code);
     code
 }
 
-/// Appends a binary search for the accumulator, which is not less than the first range's start.
-fn search(ranges: &[Range], code: &mut Vec<Instruction>) {
-    let (lower, upper) = ranges.split_at(ranges.len() / 2);
-    let Some(pivot) = upper.first() else {
+/// Keeps the frame if the accumulator is in one of the `ranges`, and goes on if not.
+fn keep_those_in(ranges: &[Range], code: &mut Vec<Instruction>) {
+    let Some(first) = ranges.first() else {
         return;
     };
+    let found = search(ranges, 0);
+    code.push(jump(op::JUMP_GREATER_OR_EQUAL, first.first, 1, 0));
+    code.push(far(found.len()));
+    code.extend(found);
+}
+
+/// A binary search for the accumulator, which is not less than the first range's start. If it is in
+/// none of the ranges, the search goes on as many instructions behind its end as `after` says.
+fn search(ranges: &[Range], after: usize) -> Vec<Instruction> {
+    let (lower, upper) = ranges.split_at(ranges.len() / 2);
+    let Some(pivot) = upper.first() else {
+        return Vec::new();
+    };
     if lower.is_empty() {
-        code.extend([
+        return vec![
             jump(op::JUMP_GREATER, pivot.last, 1, 0),
             give_back(KEEP_ALL),
-            give_back(0),
-        ]);
-        return;
+            far(after),
+        ];
     }
-    let mut below = Vec::new();
-    search(lower, &mut below);
-    // A conditional jump reaches 255 instructions only, an unconditional one everything. Programs
-    // are far below 2^32 instructions, so the length fits.
-    match u8::try_from(below.len()) {
-        Ok(len) => code.push(jump(op::JUMP_GREATER_OR_EQUAL, pivot.first, len, 0)),
-        Err(_) => code.extend([
+    let above = search(upper, after);
+    let below = search(lower, after + above.len());
+    // A conditional jump reaches 255 instructions only, an unconditional one everything.
+    let mut code = match u8::try_from(below.len()) {
+        Ok(len) => vec![jump(op::JUMP_GREATER_OR_EQUAL, pivot.first, len, 0)],
+        Err(_) => vec![
             jump(op::JUMP_GREATER_OR_EQUAL, pivot.first, 0, 1),
-            load(op::JUMP, u32::try_from(below.len()).unwrap_or(u32::MAX)),
-        ]),
-    }
-    code.append(&mut below);
-    search(upper, code);
+            far(below.len()),
+        ],
+    };
+    code.extend(below);
+    code.extend(above);
+    code
+}
+
+/// Skips that many instructions. Programs are far below 2^32 of them, so the number fits.
+fn far(instructions: usize) -> Instruction {
+    load(op::JUMP, u32::try_from(instructions).unwrap_or(u32::MAX))
 }
 
 fn load(code: u16, k: u32) -> Instruction {

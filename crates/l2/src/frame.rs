@@ -1,10 +1,12 @@
 //! Writing Ethernet frames into a buffer of fixed size.
 
+use herald_model::MacAddress;
 use pnet_packet::ethernet::{EtherType, MutableEthernetPacket};
 
-use crate::interface::MacAddress;
+use crate::interface::to_wire;
 
-/// The longest frame that this crate makes, in bytes: a neighbor advertisement takes 86.
+/// The longest frame that this crate makes, in bytes: a neighbor solicitation or
+/// advertisement takes 86.
 pub const MAX_FRAME_LEN: usize = 96;
 
 /// The length of an Ethernet header without tags, in bytes.
@@ -24,8 +26,8 @@ pub(crate) fn start(
     out.fill(0);
     let (header, payload) = out.split_at_mut(ETHERNET_LEN);
     if let Some(mut ethernet) = MutableEthernetPacket::new(header) {
-        ethernet.set_destination(destination.into());
-        ethernet.set_source(source.into());
+        ethernet.set_destination(to_wire(destination));
+        ethernet.set_source(to_wire(source));
         ethernet.set_ethertype(ethertype);
     }
     payload

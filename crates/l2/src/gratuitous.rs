@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
+use herald_model::MacAddress;
 use pnet_packet::arp::{ArpOperation, ArpOperations};
 
 use crate::frame::MAX_FRAME_LEN;
-use crate::interface::MacAddress;
 use crate::{arp, ndp};
 
 /// A form that the news takes.

@@ -1,7 +1,10 @@
-//! ARP and NDP without I/O: what is answered, what is sent unasked, and when.
+//! ARP and NDP without I/O: what is answered, what others are seen to say, what is sent unasked, and
+//! when.
 //!
-//! - [`Responder`] turns a received frame into an answer or a reason why there is none.
+//! - [`Responder`] turns a received frame into an answer, a [`Sighting`], or a reason why there is
+//!   neither.
 //! - [`gratuitous`] makes the frames that tell the LAN about an address, [`Announcer`] says when.
+//! - [`probe`] makes the frames that ask whether anybody has an address.
 //! - [`filter`] makes the classic BPF programs that keep other frames in the kernel.
 //!
 //! All work on whole Ethernet frames, as an `AF_PACKET` socket of type `SOCK_RAW` carries them.
@@ -13,7 +16,7 @@
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
-mod announced;
+mod addresses;
 mod announcer;
 mod arp;
 pub mod filter;
@@ -22,15 +25,17 @@ pub mod gratuitous;
 mod interface;
 mod multicast;
 mod ndp;
+pub mod probe;
 mod responder;
 #[cfg(test)]
 mod testing;
 mod verdict;
 
-pub use announced::AnnouncedSet;
+pub use addresses::{AddressSet, Attention};
 pub use announcer::{Announcement, Announcer};
 pub use frame::MAX_FRAME_LEN;
-pub use interface::{Interface, MacAddress};
+pub use interface::Interface;
 pub use multicast::{multicast_mac, solicited_node};
+pub use probe::Nonce;
 pub use responder::Responder;
-pub use verdict::{Ignored, Verdict};
+pub use verdict::{Ignored, Sighting, SightingKind, Verdict};

@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use crate::interface::MacAddress;
+use herald_model::MacAddress;
 
 /// `ff02::1`, every station on the link.
 pub(crate) const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);

@@ -3,7 +3,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::{AnnouncedSet, Interface, MacAddress, multicast_mac, solicited_node};
+use herald_model::MacAddress;
+
+use crate::{AddressSet, Interface, Nonce, Responder, multicast_mac, solicited_node};
 
 pub(crate) const OUR_MAC: MacAddress = MacAddress([0x02, 0, 0, 0, 0, 0x01]);
 pub(crate) const CLIENT_MAC: MacAddress = MacAddress([0x02, 0, 0, 0, 0, 0x99]);
@@ -11,6 +13,7 @@ pub(crate) const OTHER_MAC: MacAddress = MacAddress([0x02, 0, 0, 0, 0, 0x77]);
 pub(crate) const CLIENT_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 99);
 pub(crate) const VIP_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
 pub(crate) const CLIENT_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x99);
+pub(crate) const OUR_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 pub(crate) const VIP_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0x12, 0x3456);
 
 pub(crate) fn interface() -> Interface {
@@ -21,7 +24,15 @@ pub(crate) fn interface() -> Interface {
     }
 }
 
-pub(crate) fn announced() -> AnnouncedSet {
+/// The nonce of our detections.
+pub(crate) const NONCE: Nonce = Nonce([7; 6]);
+
+/// A responder of [`interface`].
+pub(crate) fn responder() -> Responder {
+    Responder::new(interface(), NONCE)
+}
+
+pub(crate) fn announced() -> AddressSet {
     [IpAddr::V4(VIP_V4), IpAddr::V6(VIP_V6)]
         .into_iter()
         .collect()
@@ -58,6 +69,27 @@ impl Arp {
             sender_address: CLIENT_V4,
             target: MacAddress([0; 6]),
             target_address: target,
+        }
+    }
+
+    /// The gratuitous request of the other station for `address`.
+    pub(crate) fn announcement(address: Ipv4Addr) -> Self {
+        Self {
+            source: OTHER_MAC,
+            sender: OTHER_MAC,
+            sender_address: address,
+            ..Self::request(address)
+        }
+    }
+
+    /// The reply by which the other station answers a probe of ours.
+    pub(crate) fn answer(address: Ipv4Addr) -> Self {
+        Self {
+            destination: OUR_MAC,
+            operation: 2,
+            target: OUR_MAC,
+            target_address: Ipv4Addr::UNSPECIFIED,
+            ..Self::announcement(address)
         }
     }
 
@@ -141,6 +173,31 @@ impl Ndp {
             source: Ipv6Addr::UNSPECIFIED,
             options: Vec::new(),
             ..Self::solicitation(target)
+        }
+    }
+
+    /// The advertisement by which the other station tells all nodes that it has `target`.
+    pub(crate) fn announcement(target: Ipv6Addr) -> Self {
+        let all_nodes = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+        Self {
+            link_destination: multicast_mac(all_nodes),
+            link_source: OTHER_MAC,
+            source: target,
+            destination: all_nodes,
+            icmp_type: 136,
+            flags: 0x20,
+            options: link_layer_option(2, OTHER_MAC),
+            ..Self::solicitation(target)
+        }
+    }
+
+    /// The advertisement by which the other station answers a solicitation of ours.
+    pub(crate) fn answer(target: Ipv6Addr) -> Self {
+        Self {
+            link_destination: OUR_MAC,
+            destination: OUR_V6,
+            flags: 0x60,
+            ..Self::announcement(target)
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use herald_model::MacAddress;
+
 /// What [`Responder::handle`](crate::Responder::handle) says about a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
@@ -12,12 +14,43 @@ pub enum Verdict {
         len: usize,
         /// The address that was asked for.
         address: IpAddr,
+        /// What the asker did besides: it wants the address itself, or it asks from another address
+        /// that is watched.
+        seen: Option<Sighting>,
     },
-    /// There is nothing to send.
+    /// There is nothing to send, but a station said something about a watched address.
+    Seen(Sighting),
+    /// There is nothing to send and nothing to tell.
     Ignored(Ignored),
 }
 
-/// Why a frame is not answered. Meant to be counted: [`Ignored::name`] is a label's value and
+/// A station said something about a watched address. The frame was well-formed, and the station is
+/// not this interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sighting {
+    /// The address.
+    pub address: IpAddr,
+    /// The station, as its neighbors remember it because of the frame.
+    pub mac: MacAddress,
+    /// What it did.
+    pub kind: SightingKind,
+}
+
+/// What a station did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SightingKind {
+    /// It told everybody that it has the address: by a gratuitous ARP request or reply, a neighbor
+    /// advertisement that was not solicited, or a question from the address. The answer to a
+    /// duplicate address detection is one, too: it goes to all nodes (RFC 4861 7.2.4).
+    Announced,
+    /// It told one station that it has the address: an ARP reply, or a solicited advertisement.
+    Answered,
+    /// It asked whether anybody has the address, to have it itself: an ARP probe (RFC 5227 2.1.1) or
+    /// a duplicate address detection (RFC 4862 5.4.2).
+    Probed,
+}
+
+/// Why a frame has no consequence. Meant to be counted: [`Ignored::name`] is a label's value and
 /// [`Ignored::ALL`] has all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Ignored {
@@ -33,14 +66,11 @@ pub enum Ignored {
     NotToUs,
     /// Not about Ethernet and IPv4, or with other address lengths than theirs.
     ArpFormat,
-    /// Neither an ARP request nor a neighbor solicitation.
-    NotARequest,
+    /// Neither a request nor a reply of ARP, neither a neighbor solicitation nor an advertisement.
+    OtherMessage,
     /// The hardware address to answer to is none of a single station.
     SenderAddress,
-    /// A station announces the address as its own: that is no question, but a conflict if the
-    /// address is announced here.
-    Gratuitous,
-    /// The address is not announced on this interface.
+    /// It asks for no address that is answered for here, and tells of none that is watched.
     NotAnnounced,
     /// IP version other than 6 in an IPv6 frame.
     IpVersion,
@@ -54,13 +84,16 @@ pub enum Ignored {
     MulticastTarget,
     /// An option has length 0, another length than its kind, or does not end within the message.
     Options,
-    /// The IPv6 source cannot ask: a multicast or the loopback address.
+    /// The IPv6 source can neither ask nor answer: a multicast or the loopback address, or the
+    /// unspecified one in an advertisement.
     Source,
     /// The IPv6 destination is neither the target nor its solicited-node group, or a duplicate
     /// address detection goes not to that group.
     Destination,
     /// A duplicate address detection with a source link-layer address (RFC 4861 7.1.1).
     DetectionWithAddress,
+    /// An advertisement to a group that says it was solicited (RFC 4861 7.1.2).
+    SolicitedToGroup,
 }
 
 impl Ignored {
@@ -72,9 +105,8 @@ impl Ignored {
         Self::Own,
         Self::NotToUs,
         Self::ArpFormat,
-        Self::NotARequest,
+        Self::OtherMessage,
         Self::SenderAddress,
-        Self::Gratuitous,
         Self::NotAnnounced,
         Self::IpVersion,
         Self::HopLimit,
@@ -85,6 +117,7 @@ impl Ignored {
         Self::Source,
         Self::Destination,
         Self::DetectionWithAddress,
+        Self::SolicitedToGroup,
     ];
 
     /// The reason as one word for metrics and logs.
@@ -96,9 +129,8 @@ impl Ignored {
             Self::Own => "own",
             Self::NotToUs => "notToUs",
             Self::ArpFormat => "arpFormat",
-            Self::NotARequest => "notARequest",
+            Self::OtherMessage => "otherMessage",
             Self::SenderAddress => "senderAddress",
-            Self::Gratuitous => "gratuitous",
             Self::NotAnnounced => "notAnnounced",
             Self::IpVersion => "ipVersion",
             Self::HopLimit => "hopLimit",
@@ -109,6 +141,7 @@ impl Ignored {
             Self::Source => "source",
             Self::Destination => "destination",
             Self::DetectionWithAddress => "detectionWithAddress",
+            Self::SolicitedToGroup => "solicitedToGroup",
         }
     }
 
@@ -120,8 +153,7 @@ impl Ignored {
                 | Self::VlanTagged
                 | Self::Own
                 | Self::NotToUs
-                | Self::NotARequest
-                | Self::Gratuitous
+                | Self::OtherMessage
                 | Self::NotAnnounced
         )
     }

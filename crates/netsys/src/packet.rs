@@ -74,11 +74,6 @@ impl PacketSocket {
         Ok(Self { socket, interface })
     }
 
-    /// The index of the interface.
-    pub fn interface(&self) -> u32 {
-        self.interface
-    }
-
     /// Puts `filter` in the place of the present one, at once: no frame passes unfiltered.
     pub fn set_filter(&self, filter: &[Instruction]) -> Result<(), Error> {
         let program = guarded(self.interface, filter)?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use herald_announce::Interfaces;
+use herald_l2::{AddressSet, Attention};
 use herald_l2::{Announcement, Announcer};
 use herald_model::{IpFamily, LanInterface, MacAddress};
 use herald_netsys::{Change, Interface, Monitor};
@@ -16,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use super::answering::Shared;
 use super::lan::{MAX_INTERFACES, prefixes};
 use super::port::{Ended, Port};
 use super::{Desired, Exclude, Lease, Metrics, Unusable, usable};
@@ -25,6 +27,13 @@ const CHANGES: usize = 256;
 
 /// How long to wait before a socket that could not be opened is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// How many commands are obeyed at a time.
+const COMMANDS: usize = 64;
+
+/// The least time between two such times, so that probes leave the queues of the stations that have
+/// to answer them time to drain: 5,000 addresses are probed in 0.1 s.
+const COMMANDS_PAUSE: Duration = Duration::from_millis(1);
 
 /// How long after a change addresses that no socket answers for are told: an interface that is only
 /// coming or going is no news.
@@ -55,15 +64,20 @@ pub struct DriverIo {
 #[derive(Debug)]
 pub struct Driver {
     io: DriverIo,
-    metrics: Metrics,
+    shared: Shared,
     /// What was desired when it was last looked at.
     applied: Arc<Desired>,
     known: BTreeMap<u32, Interface>,
     ports: BTreeMap<u32, Port>,
+    /// To be dropped once it is published that they are closed: to leave thousands of groups takes
+    /// a while.
+    closed: Vec<Port>,
     unusable: BTreeMap<u32, Unusable>,
     announcer: Announcer,
     tasks: JoinSet<Ended>,
     retry: Option<Instant>,
+    /// Until when commands wait.
+    pause: Option<Instant>,
     /// When to look for addresses that nothing answers for.
     check: Option<Instant>,
     /// Those of which that has been said.
@@ -77,16 +91,19 @@ impl Driver {
     /// A driver that has not looked at anything yet. `refresh` is the period in which addresses are
     /// announced again for ever, if they are.
     pub fn new(io: DriverIo, metrics: Metrics, refresh: Option<Duration>) -> Self {
+        let shared = Shared::new(io.lease.clone(), metrics, io.sightings.clone());
         Self {
             io,
-            metrics,
+            shared,
             applied: Arc::default(),
             known: BTreeMap::new(),
             ports: BTreeMap::new(),
+            closed: Vec::new(),
             unusable: BTreeMap::new(),
             announcer: Announcer::new(refresh),
             tasks: JoinSet::new(),
             retry: None,
+            pause: None,
             check: None,
             unserved: BTreeSet::new(),
             too_many: false,
@@ -122,7 +139,10 @@ impl Driver {
                     changed?;
                     self.apply();
                 }
-                Some(command) = self.io.commands.recv() => self.obey(command),
+                Some(command) = self.io.commands.recv(), if self.pause.is_none() => {
+                    self.obey(command)?;
+                }
+                () = until(self.pause), if self.pause.is_some() => self.pause = None,
                 () = self.io.lease.revived() => self.announce(),
                 changed = self.io.exclude.changed() => {
                     changed?;
@@ -159,8 +179,9 @@ impl Driver {
             Change::Gone { index, name } => {
                 self.known.remove(&index);
                 self.unusable.remove(&index);
-                if self.ports.remove(&index).is_some() {
+                if let Some(port) = self.ports.remove(&index) {
                     tracing::info!(interface = name, "interface is gone");
+                    self.closed.push(port);
                 }
                 self.announcer.forget(index);
             }
@@ -184,8 +205,9 @@ impl Driver {
         let usable = match usable(interface, &exclude) {
             Ok(usable) => usable,
             Err(reason) => {
-                if self.ports.remove(&index).is_some() {
+                if let Some(port) = self.ports.remove(&index) {
                     tracing::info!(interface = interface.name, %reason, "announcing stops here");
+                    self.closed.push(port);
                 } else if self.unusable.get(&index) != Some(&reason) {
                     tracing::debug!(interface = interface.name, %reason, "not announcing here");
                 }
@@ -221,7 +243,7 @@ impl Driver {
             );
             Port::new(index, interface.name.clone(), usable)
         });
-        if let Err(error) = port.open(usable, &mut self.tasks, &self.metrics) {
+        if let Err(error) = port.open(usable, &mut self.tasks, &self.shared) {
             if !std::mem::replace(&mut port.failing, true) {
                 tracing::error!(interface = interface.name, %error, "trying again every second");
             }
@@ -254,49 +276,92 @@ impl Driver {
     fn apply(&mut self) {
         self.check.get_or_insert_with(|| Instant::now() + SETTLED);
         let indexes: Vec<_> = self.ports.keys().copied().collect();
+        for index in &indexes {
+            self.attend(*index);
+        }
+        // Clients wait for these; the groups take longer, and are for those who ask.
+        self.announce();
         for index in indexes {
-            self.apply_to(index);
+            self.join_groups(index);
         }
         let desired = Arc::clone(&self.io.desired.borrow());
         for address in std::mem::replace(&mut self.applied, Arc::clone(&desired)).keys() {
             if !desired.contains_key(address) {
-                self.metrics.forget(*address);
+                self.shared.metrics.forget(*address);
             }
         }
     }
 
+    /// Makes a port do what is desired.
     fn apply_to(&mut self, index: u32) {
+        self.attend(index);
+        self.join_groups(index);
+    }
+
+    fn join_groups(&mut self, index: u32) {
+        let Some(port) = self.ports.get_mut(&index) else {
+            return;
+        };
+        port.join_groups();
+        if port.is_incomplete() {
+            self.retry.get_or_insert_with(|| Instant::now() + RETRY);
+        }
+    }
+
+    /// Answers, looks and announces on a port as desired, but for the groups.
+    fn attend(&mut self, index: u32) {
         let Some(port) = self.ports.get_mut(&index) else {
             return;
         };
         let desired = Arc::clone(&self.io.desired.borrow());
-        let here = |duties: &'static [Duty]| {
-            let covered = desired
-                .iter()
-                .filter(|(_, task)| covers(&task.interfaces, &port.name));
-            covered
-                .filter(|(_, task)| duties.contains(&task.duty))
-                .map(|(address, _)| *address)
+        let tasks = desired.iter();
+        let here: Vec<_> = tasks
+            .filter(|(_, task)| covers(&task.interfaces, &port.name))
+            .map(|(address, task)| (*address, task.duty))
+            .collect();
+        let with = |wanted: &'static [Duty]| {
+            let those = here.iter().filter(|(_, duty)| wanted.contains(duty));
+            those.map(|(address, _)| *address)
         };
-        let announced: BTreeSet<IpAddr> = here(&[Duty::Announce]).collect();
-        let answered = here(&[Duty::Announce, Duty::Answer]).collect();
-        if let Err(error) = port.set(answered) {
+        let answered: AddressSet = with(&[Duty::Announce, Duty::Answer]).collect();
+        if let Err(error) = port.set(Attention::new(answered, with(&[Duty::Watch]))) {
             tracing::error!(interface = port.name, %error, "opening another socket");
         }
-        if port.is_incomplete() {
-            self.retry.get_or_insert_with(|| Instant::now() + RETRY);
-        }
-        let open = |address: &IpAddr| port.is_open(IpFamily::of(*address));
-        let announced = announced.into_iter().filter(open);
+        let announced = with(&[Duty::Announce]).filter(|a| port.is_open(IpFamily::of(*a)));
         self.announcer.set(Instant::now(), index, announced);
     }
 
-    fn obey(&mut self, command: Command) {
-        match command {
-            Command::Probe(_) => {}
-            Command::Announce(address) => {
-                self.announcer.again(Instant::now(), address);
-                self.announce();
+    /// Does what is commanded, and what was commanded after it, a limited number at a time. What is
+    /// desired comes first: a command is about that.
+    fn obey(&mut self, command: Command) -> Result<(), watch::error::RecvError> {
+        if self.io.desired.has_changed()? {
+            self.io.desired.mark_unchanged();
+            self.apply();
+        }
+        let (mut next, mut obeyed) = (Some(command), 0);
+        while let Some(command) = next {
+            match command {
+                Command::Probe(address) => self.probe(address),
+                Command::Announce(address) => self.announcer.again(Instant::now(), address),
+            }
+            obeyed += 1;
+            if obeyed == COMMANDS {
+                self.pause = Some(Instant::now() + COMMANDS_PAUSE);
+                break;
+            }
+            next = self.io.commands.try_recv().ok();
+        }
+        self.announce();
+        Ok(())
+    }
+
+    fn probe(&self, address: IpAddr) {
+        let Some(task) = self.applied.get(&address) else {
+            return;
+        };
+        for port in self.ports.values() {
+            if covers(&task.interfaces, &port.name) {
+                port.probe(address, &self.shared);
             }
         }
     }
@@ -309,7 +374,7 @@ impl Driver {
         self.announcer.poll(Instant::now(), &mut self.due);
         for Announcement { interface, address } in self.due.drain(..) {
             if let Some(port) = self.ports.get(&interface) {
-                port.announce(address, &self.metrics);
+                port.announce(address, &self.shared.metrics);
             }
         }
     }
@@ -346,6 +411,8 @@ impl Driver {
     /// Tells which interfaces are announced on.
     fn publish(&mut self) {
         self.check.get_or_insert_with(|| Instant::now() + SETTLED);
+        let macs = self.known.values().filter_map(|interface| interface.mac);
+        self.shared.set_own(macs.map(MacAddress).collect());
         let mut interfaces: Vec<_> = self
             .ports
             .values()
@@ -378,6 +445,7 @@ impl Driver {
             *current = interfaces;
             changed
         });
+        self.closed.clear();
         if !self.ports.values().any(Port::lacks_socket) {
             self.io.ready = None;
         }

@@ -3,8 +3,10 @@
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
+use herald_ownership::Kind;
 use herald_runtime::metrics::BareCounter;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
@@ -17,6 +19,20 @@ pub struct Metrics {
     pub(super) responses: Family<AddressLabel, BareCounter>,
     /// `metallb_layer2_gratuitous_sent`: frames sent unasked.
     pub(super) gratuitous: Family<AddressLabel, BareCounter>,
+    /// `herald_layer2_sightings_total`: what other stations said about our addresses.
+    pub(super) sightings: Family<KindLabel, Counter>,
+    /// `herald_layer2_sightings_dropped_total`: those for which there was no room.
+    pub(super) sightings_dropped: Counter,
+    /// `herald_layer2_probes_sent_total`: questions whether anybody has an address.
+    pub(super) probes: Counter,
+    /// `herald_layer2_answers_refused_total`: requests not answered for want of a valid lease.
+    pub(super) refused: Counter,
+}
+
+/// The label `kind`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct KindLabel {
+    pub(super) kind: &'static str,
 }
 
 /// The label `ip`.
@@ -54,7 +70,36 @@ impl Metrics {
             "Gratuitous ARP frames and unsolicited neighbor advertisements sent",
             metrics.gratuitous.clone(),
         );
+        registry.register(
+            "herald_layer2_sightings",
+            "Frames in which other stations announced, answered for, or probed an own address",
+            metrics.sightings.clone(),
+        );
+        registry.register(
+            "herald_layer2_sightings_dropped",
+            "Sightings lost because too many came at once",
+            metrics.sightings_dropped.clone(),
+        );
+        registry.register(
+            "herald_layer2_probes_sent",
+            "ARP probes and duplicate address detections sent before taking an address",
+            metrics.probes.clone(),
+        );
+        registry.register(
+            "herald_layer2_answers_refused",
+            "Requests not answered because this node might no longer own the address",
+            metrics.refused.clone(),
+        );
         metrics
+    }
+
+    pub(super) fn sighting(&self, kind: Kind) {
+        let kind = match kind {
+            Kind::Announced => "announced",
+            Kind::Answered => "answered",
+            Kind::Probed => "probed",
+        };
+        self.sightings.get_or_create(&KindLabel { kind }).inc();
     }
 
     pub(super) fn request(&self, address: IpAddr) {

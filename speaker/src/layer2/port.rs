@@ -6,16 +6,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use herald_l2::{AnnouncedSet, Interface, MAX_FRAME_LEN, MacAddress, Responder, Verdict, filter};
-use herald_l2::{gratuitous, solicited_node};
-use herald_model::IpFamily;
+use herald_l2::{Attention, Interface, MAX_FRAME_LEN, Responder, filter};
+use herald_l2::{gratuitous, probe, solicited_node};
+use herald_model::{IpFamily, MacAddress};
 use herald_netsys::{Error, EtherType, GroupMemberships, Instruction, PacketSocket};
 use tokio::task::{AbortHandle, Id, JoinSet};
 
+use super::answering::{Shared, answer};
 use super::{Metrics, Usable};
-
-/// Longer than any request; the rest of a frame is of no interest.
-const FRAME_BUFFER: usize = 2048;
 
 /// The end of an answering task: always a failure of its socket.
 #[derive(Debug)]
@@ -38,7 +36,7 @@ pub(super) struct Port {
     groups: GroupMemberships,
     /// A group could not be joined, and that has been said.
     groups_missing: bool,
-    announced: Arc<ArcSwap<AnnouncedSet>>,
+    attention: Arc<ArcSwap<Attention>>,
 }
 
 /// What one family needs.
@@ -66,7 +64,7 @@ impl Port {
             ndp: None,
             groups: GroupMemberships::new(index),
             groups_missing: false,
-            announced: Arc::default(),
+            attention: Arc::default(),
         }
     }
 
@@ -97,7 +95,7 @@ impl Port {
         &mut self,
         usable: Usable,
         tasks: &mut JoinSet<Ended>,
-        metrics: &Metrics,
+        shared: &Shared,
     ) -> Result<(), Error> {
         let new_mac = usable.mac != self.usable.mac;
         self.usable = usable;
@@ -109,11 +107,11 @@ impl Port {
         }
         let mut outcome = Ok(());
         if usable.arp && self.arp.is_none() {
-            let half = self.half_open(IpFamily::V4, tasks, metrics);
+            let half = self.half_open(IpFamily::V4, tasks, shared);
             self.arp = half.map_err(|error| outcome = Err(error)).ok();
         }
         if usable.ndp.is_some() && self.ndp.is_none() {
-            let half = self.half_open(IpFamily::V6, tasks, metrics);
+            let half = self.half_open(IpFamily::V6, tasks, shared);
             let half = half.map_err(|error| {
                 if outcome.is_ok() {
                     outcome = Err(error);
@@ -121,7 +119,6 @@ impl Port {
             });
             self.ndp = half.ok();
         }
-        self.join_groups();
         outcome
     }
 
@@ -137,14 +134,14 @@ impl Port {
         }
     }
 
-    /// Answers for exactly these addresses from now on. A family whose filter cannot be changed is
-    /// closed, to be opened again.
-    pub(super) fn set(&mut self, announced: AnnouncedSet) -> Result<(), Error> {
-        if **self.announced.load() == announced {
+    /// Answers for and looks at exactly these addresses from now on, but for the groups, which
+    /// [`join_groups`](Self::join_groups) joins. A family whose filter cannot be changed is closed,
+    /// to be opened again.
+    pub(super) fn set(&mut self, attention: Attention) -> Result<(), Error> {
+        if **self.attention.load() == attention {
             return Ok(());
         }
-        self.announced.store(Arc::new(announced));
-        self.join_groups();
+        self.attention.store(Arc::new(attention));
         let mut outcome = Ok(());
         for family in [IpFamily::V4, IpFamily::V6] {
             let Some(half) = self.half(family) else {
@@ -183,6 +180,28 @@ impl Port {
         }
     }
 
+    /// Asks the LAN who has the address.
+    pub(super) fn probe(&self, address: IpAddr, shared: &Shared) {
+        let Some(half) = self.half(IpFamily::of(address)) else {
+            return;
+        };
+        let mut frame = [0; MAX_FRAME_LEN];
+        let mac = MacAddress(self.usable.mac);
+        let length = probe::write(address, mac, shared.nonce, &mut frame);
+        let Some(bytes) = frame.get(..length) else {
+            return;
+        };
+        match half.socket.send(bytes) {
+            Ok(()) => {
+                shared.metrics.probes.inc();
+            }
+            // It is one of several.
+            Err(error) => {
+                tracing::debug!(interface = self.name, ip = %address, %error, "probe not sent");
+            }
+        }
+    }
+
     fn half(&self, family: IpFamily) -> Option<&Half> {
         match family {
             IpFamily::V4 => self.arp.as_ref(),
@@ -194,7 +213,7 @@ impl Port {
         &self,
         family: IpFamily,
         tasks: &mut JoinSet<Ended>,
-        metrics: &Metrics,
+        shared: &Shared,
     ) -> Result<Half, Error> {
         let ether_type = match family {
             IpFamily::V4 => EtherType::Arp,
@@ -202,16 +221,16 @@ impl Port {
         };
         let socket = PacketSocket::open(self.index, ether_type, &self.filter(family))?;
         let socket = Arc::new(socket);
-        let responder = Responder::new(Interface {
+        let interface = Interface {
             index: self.index,
             name: self.name.clone(),
             mac: MacAddress(self.usable.mac),
-        });
-        let (index, announced, metrics) =
-            (self.index, Arc::clone(&self.announced), metrics.clone());
+        };
+        let responder = Responder::new(interface, shared.nonce);
+        let (index, attention, shared) = (self.index, Arc::clone(&self.attention), shared.clone());
         let receiver = Arc::clone(&socket);
         let task = tasks.spawn(async move {
-            let error = answer(&receiver, &responder, &announced, &metrics).await;
+            let error = answer(&receiver, &responder, &attention, &shared).await;
             Ended {
                 interface: index,
                 family,
@@ -222,10 +241,10 @@ impl Port {
     }
 
     fn filter(&self, family: IpFamily) -> Vec<Instruction> {
-        let announced = self.announced.load();
+        let attention = self.attention.load();
         let program = match family {
-            IpFamily::V4 => filter::arp(&announced),
-            IpFamily::V6 => filter::ndp(&announced),
+            IpFamily::V4 => filter::arp(&attention),
+            IpFamily::V6 => filter::ndp(&attention),
         };
         program
             .into_iter()
@@ -233,12 +252,14 @@ impl Port {
             .collect()
     }
 
-    fn join_groups(&mut self) {
+    /// Joins the groups that solicitations for the addresses go to, and leaves the others.
+    pub(super) fn join_groups(&mut self) {
         if self.ndp.is_none() {
             return;
         }
-        let announced = self.announced.load();
-        let groups: BTreeSet<_> = announced.v6().iter().map(|a| solicited_node(*a)).collect();
+        let attention = self.attention.load();
+        let watched = attention.watched().v6().iter();
+        let groups: BTreeSet<_> = watched.map(|a| solicited_node(*a)).collect();
         let errors = self.groups.set(&groups);
         let known = std::mem::replace(&mut self.groups_missing, !errors.is_empty());
         if let (Some(error), false) = (errors.first(), known) {
@@ -248,41 +269,6 @@ impl Port {
                 groups = errors.len(),
                 "IPv6 clients may not find addresses, trying again every second"
             );
-        }
-    }
-}
-
-/// Answers until the socket fails. Allocates nothing for a frame.
-async fn answer(
-    socket: &PacketSocket,
-    responder: &Responder,
-    announced: &ArcSwap<AnnouncedSet>,
-    metrics: &Metrics,
-) -> io::Error {
-    let mut buffer = vec![0; FRAME_BUFFER];
-    let mut out = [0; MAX_FRAME_LEN];
-    loop {
-        let received = socket.receive(&mut buffer, |frame| {
-            let Verdict::Reply { len, address } =
-                responder.handle(frame, &announced.load(), &mut out)
-            else {
-                return;
-            };
-            metrics.request(address);
-            tracing::debug!(
-                interface = responder.interface().name,
-                ip = %address,
-                "got {} request for service IP, sending response",
-                if address.is_ipv4() { "ARP" } else { "NDP" }
-            );
-            let sent = out.get(..len).map(|reply| socket.send(reply));
-            // A lost answer is asked for again.
-            if let Some(Ok(())) = sent {
-                metrics.response(address);
-            }
-        });
-        if let Err(error) = received.await {
-            return error;
         }
     }
 }

@@ -65,6 +65,39 @@ fn to_take_it_again_changes_nothing() {
 }
 
 #[test]
+fn what_is_announced_again_starts_over_where_it_is_announced() {
+    let start = Instant::now();
+    let mut announcer = Announcer::new(None);
+    announcer.take(start, ETH0, address(1));
+    announcer.again(start, address(1));
+    announcer.take(start, ETH1, address(2));
+    assert_eq!(announcer.queue.len(), 2, "the first round is still to come");
+    run(&mut announcer, start, ms(500));
+    announcer.again(start + ms(600), address(1));
+    announcer.again(start + ms(600), address(3));
+    let sent = run(&mut announcer, start + ms(600), ms(3_600_000));
+    let of = |number| {
+        let of: Vec<_> = sent
+            .iter()
+            .filter(|(_, sent)| sent.address == address(number))
+            .copied()
+            .collect();
+        times(&of)
+    };
+    assert_eq!(of(1), ROUNDS);
+    assert_eq!(
+        of(2),
+        ROUNDS[3..].iter().map(|at| at - 600).collect::<Vec<_>>()
+    );
+    assert_eq!(of(3), [0; 0]);
+    // Also when all rounds are over.
+    announcer.again(start + ms(3_600_000), address(2));
+    let sent = run(&mut announcer, start + ms(3_600_000), ms(60_000));
+    assert_eq!(times(&sent), ROUNDS);
+    assert_eq!(announcer.queue.len(), 0);
+}
+
+#[test]
 fn a_released_address_is_silent_and_starts_anew_when_taken() {
     let start = Instant::now();
     let mut announcer = Announcer::new(Some(ms(10_000)));

@@ -3,22 +3,28 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use proptest::prelude::*;
 
 use super::*;
-use crate::solicited_node;
 use crate::testing::{
     Arp, CLIENT_MAC, CLIENT_V4, CLIENT_V6, Ndp, OTHER_MAC, OUR_MAC, VIP_V4, VIP_V6, announced,
-    interface, link_layer_option,
+    link_layer_option, responder,
 };
+use crate::{AddressSet, solicited_node};
 
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const SOLICITED: u8 = 0x40;
 const OVERRIDE: u8 = 0x20;
 
-/// The answer to a frame, or why there is none.
+/// The announced addresses are answered for.
+fn attention() -> Attention {
+    Attention::new(announced(), [])
+}
+
+/// The answer to a frame, or why there is none. Panics if there is only something to see.
 fn handle(frame: &[u8]) -> Result<Vec<u8>, Ignored> {
     let mut out = [0xaa; MAX_FRAME_LEN];
-    match Responder::new(interface()).handle(frame, &announced(), &mut out) {
+    match responder().handle(frame, &attention(), &mut out) {
         Verdict::Reply { len, .. } => Ok(out[..len].to_vec()),
         Verdict::Ignored(reason) => Err(reason),
+        Verdict::Seen(sighting) => panic!("{sighting:?}"),
     }
 }
 
@@ -66,19 +72,14 @@ fn a_request_gets_a_unicast_reply_with_the_mac_of_the_interface() {
 #[test]
 fn the_verdict_names_the_address_that_was_asked_for() {
     let mut out = [0; MAX_FRAME_LEN];
-    let responder = Responder::new(interface());
-    let request = Arp::request(VIP_V4).bytes();
-    let address = IpAddr::V4(VIP_V4);
-    assert_eq!(
-        responder.handle(&request, &announced(), &mut out),
-        Verdict::Reply { len: 60, address }
-    );
-    let solicitation = Ndp::solicitation(VIP_V6).bytes();
-    let address = IpAddr::V6(VIP_V6);
-    assert_eq!(
-        responder.handle(&solicitation, &announced(), &mut out),
-        Verdict::Reply { len: 86, address }
-    );
+    for (frame, address, len) in [
+        (Arp::request(VIP_V4).bytes(), IpAddr::V4(VIP_V4), 60),
+        (Ndp::solicitation(VIP_V6).bytes(), IpAddr::V6(VIP_V6), 86),
+    ] {
+        let verdict = responder().handle(&frame, &attention(), &mut out);
+        let seen = None;
+        assert_eq!(verdict, Verdict::Reply { len, address, seen });
+    }
 }
 
 #[test]
@@ -105,11 +106,13 @@ fn arp_that_is_no_question_to_us_is_ignored() {
     ignores_arp(Ignored::NotAnnounced, |request| {
         request.target_address = CLIENT_V4;
     });
-    ignores_arp(Ignored::NotARequest, |request| request.operation = 2);
-    ignores_arp(Ignored::NotARequest, |request| request.operation = 0);
-    ignores_arp(Ignored::Gratuitous, |request| {
-        request.sender_address = VIP_V4;
-    });
+    ignores_arp(Ignored::NotAnnounced, |request| request.operation = 2);
+    for operation in [0, 3, 4, 8, 9, 0x0100] {
+        ignores_arp(Ignored::OtherMessage, |request| {
+            request.operation = operation;
+            request.sender_address = VIP_V4;
+        });
+    }
     ignores_arp(Ignored::Own, |request| request.source = OUR_MAC);
     ignores_arp(Ignored::Own, |request| request.sender = OUR_MAC);
     ignores_arp(Ignored::EtherType, |request| request.ethertype = 0x0800);
@@ -218,21 +221,18 @@ fn a_duplicate_address_detection_is_told_to_all_nodes() {
 fn ndp_that_is_no_question_to_us_is_ignored() {
     let other = Ndp::solicitation(CLIENT_V6);
     assert_eq!(handle(&other.bytes()), Err(Ignored::NotAnnounced));
-    ignores_ndp(Ignored::NotARequest, |solicitation| {
-        solicitation.icmp_type = 136;
+    ignores_ndp(Ignored::OtherMessage, |solicitation| {
+        solicitation.icmp_type = 137;
     });
-    ignores_ndp(Ignored::NotARequest, |solicitation| {
+    ignores_ndp(Ignored::OtherMessage, |solicitation| {
         solicitation.next_header = 17;
     });
     // Hop-by-hop, routing, fragment and destination options headers.
     for header in [0, 43, 44, 60] {
-        ignores_ndp(Ignored::NotARequest, |solicitation| {
+        ignores_ndp(Ignored::OtherMessage, |solicitation| {
             solicitation.next_header = header;
         });
     }
-    ignores_ndp(Ignored::Gratuitous, |solicitation| {
-        solicitation.source = VIP_V6;
-    });
     ignores_ndp(Ignored::Own, |solicitation| {
         solicitation.link_source = OUR_MAC;
     });
@@ -357,38 +357,49 @@ fn reasons_have_an_index_and_a_name_of_their_own() {
 
 #[test]
 fn nothing_is_allocated_for_a_frame() {
-    let responder = Responder::new(interface());
     let addresses = (0..5_000_u32).map(|n| IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + n)));
-    let announced: AnnouncedSet = addresses.chain(announced().iter()).collect();
+    let answered: AddressSet = addresses.chain(announced().iter()).collect();
+    let attention = Attention::new(answered, []);
     let frames = [
         Arp::request(VIP_V4).bytes(),
         Arp::request(CLIENT_V4).bytes(),
+        Arp::announcement(VIP_V4).bytes(),
+        Arp::answer(VIP_V4).bytes(),
         Ndp::solicitation(VIP_V6).bytes(),
         Ndp::detection(VIP_V6).bytes(),
+        Ndp::announcement(VIP_V6).bytes(),
+        Ndp::answer(VIP_V6).bytes(),
         Ndp::solicitation(CLIENT_V6).bytes(),
         vec![0; 7],
     ];
+    let responder = responder();
     let mut out = [0; MAX_FRAME_LEN];
-    let mut replies = 0;
+    let (mut replies, mut sightings) = (0, 0);
     let allocations = allocation_counter::measure(|| {
         for frame in &frames {
-            if let Verdict::Reply { .. } = responder.handle(frame, &announced, &mut out) {
-                replies += 1;
+            match responder.handle(frame, &attention, &mut out) {
+                Verdict::Reply { .. } => replies += 1,
+                Verdict::Seen(_) => sightings += 1,
+                Verdict::Ignored(_) => {}
             }
         }
     });
-    assert_eq!(replies, 3);
+    assert_eq!((replies, sightings), (3, 4));
     let one = allocation_counter::measure(|| drop(std::hint::black_box(vec![0_u8; 9])));
     assert_eq!(one.count_total, 1, "the counter counts");
     assert_eq!(allocations.count_total, 0);
 }
 
-/// A good question with a few bytes changed: gets deeper into the code than random bytes.
+/// A good frame with a few bytes changed: gets deeper into the code than random bytes.
 fn nearly_good() -> impl Strategy<Value = Vec<u8>> {
     let good = prop_oneof![
         Just(Arp::request(VIP_V4).bytes()),
         Just(Ndp::solicitation(VIP_V6).bytes()),
         Just(Ndp::detection(VIP_V6).bytes()),
+        Just(Arp::announcement(VIP_V4).bytes()),
+        Just(Arp::answer(VIP_V4).bytes()),
+        Just(Ndp::announcement(VIP_V6).bytes()),
+        Just(Ndp::answer(VIP_V6).bytes()),
     ];
     let changes = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4);
     (good, changes, any::<prop::sample::Index>(), any::<bool>()).prop_map(
@@ -428,16 +439,81 @@ fn check_answer(bytes: &[u8]) {
     }
 }
 
+/// Panics unless the frame is well-formed and says that.
+fn check_sighting(frame: &[u8], sighting: Sighting) {
+    assert!(sighting.mac.is_station() && sighting.mac != OUR_MAC);
+    assert!(announced().contains(sighting.address));
+    if let [0x08, 0x06] = frame[12..14] {
+        let mut padded = frame[..42].to_vec();
+        padded.resize(60, 0);
+        let packet = Arp::read(&padded);
+        assert_eq!(packet.sender, sighting.mac);
+        assert_eq!((packet.hardware_type, packet.protocol_type), (1, 0x0800));
+        let claimed = match sighting.kind {
+            SightingKind::Probed => {
+                assert_eq!(packet.operation, 1);
+                assert_eq!(packet.sender_address, Ipv4Addr::UNSPECIFIED);
+                packet.target_address
+            }
+            SightingKind::Announced => packet.sender_address,
+            SightingKind::Answered => {
+                assert_eq!((packet.operation, packet.destination), (2, OUR_MAC));
+                packet.sender_address
+            }
+        };
+        assert_eq!(IpAddr::V4(claimed), sighting.address);
+    } else {
+        // Reading it checks length and checksum.
+        let end = 54 + usize::from(u16::from_be_bytes([frame[18], frame[19]]));
+        let mut plain = frame[..end].to_vec();
+        plain[14] &= 0xf0;
+        plain[15..18].fill(0);
+        plain[59..62].fill(0);
+        if plain[59..62] != frame[59..62] {
+            return;
+        }
+        let packet = Ndp::read(&plain);
+        assert_eq!((packet.hop_limit, packet.code), (255, 0));
+        let (icmp_type, claimed) = match sighting.kind {
+            SightingKind::Probed => {
+                assert!(packet.source.is_unspecified());
+                (135, packet.target)
+            }
+            SightingKind::Announced if packet.icmp_type == 135 => (135, packet.source),
+            SightingKind::Announced => {
+                assert_eq!(packet.flags & SOLICITED, 0);
+                (136, packet.target)
+            }
+            SightingKind::Answered => {
+                assert_eq!(packet.flags & SOLICITED, SOLICITED);
+                (136, packet.target)
+            }
+        };
+        assert_eq!(packet.icmp_type, icmp_type);
+        assert_eq!(IpAddr::V6(claimed), sighting.address);
+    }
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_fine(frame in prop::collection::vec(any::<u8>(), 0..1600)) {
-        let _ = handle(&frame);
+        let mut out = [0; MAX_FRAME_LEN];
+        let _ = responder().handle(&frame, &attention(), &mut out);
     }
 
     #[test]
-    fn what_is_answered_is_answered_well(frame in nearly_good()) {
-        if let Ok(answer) = handle(&frame) {
-            check_answer(&answer);
+    fn what_is_answered_is_answered_well_and_what_is_seen_is_there(frame in nearly_good()) {
+        let mut out = [0xaa; MAX_FRAME_LEN];
+        let seen = match responder().handle(&frame, &attention(), &mut out) {
+            Verdict::Reply { len, seen, .. } => {
+                check_answer(&out[..len]);
+                seen
+            }
+            Verdict::Seen(sighting) => Some(sighting),
+            Verdict::Ignored(_) => None,
+        };
+        if let Some(sighting) = seen {
+            check_sighting(&frame, sighting);
         }
     }
 

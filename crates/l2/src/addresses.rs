@@ -1,18 +1,18 @@
-//! The addresses that are announced on an interface.
+//! The addresses that an interface has to do with.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The addresses that an interface answers for. Made once for each change and then shared, for
-/// example in an `Arc`; a lookup takes O(log n) and allocates nothing.
+/// A set of addresses that is made once for each change and then only looked up in, which takes
+/// O(log n) and allocates nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct AnnouncedSet {
+pub struct AddressSet {
     /// Ascending, without duplicates.
     v4: Box<[Ipv4Addr]>,
     /// Ascending, without duplicates.
     v6: Box<[Ipv6Addr]>,
 }
 
-impl AnnouncedSet {
+impl AddressSet {
     /// True if the address is in the set.
     pub fn contains(&self, address: IpAddr) -> bool {
         match address {
@@ -58,7 +58,7 @@ impl AnnouncedSet {
     }
 }
 
-impl FromIterator<IpAddr> for AnnouncedSet {
+impl FromIterator<IpAddr> for AddressSet {
     fn from_iter<I: IntoIterator<Item = IpAddr>>(addresses: I) -> Self {
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
         for address in addresses {
@@ -75,5 +75,31 @@ impl FromIterator<IpAddr> for AnnouncedSet {
             v4: v4.into_boxed_slice(),
             v6: v6.into_boxed_slice(),
         }
+    }
+}
+
+/// What an interface pays attention to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Attention {
+    answered: AddressSet,
+    watched: AddressSet,
+}
+
+impl Attention {
+    /// Questions for `answered` are answered, and what other stations say about these and about
+    /// `looked_at` is seen.
+    pub fn new(answered: AddressSet, looked_at: impl IntoIterator<Item = IpAddr>) -> Self {
+        let watched = answered.iter().chain(looked_at).collect();
+        Self { answered, watched }
+    }
+
+    /// The addresses that are answered for.
+    pub fn answered(&self) -> &AddressSet {
+        &self.answered
+    }
+
+    /// The addresses of which it is seen what others say; all that are answered for are among them.
+    pub fn watched(&self) -> &AddressSet {
+        &self.watched
     }
 }

@@ -1,0 +1,115 @@
+//! The tasks that answer, and what they tell of what they see.
+
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher as _, RandomState};
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use herald_l2::{Attention, MAX_FRAME_LEN, Nonce, Responder, SightingKind, Verdict};
+use herald_model::MacAddress;
+use herald_netsys::PacketSocket;
+use herald_ownership::{Kind, Sighting};
+use tokio::sync::mpsc;
+
+use super::{Lease, Metrics};
+
+/// Longer than any message that matters; the rest of a frame is of no interest.
+const FRAME_BUFFER: usize = 2048;
+
+/// What all tasks of a driver have in common.
+#[derive(Debug, Clone)]
+pub(super) struct Shared {
+    pub(super) lease: Lease,
+    pub(super) metrics: Metrics,
+    /// The nonce of the driver's detections.
+    pub(super) nonce: Nonce,
+    sightings: mpsc::Sender<Sighting>,
+    /// The MAC addresses of all interfaces of the node.
+    own: Arc<ArcSwap<BTreeSet<MacAddress>>>,
+}
+
+impl Shared {
+    pub(super) fn new(lease: Lease, metrics: Metrics, sightings: mpsc::Sender<Sighting>) -> Self {
+        let random = RandomState::new().hash_one(0).to_ne_bytes();
+        let [nonce @ .., _, _] = random;
+        Self {
+            lease,
+            metrics,
+            nonce: Nonce(nonce),
+            sightings,
+            own: Arc::default(),
+        }
+    }
+
+    /// What these say is nothing to see: another interface of the node may be on the same LAN.
+    pub(super) fn set_own(&self, own: BTreeSet<MacAddress>) {
+        if **self.own.load() != own {
+            self.own.store(Arc::new(own));
+        }
+    }
+
+    /// Tells of a sighting, unless it is of the node itself. Never waits.
+    fn see(&self, sighting: herald_l2::Sighting) {
+        let herald_l2::Sighting { address, mac, kind } = sighting;
+        if self.own.load().contains(&mac) {
+            return;
+        }
+        let kind = match kind {
+            SightingKind::Announced => Kind::Announced,
+            SightingKind::Answered => Kind::Answered,
+            SightingKind::Probed => Kind::Probed,
+        };
+        self.metrics.sighting(kind);
+        let sighting = Sighting { address, mac, kind };
+        if self.sightings.try_send(sighting).is_err() {
+            self.metrics.sightings_dropped.inc();
+        }
+    }
+}
+
+/// Answers until the socket fails. Allocates nothing for a frame.
+pub(super) async fn answer(
+    socket: &PacketSocket,
+    responder: &Responder,
+    attention: &ArcSwap<Attention>,
+    shared: &Shared,
+) -> io::Error {
+    let metrics = &shared.metrics;
+    let mut buffer = vec![0; FRAME_BUFFER];
+    let mut out = [0; MAX_FRAME_LEN];
+    loop {
+        let received = socket.receive(&mut buffer, |frame| {
+            let (len, address) = match responder.handle(frame, &attention.load(), &mut out) {
+                Verdict::Ignored(_) => return,
+                Verdict::Seen(sighting) => return shared.see(sighting),
+                Verdict::Reply { len, address, seen } => {
+                    if let Some(sighting) = seen {
+                        shared.see(sighting);
+                    }
+                    (len, address)
+                }
+            };
+            metrics.request(address);
+            if !shared.lease.is_valid(Instant::now()) {
+                metrics.refused.inc();
+                return;
+            }
+            tracing::debug!(
+                interface = responder.interface().name,
+                ip = %address,
+                "got {} request for service IP, sending response",
+                if address.is_ipv4() { "ARP" } else { "NDP" }
+            );
+            let sent = out.get(..len).map(|reply| socket.send(reply));
+            // A lost answer is asked for again.
+            if let Some(Ok(())) = sent {
+                metrics.response(address);
+            }
+        });
+        if let Err(error) = received.await {
+            return error;
+        }
+    }
+}
