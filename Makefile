@@ -7,6 +7,9 @@ CARGO ?= cargo
 HOST = $(shell rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)
 PURE_CRATES := herald-model herald-ipam herald-announce herald-l2 herald-membership herald-ownership
 
+# Tests of failover; `make test` runs them too.
+CHAOS := failover partitions outage group busy
+
 # A test program that hangs is ended, so that the others are run and the end of its output says which
 # test it was.
 TEST_RUNNER := timeout --verbose --kill-after=10 1200
@@ -57,7 +60,16 @@ test: packages kubernetes build ## Run every test, also those that need root and
 	CARGO_TARGET_$(HOST)_RUNNER="$(TEST_RUNNER)" \
 		$(CARGO) test --workspace --locked --no-fail-fast -- --include-ignored
 
+.PHONY: chaos
+chaos: packages kubernetes build ## Run the tests that cut, kill, stop and starve, one after the other
+	CARGO_TARGET_$(HOST)_RUNNER="$(TEST_RUNNER)" $(CARGO) test --locked --no-fail-fast -p herald-e2e \
+		$(CHAOS:%=--test %) -- --include-ignored --test-threads=1
+
 .PHONY: bench
 bench: packages kubernetes peer build ## Measure Herald beside MetalLB (BENCH_ARGS=--quick for a glance)
 	$(CARGO) bench --locked -p herald-ipam -p herald-l2
 	$(CARGO) run --release --locked --quiet -p herald-bench -- $(BENCH_ARGS)
+
+.PHONY: bench-failover
+bench-failover: packages kubernetes peer build ## Measure failover beside MetalLB (2 hours; FAILOVER_ARGS=--rounds=2 for a glance)
+	$(CARGO) run --release --locked --quiet -p herald-bench -- failover --write $(FAILOVER_ARGS)
