@@ -14,7 +14,11 @@ pub struct Limits {
     pub look_pause: Duration,
     /// Between two probes of an address that another node keeps.
     pub watch_pause: Duration,
-    /// How many such probes without an answer show that the node has it no longer.
+    /// The same after one that was not answered.
+    pub watch_retry: Duration,
+    /// How many such probes without an answer show that the node has it no longer. More than
+    /// `probes`, as a LAN that loses frames must not move what should stay: if the node died, the
+    /// group tells sooner.
     pub watch_misses: u32,
     /// Watching many addresses goes slower: each is asked for at most once in this time multiplied
     /// by how many there are.
@@ -43,7 +47,8 @@ impl Default for Limits {
             probe_pause: Duration::from_millis(66),
             look_pause: Duration::from_millis(40),
             watch_pause: Duration::from_millis(200),
-            watch_misses: 3,
+            watch_retry: Duration::from_millis(100),
+            watch_misses: 6,
             watch_spacing: Duration::from_millis(1),
             hand_over: Duration::from_secs(10),
             announce_pause: Duration::from_millis(100),

@@ -103,8 +103,11 @@ impl Ownership {
             }
             State::HeldBy(watching) => {
                 watching.seen = false;
-                let verdict = now + self.limits.watch_pause;
-                self.agenda.set_alarm(address, Some(verdict));
+                let wait = match watching.misses {
+                    0 => self.limits.watch_pause,
+                    _ => self.limits.watch_retry,
+                };
+                self.agenda.set_alarm(address, Some(now + wait));
             }
             State::Held(_) | State::HandingOver { .. } => {
                 self.agenda.set_probe(address, Some(now + watch_pause));

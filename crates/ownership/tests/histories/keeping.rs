@@ -89,19 +89,19 @@ fn what_another_keeps_is_taken_when_it_dies() {
 }
 
 #[test]
-fn what_another_keeps_is_taken_when_it_answers_three_probes_no_longer() {
+fn what_another_keeps_is_taken_when_it_answers_six_probes_no_longer() {
     let mut node = waiting();
-    node.pass(550);
+    node.pass(650);
     assert_eq!(node.status(), held_by(ZOE));
     node.pass(300);
     assert_eq!(node.status(), Status::Held);
 }
 
 #[test]
-fn two_probes_without_an_answer_are_not_enough() {
+fn five_probes_without_an_answer_are_not_enough() {
     let mut node = waiting();
     for _ in 0..20 {
-        node.pass(380);
+        node.pass(590);
         node.pass_answered_by(ZOE, 400);
         assert_eq!(node.status(), held_by(ZOE));
     }

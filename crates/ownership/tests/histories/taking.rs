@@ -59,9 +59,9 @@ fn a_member_that_comes_before_is_left_the_address_while_it_answers() {
     node.pass_answered_by(ANN, 10_000);
     assert_eq!(node.status(), held_by(ANN));
     assert_eq!(node.duty(), Some(Duty::Watch));
-    node.pass(500);
+    node.pass(600);
     assert_eq!(node.status(), held_by(ANN));
-    node.pass(300);
+    node.pass(400);
     assert_eq!(node.status(), Status::Held);
 }
 
