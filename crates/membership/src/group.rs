@@ -18,6 +18,7 @@ use herald_model::{GroupView, MemberState, NodeName};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
+use crate::directory::Directory;
 use crate::identity::Identity;
 use crate::quorum::Quorum;
 use crate::seal::Seal;
@@ -72,7 +73,7 @@ pub struct Group {
     seal: Seal,
     rng: ChaCha8Rng,
     contacts: BTreeMap<NodeName, Contact>,
-    nodes: BTreeMap<NodeName, BTreeSet<IpAddr>>,
+    directory: Directory,
     roster: Option<BTreeSet<NodeName>>,
     /// The speakers as they were counted last.
     quorum: Quorum,
@@ -178,12 +179,12 @@ impl Group {
         let mut group = Self {
             swim: Swim::new(identity, &settings.timers, swim_rng),
             seal: Seal::new(me.clone(), address, settings.keys, session, epoch),
-            me,
             address,
             timers: settings.timers,
             rng,
             contacts: BTreeMap::new(),
-            nodes: BTreeMap::new(),
+            directory: Directory::new(me.clone(), address),
+            me,
             roster: None,
             quorum: Quorum { live: 1, size: 1 },
             majority: None,
@@ -249,8 +250,8 @@ impl Group {
     /// address is whose. A node that is not here, or has no address, may have any.
     pub fn set_nodes(&mut self, now: Instant, nodes: BTreeMap<NodeName, BTreeSet<IpAddr>>) {
         let now = self.enter(now);
-        if self.nodes != nodes {
-            self.nodes = nodes;
+        if *self.directory.nodes() != nodes {
+            self.directory.set(nodes);
             self.reach_now(now);
         }
         self.finish(now);

@@ -42,3 +42,8 @@ fn bounded_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NodeName, 
     }
     Ok(NodeName::new(name))
 }
+
+/// Whether two addresses are one: IPv4 may be mapped, scope and flow do not count.
+pub(crate) fn same(a: SocketAddr, b: SocketAddr) -> bool {
+    a.port() == b.port() && a.ip().to_canonical() == b.ip().to_canonical()
+}

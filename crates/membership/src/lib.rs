@@ -3,10 +3,12 @@
 //! No I/O, no clock, no randomness but that of a seed.
 
 mod damping;
+mod directory;
 mod envelope;
 mod group;
 mod identity;
 mod keyring;
+mod memberlist;
 mod problem;
 mod quorum;
 mod replay;
@@ -18,6 +20,7 @@ mod timers;
 pub use damping::Damping;
 pub use group::{Event, Group, Settings};
 pub use keyring::{KeyError, Keyring};
+pub use memberlist::MemberlistError;
 pub use problem::{Problem, ProblemKind};
 pub use timers::{Timers, TimersError};
 

@@ -31,6 +31,8 @@ use herald_model::NodeName;
 use ring::aead;
 use serde::{Deserialize, Serialize};
 
+use crate::directory::Directory;
+use crate::identity::same;
 use crate::keyring::{KeyId, Keyring};
 use crate::replay::Window;
 use crate::{MAX_DATAGRAM, MAX_MEMBERS, ProblemKind};
@@ -292,6 +294,7 @@ impl Seal {
         now: Instant,
         from: SocketAddr,
         bytes: &[u8],
+        directory: &Directory,
     ) -> Result<Option<Opened>, Refused> {
         let (header, aad, sealed) = Header::parse(bytes)?;
         if header.from == self.session {
@@ -305,7 +308,13 @@ impl Seal {
                 let body = open(&key, header.counter, aad, sealed)?;
                 let greeting: Greeting =
                     postcard::from_bytes(&body).map_err(|_| ProblemKind::Malformed)?;
-                self.greeted(now, from, &header, greeting)?;
+                directory
+                    .check(&greeting.name, from)
+                    .map_err(|kind| Refused {
+                        kind,
+                        node: Some(greeting.name.clone()),
+                    })?;
+                self.greeted(now, from, &header, &greeting)?;
                 Ok(None)
             }
         }
@@ -359,7 +368,7 @@ impl Seal {
         now: Instant,
         from: SocketAddr,
         header: &Header,
-        greeting: Greeting,
+        greeting: &Greeting,
     ) -> Result<(), Refused> {
         let refused = |kind| Refused {
             kind,
@@ -375,7 +384,7 @@ impl Seal {
             if header.to != self.session || greeting.echo != self.epoch {
                 return Err(refused(ProblemKind::Stale));
             }
-            self.admit(now, from, header, &greeting);
+            self.admit(now, from, header, greeting);
         }
         let knows = self
             .peers
@@ -458,11 +467,6 @@ impl Seal {
         }
         newest
     }
-}
-
-/// Whether two addresses are one: IPv4 may be mapped, scope and flow do not count.
-pub(crate) fn same(a: SocketAddr, b: SocketAddr) -> bool {
-    a.port() == b.port() && a.ip().to_canonical() == b.ip().to_canonical()
 }
 
 struct Header {

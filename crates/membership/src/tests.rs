@@ -2,5 +2,6 @@
 
 mod cluster;
 mod failure;
+mod hostile;
 mod joining;
 mod net;

@@ -68,7 +68,8 @@ impl Group {
             .filter(move |(name, contact)| !contact.live && (!contact.left || expected(name)))
             .map(|(_, contact)| contact.identity.clone());
         let unknown = self
-            .nodes
+            .directory
+            .nodes()
             .iter()
             .filter(move |(name, _)| {
                 **name != self.me && expected(name) && !self.contacts.contains_key(*name)
@@ -92,7 +93,7 @@ impl Group {
             let long = contact
                 .down
                 .is_none_or(|down| now.saturating_duration_since(down) >= FORGET_AFTER);
-            let listed = self.nodes.contains_key(*name)
+            let listed = self.directory.nodes().contains_key(*name)
                 || self
                     .roster
                     .as_ref()

@@ -16,7 +16,7 @@ const NOTE_EVERY: Duration = Duration::from_millis(5);
 
 impl Group {
     pub(super) fn receive(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
-        let opened = match self.seal.open(now, from, bytes) {
+        let opened = match self.seal.open(now, from, bytes, &self.directory) {
             Ok(Some(opened)) => opened,
             Ok(None) => return,
             Err(refused) => {

@@ -6,7 +6,7 @@ use herald_model::{NodeName, Standing};
 use super::Group;
 use crate::ProblemKind;
 use crate::identity::Identity;
-use crate::seal::same;
+use crate::identity::same;
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -148,23 +148,7 @@ impl Group {
 
     /// Whether a member of this name may be at this address.
     pub(super) fn vet(&self, name: &NodeName, address: SocketAddr) -> Result<(), ProblemKind> {
-        if address.port() != self.address.port() || address.ip().is_unspecified() {
-            return Err(ProblemKind::WrongAddress);
-        }
-        if *name == self.me {
-            return if same(address, self.address) {
-                Ok(())
-            } else {
-                Err(ProblemKind::OwnName)
-            };
-        }
-        let ip = address.ip().to_canonical();
-        if let Some(addresses) = self.nodes.get(name)
-            && !addresses.is_empty()
-            && !addresses.iter().any(|one| one.to_canonical() == ip)
-        {
-            return Err(ProblemKind::WrongAddress);
-        }
+        self.directory.check(name, address)?;
         if let Some(contact) = self.contacts.get(name)
             && contact.live
             && !same(contact.identity.address, address)
