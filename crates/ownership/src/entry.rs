@@ -56,6 +56,8 @@ pub(crate) enum Idle {
 pub(crate) struct Holding {
     /// Whom it was taken from.
     pub(crate) from: Option<NodeName>,
+    /// When.
+    pub(crate) since: Instant,
     /// When it was last announced by a command, or taken.
     pub(crate) announced: Instant,
     /// How many times it is to be announced again without being asked.

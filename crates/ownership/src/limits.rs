@@ -23,6 +23,12 @@ pub struct Limits {
     /// Watching many addresses goes slower: each is asked for at most once in this time multiplied
     /// by how many there are.
     pub watch_spacing: Duration,
+    /// Between two probes for an address that was taken from a member that is down, as that one may
+    /// still answer for it where only the group's own datagrams do not get through. At first; an
+    /// eighth of the time since it was taken later, up to ten times this.
+    pub audit_pause: Duration,
+    /// Auditing many addresses goes slower, as watching does.
+    pub audit_spacing: Duration,
     /// How long a node answers for an address at most that its new owner does not announce.
     pub hand_over: Duration,
     /// The least time between two announcements of an address in answer to another's.
@@ -50,6 +56,8 @@ impl Default for Limits {
             watch_retry: Duration::from_millis(100),
             watch_misses: 6,
             watch_spacing: Duration::from_millis(1),
+            audit_pause: Duration::from_secs(1),
+            audit_spacing: Duration::from_millis(10),
             hand_over: Duration::from_secs(10),
             announce_pause: Duration::from_millis(100),
             contest: Duration::from_secs(2),

@@ -16,6 +16,7 @@
 //!
 //! Every state ends in `Idle` when the address is not this node's, or the node is fenced.
 
+mod audit;
 mod reconsider;
 mod sightings;
 mod timeouts;
@@ -58,6 +59,9 @@ pub struct Ownership {
     /// What was last given out by `take_changes`, without [`Status::NotOurs`].
     told: BTreeMap<IpAddr, Status>,
     changed: BTreeSet<IpAddr>,
+    /// Members that are down and were seen with an address, and when all that was taken from them
+    /// was last announced because of it.
+    exposed: BTreeMap<NodeName, Instant>,
 }
 
 /// Whether this node is about to end.
@@ -87,6 +91,7 @@ impl Ownership {
             conflicts: Conflicts::default(),
             told: BTreeMap::new(),
             changed: BTreeSet::new(),
+            exposed: BTreeMap::new(),
         }
     }
 
@@ -129,6 +134,7 @@ impl Ownership {
             return;
         }
         let returned = peers.returned(&before);
+        self.exposed.retain(|name, _| peers.is_down(name));
         // One that saw most of the others again was cut off itself.
         let was_cut_off = !returned.is_empty() && before.standing != Standing::Majority;
         let addresses: Vec<IpAddr> = self.entries.keys().copied().collect();
@@ -288,11 +294,13 @@ impl Ownership {
         entry.resumed = false;
         let holding = Holding {
             from: before.filter(|before| *before != self.me),
+            since: now,
             announced: now,
             echoes: 0,
             contest: None,
         };
         self.enter(address, State::Held(holding));
+        self.plan_audit(now, address);
     }
 
     /// Probes for the address before it is taken.
@@ -347,7 +355,7 @@ impl Ownership {
     /// How long to wait between two probes of an address that others have, so that all together
     /// stay bounded.
     fn watch_pause(&self) -> Duration {
-        let spaced = self.limits.watch_spacing * self.watched;
+        let spaced = self.limits.watch_spacing.saturating_mul(self.watched);
         spaced.max(self.limits.watch_pause)
     }
 }

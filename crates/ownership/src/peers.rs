@@ -20,6 +20,8 @@ pub(crate) enum Station<'a> {
 pub(crate) struct Peers {
     /// The live members, and their phase if they have told it.
     live: BTreeMap<NodeName, Option<Phase>>,
+    /// The members that are known but down.
+    down: BTreeSet<NodeName>,
     stations: BTreeMap<MacAddress, NodeName>,
     own: BTreeSet<MacAddress>,
     pub(crate) standing: Standing,
@@ -41,6 +43,8 @@ impl Peers {
             if member.live {
                 let phase = member.state.as_ref().map(|state| state.phase);
                 peers.live.insert(name.clone(), phase);
+            } else {
+                peers.down.insert(name.clone());
             }
             for lan in member.state.iter().flat_map(|state| &state.interfaces) {
                 // Of two members with one MAC address the live one is more likely meant.
@@ -63,6 +67,11 @@ impl Peers {
 
     pub(crate) fn is_live(&self, name: &NodeName) -> bool {
         self.live.contains_key(name)
+    }
+
+    /// It is known but not in the group now.
+    pub(crate) fn is_down(&self, name: &NodeName) -> bool {
+        self.down.contains(name)
     }
 
     /// It is live and says that it leaves.

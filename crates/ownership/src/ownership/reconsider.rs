@@ -68,10 +68,7 @@ impl Ownership {
         match &entry.state {
             State::Held(_) if may_keep => {
                 self.show(address);
-                if !self.agenda.has_probe(address) {
-                    let at = now + self.watch_pause();
-                    self.agenda.set_probe(address, Some(at));
-                }
+                self.plan_audit(now, address);
             }
             State::HandingOver { to } if *to == owner => {}
             State::Held(_) | State::HandingOver { .. } if live => {
@@ -105,9 +102,8 @@ impl Ownership {
         let leaving = self.leaving != Leaving::No;
         match &mut entry.state {
             State::Held(_) => {
-                // Nothing more to find out about another owner.
-                self.agenda.set_probe(address, None);
                 self.show(address);
+                self.plan_audit(now, address);
             }
             State::HandingOver { .. } => self.hold(now, address),
             _ if leaving => self.rest(address, Idle::NotOurs),

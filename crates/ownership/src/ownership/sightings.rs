@@ -22,6 +22,8 @@ enum Outcome {
     /// Leave it to this member.
     Yield(NodeName),
     Announce,
+    /// A member that is down has an address that was taken from it, and perhaps more.
+    Expose(NodeName),
     /// A station that is none of ours.
     Conflict,
 }
@@ -52,6 +54,10 @@ impl Ownership {
             Outcome::Hold => self.hold(now, address),
             Outcome::Yield(to) => self.give_way(now, address, to),
             Outcome::Announce => self.announce(now, address),
+            Outcome::Expose(name) => {
+                self.announce(now, address);
+                self.expose(now, name);
+            }
             Outcome::Conflict => self.clash(now, address, mac),
         }
     }
@@ -118,6 +124,7 @@ fn met(
         // the election gives another asks for the other, to learn whether that one has taken it.
         (State::Held(_), Kind::Answered) => match entry.claim {
             Claim::Theirs { .. } if behind => Outcome::Yield(member.clone()),
+            _ if peers.is_down(member) => Outcome::Expose(member.clone()),
             _ => Outcome::Announce,
         },
         (State::HandingOver { to }, Kind::Answered) if to != member => Outcome::Nothing,

@@ -72,7 +72,7 @@ impl Ownership {
 
     /// The member that had the address does not answer for it any longer.
     fn silent(&mut self, now: Instant, address: IpAddr) {
-        let (Some(entry), Some(peers)) = (self.entries.get(&address), &self.peers) else {
+        let (Some(entry), Some(peers)) = (self.entries.get_mut(&address), &self.peers) else {
             return;
         };
         let State::HeldBy(watching) = &entry.state else {
@@ -82,6 +82,7 @@ impl Ownership {
         if peers.standing == Standing::Minority && !peers.is_live(&watching.holder) {
             self.rest(address, Idle::NoMajority);
         } else {
+            entry.previous = Some(watching.holder.clone());
             self.hold(now, address);
         }
     }
@@ -109,9 +110,10 @@ impl Ownership {
                 };
                 self.agenda.set_alarm(address, Some(now + wait));
             }
-            State::Held(_) | State::HandingOver { .. } => {
+            State::HandingOver { .. } => {
                 self.agenda.set_probe(address, Some(now + watch_pause));
             }
+            State::Held(_) => self.plan_audit(now, address),
             State::Idle(_) | State::InUse { .. } => return,
         }
         self.commands.push(Command::Probe(address));

@@ -1,7 +1,7 @@
 //! What happens when owners die and groups fall apart.
 
 use herald_model::Standing;
-use herald_ownership::{Duty, Kind, Status};
+use herald_ownership::{Command, Duty, Kind, Status};
 
 use crate::node::*;
 
@@ -185,4 +185,71 @@ fn a_claim_that_flaps_never_leaves_the_address_unanswered() {
         assert_eq!(node.duty(), Some(Duty::Announce));
         node.pass(11);
     }
+}
+
+/// A node that took the address from `ann`, which is down.
+fn heir() -> Node {
+    let mut node = Node::of_three();
+    node.theirs(ANN);
+    node.down(ANN, Standing::Majority);
+    node.mine(&[ME, ANN, ZOE]);
+    assert_eq!(node.status(), Status::Held);
+    node
+}
+
+#[test]
+fn whether_one_that_is_down_still_answers_is_asked_ever_more_rarely() {
+    let mut node = heir();
+    node.pass(10_500);
+    assert_eq!(node.probes(), 10);
+    node.pass(600_000);
+    node.commands.clear();
+    node.pass(100_000);
+    assert_eq!(node.probes(), 10);
+    assert_eq!(node.announcements(), 0);
+}
+
+#[test]
+fn nobody_is_asked_for_when_the_old_owner_is_live_or_gone_from_the_group() {
+    let mut node = heir();
+    node.up(ANN, Standing::Majority);
+    node.pass(60_000);
+    assert_eq!(node.probes(), 0);
+    let mut node = heir();
+    node.view.members.remove(ANN);
+    node.tell();
+    node.pass(60_000);
+    assert_eq!(node.probes(), 0);
+}
+
+#[test]
+fn one_that_is_down_and_answers_is_told_of_all_that_was_taken_from_it() {
+    let mut node = heir();
+    let other = "192.0.2.11".parse().unwrap();
+    let claim = herald_ownership::Claim::Theirs {
+        owner: ANN.into(),
+        interfaces: None,
+        failback: node.failback,
+    };
+    node.machine.set_claim(node.now, other, Some(claim));
+    let claim = herald_ownership::Claim::Mine {
+        interfaces: herald_announce::Interfaces::All,
+        order: vec![ME.into(), ANN.into()],
+        failback: node.failback,
+    };
+    node.machine.set_claim(node.now, other, Some(claim));
+    node.pass_answered_by(ANN, 1_200);
+    assert_eq!(node.status(), Status::Held);
+    let mut announced: Vec<_> = node.commands.iter().map(|(_, command)| *command).collect();
+    announced.retain(|command| matches!(command, Command::Announce(_)));
+    announced.sort();
+    announced.dedup();
+    assert_eq!(
+        announced,
+        [Command::Announce(ADDRESS), Command::Announce(other)]
+    );
+    // It comes before in its own eyes, and so it is with the first one here.
+    node.mine(&[ANN, ME, ZOE]);
+    node.saw(ANN, Kind::Announced);
+    assert_eq!(node.status(), held_by(ANN));
 }
