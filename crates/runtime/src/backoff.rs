@@ -34,11 +34,17 @@ impl Backoff {
     pub fn pause(&mut self) -> Duration {
         let whole = self.next;
         self.next = (whole * 2).min(self.most);
+        whole.saturating_sub(self.spread(whole / 2))
+    }
+
+    /// Some time from nothing to `most`, each as likely (full jitter). The pauses do not grow by
+    /// it.
+    pub fn spread(&mut self, most: Duration) -> Duration {
         self.noise ^= self.noise << 13;
         self.noise ^= self.noise >> 7;
         self.noise ^= self.noise << 17;
-        let thousandths = u32::try_from(self.noise % 500).unwrap_or(0);
-        whole * (1000 - thousandths) / 1000
+        let thousandths = u32::try_from(self.noise % 1000).unwrap_or(0);
+        most * thousandths / 1000
     }
 
     /// Starts again with the first pause.
@@ -79,14 +85,26 @@ impl QuietReset {
         }
     }
 
-    fn pause(&mut self, now: Instant) -> Duration {
+    /// The pause after a failure now.
+    pub(crate) fn pause(&mut self, now: Instant) -> Duration {
+        self.pause_and(now, Duration::ZERO)
+    }
+
+    /// The pause after a failure now that many processes have at the same time: longer by up to
+    /// `spread`, each time as likely.
+    pub(crate) fn pause_spread(&mut self, now: Instant, spread: Duration) -> Duration {
+        let more = self.pauses.spread(spread);
+        self.pause_and(now, more)
+    }
+
+    fn pause_and(&mut self, now: Instant, more: Duration) -> Duration {
         if self
             .resumed
             .is_some_and(|resumed| now >= resumed + self.quiet)
         {
             self.pauses.reset();
         }
-        let pause = self.pauses.pause();
+        let pause = self.pauses.pause() + more;
         self.resumed = Some(now + pause);
         pause
     }
@@ -123,6 +141,19 @@ mod tests {
         }
         backoff.reset();
         assert!(backoff.pause() <= first);
+    }
+
+    #[test]
+    fn a_spread_reaches_from_nothing_to_the_most() {
+        let most = Duration::from_secs(5);
+        let mut tenths = [0_u32; 10];
+        for seed in 0..1000 {
+            let mut backoff = Backoff::new(most, most);
+            backoff.noise = (seed * 0x9e37_79b9_7f4a_7c15_u64) | 1;
+            let spread = backoff.spread(most);
+            tenths[usize::try_from(spread.as_millis() / 500).expect("small")] += 1;
+        }
+        assert!(tenths.iter().all(|&count| count > 50), "{tenths:?}");
     }
 
     #[test]

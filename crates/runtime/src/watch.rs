@@ -4,14 +4,15 @@ use std::fmt::{self, Debug};
 use std::time::Duration;
 
 use futures::TryStreamExt as _;
+use herald_model::ServiceKey;
 use kube::api::Api;
 use kube::core::DeserializeGuard;
 use kube::core::NamespaceResourceScope;
-use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, watcher};
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::{Backoff, QuietReset};
@@ -19,6 +20,9 @@ use crate::supervise::TaskResult;
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(200);
 const MAX_BACKOFF: Duration = Duration::from_secs(10);
+/// A list that has to be made anew waits up to so long, because what one watch lost all others
+/// have lost too: those of all nodes together ask for it over this time, not at one instant.
+const RELIST_SPREAD: Duration = Duration::from_secs(5);
 /// A watch that was well for so long starts with the first pause again.
 const QUIET: Duration = Duration::from_secs(10);
 
@@ -37,6 +41,13 @@ impl ObjectName {
             namespace: object.meta().namespace.clone(),
             name: object.meta().name.clone().unwrap_or_default(),
         }
+    }
+}
+
+/// The object is a Service, or belongs to the Service of its name.
+impl From<ObjectName> for ServiceKey {
+    fn from(object: ObjectName) -> Self {
+        Self::new(object.namespace.unwrap_or_default(), object.name)
     }
 }
 
@@ -130,7 +141,8 @@ where
     /// Watches until `token` is cancelled and sends each event, made into the receiver's type by
     /// `map`, waiting while the channel is full. Failures are retried for ever with growing,
     /// jittered pauses (0.2 s to 10 s), which start over after 10 s without a failure; the first of
-    /// a row and the recovery, which is the first thing that the server tells, are logged.
+    /// a row and the recovery, which is the first thing that the server tells, are logged. Where
+    /// the whole list has to be asked for again, up to 5 s more pass, each time as likely.
     pub async fn forward<T, F>(
         self,
         events: mpsc::Sender<T>,
@@ -145,13 +157,14 @@ where
         token
             .run_until_cancelled(async {
                 let mut selector = self.field_selector;
+                let mut pauses = pauses();
                 loop {
                     let config = match selector {
                         Some(fields) => self.config.clone().fields(fields),
                         None => self.config.clone(),
                     };
-                    match follow(what, self.api.clone(), config, pauses(), &events, &mut map).await
-                    {
+                    let api = self.api.clone();
+                    match follow(what, api, config, &mut pauses, &events, &mut map).await {
                         End::SelectorRefused if selector.is_some() => {
                             tracing::warn!(
                                 event = "watchFallback",
@@ -161,7 +174,8 @@ where
                             );
                             selector = None;
                         }
-                        End::SelectorRefused => tokio::time::sleep(MAX_BACKOFF).await,
+                        // It begins again with a list.
+                        End::SelectorRefused | End::Gone => {}
                         End::ReceiverGone => return Err(format!("nobody receives {what}").into()),
                     }
                 }
@@ -177,6 +191,8 @@ fn pauses() -> QuietReset {
 
 enum End {
     SelectorRefused,
+    /// What is known is too old to go on from.
+    Gone,
     ReceiverGone,
 }
 
@@ -184,7 +200,7 @@ async fn follow<K, T, F>(
     what: &'static str,
     api: Api<DeserializeGuard<K>>,
     config: watcher::Config,
-    pauses: QuietReset,
+    pauses: &mut QuietReset,
     events: &mpsc::Sender<T>,
     map: &mut F,
 ) -> End
@@ -193,8 +209,7 @@ where
     F: FnMut(Event<K>) -> T,
 {
     let selective = config.field_selector.is_some();
-    let stream = watcher(api, config).backoff(pauses);
-    let mut stream = std::pin::pin!(stream);
+    let mut stream = std::pin::pin!(watcher(api, config));
     let mut assembly = Assembly::default();
     let mut row = Row::default();
     loop {
@@ -216,7 +231,42 @@ where
                 if row.begins() {
                     tracing::warn!(event = "watchFailed", resource = what, %error, "watch failed, retrying");
                 }
+                let next = After::of(&error);
+                let now = Instant::now().into_std();
+                let pause = match next {
+                    After::SameAgain => pauses.pause(now),
+                    After::List | After::Fresh => pauses.pause_spread(now, RELIST_SPREAD),
+                };
+                tokio::time::sleep(pause).await;
+                if next == After::Fresh {
+                    return End::Gone;
+                }
             }
+        }
+    }
+}
+
+/// What the watcher does after an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum After {
+    /// It goes on where it was.
+    SameAgain,
+    /// It lists everything anew.
+    List,
+    /// It would go on where it was, which the server has refused for good: it has to be made anew.
+    Fresh,
+}
+
+impl After {
+    fn of(error: &watcher::Error) -> Self {
+        const GONE: u16 = 410;
+        match error {
+            watcher::Error::WatchError(status) if status.code == GONE => Self::List,
+            watcher::Error::NoResourceVersion => Self::List,
+            watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.code == GONE => {
+                Self::Fresh
+            }
+            _ => Self::SameAgain,
         }
     }
 }
@@ -309,57 +359,4 @@ fn read<K: Resource>(object: DeserializeGuard<K>) -> Result<K, Malformed> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use k8s_openapi::api::core::v1::ConfigMap;
-    use kube::client::Body;
-
-    use super::*;
-
-    #[test]
-    fn the_start_of_a_list_ends_no_row_of_failures() {
-        let mut row = Row::default();
-        assert!(row.begins());
-        assert!(!row.ends_with(&watcher::Event::<()>::Init));
-        assert!(!row.begins());
-        assert!(row.ends_with(&watcher::Event::<()>::InitDone));
-        assert!(!row.ends_with(&watcher::Event::<()>::InitDone));
-        assert!(row.begins());
-    }
-
-    #[tokio::test]
-    async fn lists_that_are_refused_become_rarer() {
-        let asked = Arc::new(AtomicUsize::new(0));
-        let counter = Arc::clone(&asked);
-        let server = tower::service_fn(move |_: http::Request<Body>| {
-            counter.fetch_add(1, Ordering::Relaxed);
-            let body = r#"{"kind":"Status","apiVersion":"v1","status":"Failure","code":403}"#;
-            let answer = http::Response::builder()
-                .status(403)
-                .body(Body::from(body.as_bytes().to_vec()));
-            std::future::ready(answer)
-        });
-        let api: Api<DeserializeGuard<ConfigMap>> = Api::all(Client::new(server, "default"));
-        let (events, _receiver) = mpsc::channel(1);
-        let pauses = QuietReset::new(
-            Backoff::seeded(Duration::from_millis(10), Duration::from_secs(10), 7),
-            QUIET,
-        );
-        let mut map = |event| event;
-        let following = follow(
-            "configmaps",
-            api,
-            watcher::Config::default(),
-            pauses,
-            &events,
-            &mut map,
-        );
-        let ended = tokio::time::timeout(Duration::from_secs(1), following).await;
-        assert!(ended.is_err(), "it goes on for ever");
-        // 10, 20, … 640 ms, each at least half; pauses that start over would make it a hundred.
-        let asked = asked.load(Ordering::Relaxed);
-        assert!((3..=9).contains(&asked), "{asked} lists in a second");
-    }
-}
+mod tests;

@@ -194,19 +194,20 @@ impl Elector {
         self.expire(now);
     }
 
-    /// Stops leading and gives the write that tells the others; `None` if it does not lead.
+    /// Stops leading and gives the write that tells the others; `None` if it neither leads nor has
+    /// a write under way that may make it lead.
     pub fn release(&mut self) -> Option<Claim> {
-        self.renewed.take()?;
+        let (renewed, sent) = (self.renewed.take(), self.sent.take());
+        renewed.or(sent)?;
         let (Some(record), _) = self.seen.as_ref()? else {
             return None;
         };
-        Some(Claim {
-            holder: String::new(),
-            transitions: record.transitions,
-            acquires: false,
-            acquired: record.acquired,
-            resource_version: Some(record.resource_version.clone()),
-        })
+        Some(free(record))
+    }
+
+    /// The write that gives back the Lease, which is this now; `None` if another holds it.
+    pub fn release_of(&self, record: &Record) -> Option<Claim> {
+        (record.holder == self.identity).then(|| free(record))
     }
 
     /// True if `record` is of an earlier version than the Lease as last seen. Versions of one kind
@@ -279,6 +280,16 @@ impl Elector {
             self.renewed = None;
             self.must_read = true;
         }
+    }
+}
+
+fn free(record: &Record) -> Claim {
+    Claim {
+        holder: String::new(),
+        transitions: record.transitions,
+        acquires: false,
+        acquired: record.acquired,
+        resource_version: Some(record.resource_version.clone()),
     }
 }
 

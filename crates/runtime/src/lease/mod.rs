@@ -35,6 +35,8 @@ use crate::supervise::TaskResult;
 
 /// How long a request for the Lease may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
+/// Pause between attempts to give the Lease back while it changes.
+const CONFLICT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Takes part in the election for the Lease `name` in `namespace`.
 #[derive(Debug)]
@@ -183,13 +185,11 @@ impl Candidate {
         let Some(claim) = claim else {
             return;
         };
-        let lease = self.lease(&claim, Duration::from_secs(1));
-        let params = PostParams::default();
-        let request = self.api.replace(&self.name, &params, &lease);
-        match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
-            Ok(Ok(_)) => {
+        match tokio::time::timeout(REQUEST_TIMEOUT, self.give_back(claim)).await {
+            Ok(Ok(true)) => {
                 tracing::info!(event = "leaseReleased", lease = self.name, "lease released");
             }
+            Ok(Ok(false)) => {}
             Ok(Err(error)) => {
                 tracing::warn!(event = "leaseFailed", %error, "cannot release the lease; others wait for its end");
             }
@@ -199,6 +199,26 @@ impl Candidate {
                     "releasing the lease timed out; others wait for its end"
                 );
             }
+        }
+    }
+
+    /// False if it is another's already.
+    async fn give_back(&self, mut claim: Claim) -> kube::Result<bool> {
+        let params = PostParams::default();
+        loop {
+            let lease = self.lease(&claim, Duration::from_secs(1));
+            match self.api.replace(&self.name, &params, &lease).await {
+                Err(kube::Error::Api(status)) if status.code == 409 => {}
+                Err(kube::Error::Api(status)) if status.code == 404 => return Ok(false),
+                written => return written.map(|_| true),
+            }
+            // Most likely by our own last renewal, the answer to which we did not wait for.
+            let lease = self.api.get_opt(&self.name).await?;
+            let Some(next) = lease.and_then(|lease| self.elector.release_of(&record(&lease))) else {
+                return Ok(false);
+            };
+            claim = next;
+            tokio::time::sleep(CONFLICT_PAUSE).await;
         }
     }
 
