@@ -15,11 +15,8 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use herald_announce::{
-    Decision, Endpoint, L2Advertisement, Node, Reason, Service, Speaker, agree, decide,
-};
+use herald_announce::{Decision, Endpoint, Node, Reason, Service, agree, decide};
 use herald_model::{GroupView, NodeName, ServiceKey};
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +25,7 @@ mod pools;
 mod saved;
 mod sharers;
 mod slices;
+mod view;
 
 pub use nodes::NodeFacts;
 pub use pools::PoolFacts;
@@ -38,6 +36,7 @@ use nodes::{Before, Nodes};
 use pools::Pools;
 use sharers::Sharers;
 use slices::Slices;
+use view::{view, went_down};
 
 /// What a Service of type `LoadBalancer` of our class says; its endpoints come from slices.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -404,63 +403,6 @@ impl World {
     }
 }
 
-/// True if nothing is different but that the node's speaker left the group.
-fn went_down(before: Option<&Node>, after: Option<&Node>) -> bool {
-    let (Some(before), Some(after)) = (before, after) else {
-        return false;
-    };
-    let Speaker::Down { last } = &after.speaker else {
-        return false;
-    };
-    let left = match &before.speaker {
-        // Its place among those that would be candidates is the same.
-        Speaker::Live(state) => Some(Speaker::Live(Arc::clone(state)))
-            .zip(last.clone().map(Speaker::Live))
-            .is_some_and(|(before, last)| before.elects_like(&last)),
-        _ => false,
-    };
-    left && (before.unheard, before.draining, before.out_of_service)
-        == (after.unheard, after.draining, after.out_of_service)
-        && (before.network_unavailable, before.excluded)
-            == (after.network_unavailable, after.excluded)
-        && before.labels == after.labels
-}
-
-/// All that an election over these advertisements sees of a node.
-#[derive(PartialEq)]
-struct View<'a> {
-    flags: [bool; 5],
-    speaker: Seen<'a>,
-    scores: Vec<Option<u64>>,
-}
-
-/// A speaker, compared by what an election sees of it.
-struct Seen<'a>(&'a Speaker);
-
-impl PartialEq for Seen<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.elects_like(other.0)
-    }
-}
-
-fn view<'a>(node: Option<&'a Node>, advertisements: &[L2Advertisement]) -> Option<View<'a>> {
-    let node = node?;
-    let scores = advertisements
-        .iter()
-        .map(|ad| ad.covers_node(node).then(|| ad.preference(node)));
-    Some(View {
-        flags: [
-            node.network_unavailable,
-            node.excluded,
-            node.out_of_service,
-            node.draining,
-            node.unheard,
-        ],
-        speaker: Seen(&node.speaker),
-        scores: scores.collect(),
-    })
-}
-
 /// The addresses of a Service that this node announces, with where; or why it does not.
 pub fn verdict(outcome: &Outcome, me: &NodeName) -> Result<herald_announce::Interfaces, Why> {
     match outcome {
@@ -490,5 +432,7 @@ impl Why {
     }
 }
 
+#[cfg(test)]
+mod group_tests;
 #[cfg(test)]
 mod tests;

@@ -74,3 +74,78 @@ impl World {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::super::tests::*;
+    use super::super::{NodeFacts, Outcome};
+    use super::*;
+
+    fn rich() -> World {
+        let mut world = world();
+        world.set_service(&key("three"), Some(local("three", &["192.0.2.3"])));
+        let by_hand = vec![endpoint(None, &["10.244.2.5"])];
+        world.set_slice(&slice("three"), Some((key("three"), by_hand)));
+        let facts = NodeFacts {
+            draining: true,
+            addresses: ["192.0.2.201".parse().expect("valid")].into(),
+            pod_cidrs: ["10.244.2.0/24".parse().expect("valid")].into(),
+            ..labelled("rack", "2")
+        };
+        world.set_node(&"n2".into(), Some(facts));
+        world.set_interfaces(&"n1".into(), Some(["eth0".to_owned()].into()));
+        world
+    }
+
+    fn outcomes(world: &World) -> Vec<Outcome> {
+        let names = ["one", "two", "three"].into_iter();
+        names.map(|name| outcome(world, name)).collect()
+    }
+
+    #[test]
+    fn a_world_that_was_saved_decides_the_same() {
+        let world = rich();
+        let text = serde_json::to_string(&world.export()).expect("plain data");
+        let mut again = World::new();
+        again.import(serde_json::from_str(&text).expect("as written"));
+        assert_eq!(outcomes(&again), outcomes(&world));
+        assert_eq!(owner(&again, "three").as_deref(), Some("n2"));
+        assert_eq!(again.export(), world.export());
+        assert_eq!(dirty(&mut again), ["one", "three", "two"]);
+    }
+
+    #[test]
+    fn the_first_lists_of_the_api_replace_what_was_saved_and_mark_only_what_differs() {
+        let mut world = World::new();
+        world.import(rich().export());
+        world.take_outcomes();
+        // The same lists, but that Service `three` and its slice were deleted meanwhile.
+        let real = rich().export();
+        let (one, two) = (key("one"), key("two"));
+        world.retain_services(&[one.clone(), two.clone()].into());
+        for facts in real
+            .services
+            .iter()
+            .filter(|f| f.service.key != key("three"))
+        {
+            world.set_service(&facts.service.key, Some(facts.clone()));
+        }
+        let present: HashSet<_> = [slice("one"), slice("two")].into();
+        world.retain_slices(&present);
+        for (name, service, endpoints) in real.slices {
+            if present.contains(&name) {
+                world.set_slice(&name, Some((service, endpoints)));
+            }
+        }
+        world.retain_nodes(&["n1".into(), "n2".into()].into());
+        for (name, facts) in real.nodes {
+            world.set_node(&name, Some(facts));
+        }
+        world.set_pools(real.pools);
+        assert_eq!(dirty(&mut world), ["three"]);
+        assert_eq!(world.export().services.len(), 2);
+        assert_eq!(world.export().slices.len(), 2);
+    }
+}

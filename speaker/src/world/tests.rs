@@ -1,13 +1,13 @@
-use herald_announce::{Interfaces, TrafficPolicy};
+use herald_announce::{Interfaces, L2Advertisement, Speaker, TrafficPolicy};
 use herald_model::{LabelSelector, Labels};
 
 use super::*;
 
-fn key(name: &str) -> ServiceKey {
+pub(super) fn key(name: &str) -> ServiceKey {
     ServiceKey::new("shop", name)
 }
 
-fn service(name: &str, addresses: &[&str]) -> ServiceFacts {
+pub(super) fn service(name: &str, addresses: &[&str]) -> ServiceFacts {
     ServiceFacts {
         service: Service {
             key: key(name),
@@ -26,13 +26,13 @@ fn service(name: &str, addresses: &[&str]) -> ServiceFacts {
     }
 }
 
-fn local(name: &str, addresses: &[&str]) -> ServiceFacts {
+pub(super) fn local(name: &str, addresses: &[&str]) -> ServiceFacts {
     let mut facts = service(name, addresses);
     facts.service.traffic_policy = TrafficPolicy::Local;
     facts
 }
 
-fn endpoint(node: Option<&str>, addresses: &[&str]) -> EndpointFacts {
+pub(super) fn endpoint(node: Option<&str>, addresses: &[&str]) -> EndpointFacts {
     EndpointFacts {
         node: node.map(NodeName::from),
         addresses: addresses
@@ -45,11 +45,11 @@ fn endpoint(node: Option<&str>, addresses: &[&str]) -> EndpointFacts {
     }
 }
 
-fn slice(name: &str) -> SliceKey {
+pub(super) fn slice(name: &str) -> SliceKey {
     ("shop".into(), name.into())
 }
 
-fn advertisement(name: &str) -> L2Advertisement {
+pub(super) fn advertisement(name: &str) -> L2Advertisement {
     L2Advertisement {
         name: name.to_owned(),
         node_selectors: Vec::new(),
@@ -60,7 +60,7 @@ fn advertisement(name: &str) -> L2Advertisement {
     }
 }
 
-fn pool(name: &str, cidr: &str, advertisements: Vec<L2Advertisement>) -> PoolFacts {
+pub(super) fn pool(name: &str, cidr: &str, advertisements: Vec<L2Advertisement>) -> PoolFacts {
     PoolFacts {
         name: name.to_owned(),
         cidrs: vec![cidr.parse().expect("valid")],
@@ -68,7 +68,7 @@ fn pool(name: &str, cidr: &str, advertisements: Vec<L2Advertisement>) -> PoolFac
     }
 }
 
-fn labelled(key: &str, value: &str) -> NodeFacts {
+pub(super) fn labelled(key: &str, value: &str) -> NodeFacts {
     NodeFacts {
         labels: [(key.to_owned(), value.to_owned())].into(),
         ..NodeFacts::default()
@@ -77,7 +77,7 @@ fn labelled(key: &str, value: &str) -> NodeFacts {
 
 /// Nodes n1 and n2, pools `a` (192.0.2.0/24) and `b` (`2001:db8::/64`) with an advertisement each, and
 /// a Service in each: `one` and `two`, with an endpoint on n1.
-fn world() -> World {
+pub(super) fn world() -> World {
     let mut world = World::new();
     world.set_pools(vec![
         pool("a", "192.0.2.0/24", vec![advertisement("all-a")]),
@@ -95,7 +95,7 @@ fn world() -> World {
     world
 }
 
-fn dirty(world: &mut World) -> Vec<String> {
+pub(super) fn dirty(world: &mut World) -> Vec<String> {
     let outcomes = world.take_outcomes();
     outcomes
         .iter()
@@ -103,13 +103,13 @@ fn dirty(world: &mut World) -> Vec<String> {
         .collect()
 }
 
-fn outcome(world: &World, name: &str) -> Outcome {
+pub(super) fn outcome(world: &World, name: &str) -> Outcome {
     let mut outcomes = world.outcomes_around(&key(name)).into_iter();
     let found = outcomes.find(|(found, _)| *found == key(name));
     found.expect("a group contains its Service").1
 }
 
-fn owner(world: &World, name: &str) -> Option<String> {
+pub(super) fn owner(world: &World, name: &str) -> Option<String> {
     match outcome(world, name) {
         Outcome::Decided(decision) => decision.owner().map(|c| c.node.to_string()),
         Outcome::NotOurs(_) => None,
