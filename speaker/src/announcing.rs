@@ -1,23 +1,75 @@
-//! What this node announces at present, and the transitions that a new outcome brings.
+//! What this node announces at present, and the transitions that a new outcome or a new holding
+//! brings.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use herald_announce::{Decision, Interfaces, Reason};
-use herald_model::{NodeName, ServiceKey};
-use herald_ownership::{Duty, Task};
+use herald_model::{MacAddress, NodeName, ServiceKey};
+use herald_ownership::Status;
 
-use crate::layer2::Desired;
-use crate::world::{Outcome, Why, verdict};
+use crate::world::{self, Outcome, verdict};
 
 /// A Service that this node announces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Announced {
-    /// Its addresses.
+    /// Those of its addresses that this node holds.
     pub(crate) addresses: Vec<IpAddr>,
     /// Where.
     pub(crate) interfaces: Interfaces,
+}
+
+/// Why this node does not announce a Service.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Why {
+    /// It is not this node's to announce.
+    #[error(transparent)]
+    World(world::Why),
+    /// It is, but nobody knows yet whether another station has the address.
+    #[error("looking whether any station of the LAN has {0}")]
+    Probing(IpAddr),
+    /// It is, but another speaker keeps it.
+    #[error("node {1} has {0} and keeps it, or has not let go of it yet")]
+    HeldBy(IpAddr, NodeName),
+    /// It is, but a station that is none of the speakers has it.
+    #[error(
+        "the station {1} on the LAN has {0}: take it off that station, or out of the IPAddressPool"
+    )]
+    InUse(IpAddr, MacAddress),
+    /// It is, but too few speakers are in the group.
+    #[error(
+        "this node sees too few of the other speakers to take {0} from one that it does not see"
+    )]
+    NoMajority(IpAddr),
+    /// The others have declared this speaker down.
+    #[error("the other speakers may have declared this one down, so it answers for nothing")]
+    Fenced,
+}
+
+impl Why {
+    /// The reason as one word.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::World(why) => why.name(),
+            Self::Probing(_) => "probing",
+            Self::HeldBy(..) => "heldByOther",
+            Self::InUse(..) => "addressInUse",
+            Self::NoMajority(_) => "noMajority",
+            Self::Fenced => "fenced",
+        }
+    }
+
+    /// Why an address that the election gives to this node is not held.
+    fn of(address: IpAddr, status: Status) -> Self {
+        match status {
+            // It is about to be taken, or was asked for before the machine heard of it.
+            Status::Probing | Status::NotOurs | Status::Held => Self::Probing(address),
+            Status::HandingOver(node) | Status::HeldBy(node) => Self::HeldBy(address, node),
+            Status::InUse(mac) => Self::InUse(address, mac),
+            Status::NoMajority => Self::NoMajority(address),
+            Status::Fenced => Self::Fenced,
+        }
+    }
 }
 
 /// What changed for a Service on this node.
@@ -46,16 +98,58 @@ pub(crate) enum Transition {
     NoInterface,
 }
 
-/// All that this node announces. An address that several Services share is announced as long as one
-/// of them is.
+/// What an outcome means for this node, without what it says of the others.
+#[derive(Debug, Clone)]
+struct Stance {
+    addresses: Vec<IpAddr>,
+    /// Where this node can announce the Service; `None` if it is no candidate.
+    here: Option<Interfaces>,
+    /// Why it is not this node's to announce; `None` if it is.
+    why: Option<world::Why>,
+    /// This node is the one to say that no node has the interfaces.
+    speaks: bool,
+}
+
+impl Stance {
+    fn new(me: &NodeName, addresses: &[IpAddr], outcome: &Outcome) -> Self {
+        let (candidates, speaks) = match outcome {
+            Outcome::Decided(decision) => (&decision.candidates[..], is_spokesman(decision, me)),
+            Outcome::NotOurs(_) => (&[][..], false),
+        };
+        let own = candidates.iter().find(|candidate| candidate.node == *me);
+        Self {
+            addresses: addresses.to_vec(),
+            here: own.map(|candidate| candidate.interfaces.clone()),
+            why: verdict(outcome, me).err(),
+            speaks,
+        }
+    }
+
+    /// What this node announces of the Service, or why nothing.
+    fn announced(&self, status: impl Fn(IpAddr) -> Status) -> Result<Announced, Why> {
+        let held = self.addresses.iter().copied();
+        let held: Vec<_> = held.filter(|a| status(*a) == Status::Held).collect();
+        match (&self.here, &self.why, self.addresses.first()) {
+            // Also what the election gives to another is announced as long as it is held here.
+            (Some(here), _, _) if !held.is_empty() => Ok(Announced {
+                addresses: held,
+                interfaces: here.clone(),
+            }),
+            (_, Some(why), _) => Err(Why::World(why.clone())),
+            (_, None, Some(address)) => Err(Why::of(*address, status(*address))),
+            (_, None, None) => Err(Why::World(world::Why::NotOurs(world::NotOurs::NoAddress))),
+        }
+    }
+}
+
+/// All that this node announces: the Services whose addresses it holds.
 #[derive(Debug)]
 pub(crate) struct Announcing {
     me: NodeName,
+    stances: HashMap<ServiceKey, Stance>,
     services: HashMap<ServiceKey, Announced>,
     withheld: HashMap<ServiceKey, Why>,
     without_interface: BTreeSet<ServiceKey>,
-    holders: HashMap<IpAddr, BTreeMap<ServiceKey, Interfaces>>,
-    desired: Arc<Desired>,
 }
 
 impl Announcing {
@@ -63,37 +157,37 @@ impl Announcing {
     pub(crate) fn new(me: NodeName) -> Self {
         Self {
             me,
+            stances: HashMap::new(),
             services: HashMap::new(),
             withheld: HashMap::new(),
             without_interface: BTreeSet::new(),
-            holders: HashMap::new(),
-            desired: Arc::default(),
         }
     }
 
-    /// What the driver has to make true.
-    pub(crate) fn desired(&self) -> Arc<Desired> {
-        Arc::clone(&self.desired)
+    /// Takes over the outcome for a Service with these addresses. What follows is told by the next
+    /// [`review`](Self::review).
+    pub(crate) fn decided(&mut self, key: &ServiceKey, addresses: &[IpAddr], outcome: &Outcome) {
+        let stance = Stance::new(&self.me, addresses, outcome);
+        self.stances.insert(key.clone(), stance);
     }
 
-    /// Takes over the outcome for a Service with these addresses.
-    pub(crate) fn settle(
+    /// What changed for a Service, now that this node does about its addresses what `status` says.
+    pub(crate) fn review(
         &mut self,
         key: &ServiceKey,
-        addresses: &[IpAddr],
-        outcome: &Outcome,
+        status: impl Fn(IpAddr) -> Status,
     ) -> Vec<Transition> {
+        let Some(stance) = self.stances.get(key) else {
+            return Vec::new();
+        };
+        let speaks = stance.speaks;
+        let announced = stance.announced(status);
         let mut transitions = Vec::new();
-        match verdict(outcome, &self.me) {
-            Ok(interfaces) => {
+        match announced {
+            Ok(now) => {
                 self.withheld.remove(key);
-                let now = Announced {
-                    addresses: addresses.to_vec(),
-                    interfaces,
-                };
                 let before = self.services.insert(key.clone(), now.clone());
                 if before.as_ref() != Some(&now) {
-                    self.hold(key, before.as_ref(), Some(&now));
                     transitions.push(match before {
                         None => Transition::Started(now),
                         Some(before) => Transition::Changed { before, now },
@@ -101,61 +195,27 @@ impl Announcing {
                 }
             }
             Err(why) => {
-                let known = match outcome {
-                    Outcome::NotOurs(_) => {
-                        self.withheld.remove(key);
-                        None
-                    }
-                    Outcome::Decided(_) => self.withheld.insert(key.clone(), why.clone()),
+                let known = if matches!(why, Why::World(world::Why::NotOurs(_))) {
+                    // Nothing more is to be said of it, and it may never come back.
+                    self.stances.remove(key);
+                    self.withheld.remove(key);
+                    None
+                } else {
+                    self.withheld.insert(key.clone(), why.clone())
                 };
                 if let Some(before) = self.services.remove(key) {
-                    self.hold(key, Some(&before), None);
                     transitions.push(Transition::Stopped { before, why });
                 } else if known.as_ref() != Some(&why) {
                     transitions.push(Transition::Withheld(why));
                 }
             }
         }
-        let speaks = matches!(outcome, Outcome::Decided(d) if is_spokesman(d, &self.me));
         if !speaks {
             self.without_interface.remove(key);
         } else if self.without_interface.insert(key.clone()) {
             transitions.push(Transition::NoInterface);
         }
         transitions
-    }
-
-    fn hold(&mut self, key: &ServiceKey, before: Option<&Announced>, now: Option<&Announced>) {
-        let touched: BTreeSet<IpAddr> = before
-            .iter()
-            .chain(now.iter())
-            .flat_map(|announced| announced.addresses.iter().copied())
-            .collect();
-        let desired = Arc::make_mut(&mut self.desired);
-        for address in touched {
-            let holders = self.holders.entry(address).or_default();
-            match now.filter(|now| now.addresses.contains(&address)) {
-                Some(now) => holders.insert(key.clone(), now.interfaces.clone()),
-                None => holders.remove(key),
-            };
-            if let Some(interfaces) = holders.values().cloned().reduce(union) {
-                let duty = Duty::Announce;
-                desired.insert(address, Task { duty, interfaces });
-            } else {
-                self.holders.remove(&address);
-                desired.remove(&address);
-            }
-        }
-    }
-}
-
-fn union(a: Interfaces, b: Interfaces) -> Interfaces {
-    match (a, b) {
-        (Interfaces::Named(mut a), Interfaces::Named(b)) => {
-            a.extend(b);
-            Interfaces::Named(a)
-        }
-        _ => Interfaces::All,
     }
 }
 
@@ -187,17 +247,13 @@ mod tests {
         list.iter().map(|a| a.parse().expect("valid")).collect()
     }
 
-    fn named(names: &[&str]) -> Interfaces {
-        Interfaces::Named(names.iter().map(|n| (*n).to_owned()).collect())
-    }
-
     /// `node` comes first, `me` second.
-    fn owned_by(node: &str, interfaces: &Interfaces) -> Outcome {
+    fn owned_by(node: &str) -> Outcome {
         let candidate = |node: &str| Candidate {
             node: node.into(),
             score: 0,
             phase: Phase::Ready,
-            interfaces: interfaces.clone(),
+            interfaces: Interfaces::All,
         };
         Outcome::Decided(Decision {
             candidates: vec![candidate(node), candidate("me")],
@@ -215,62 +271,97 @@ mod tests {
         })
     }
 
+    impl Announcing {
+        fn settle(
+            &mut self,
+            key: &ServiceKey,
+            addresses: &[IpAddr],
+            outcome: &Outcome,
+            status: impl Fn(IpAddr) -> Status,
+        ) -> Vec<Transition> {
+            self.decided(key, addresses, outcome);
+            self.review(key, status)
+        }
+    }
+
     fn announcing() -> Announcing {
         Announcing::new("me".into())
+    }
+
+    fn held(_: IpAddr) -> Status {
+        Status::Held
+    }
+
+    fn not_ours(_: IpAddr) -> Status {
+        Status::NotOurs
     }
 
     #[test]
     fn a_transition_is_told_once() {
         let mut announcing = announcing();
         let one = addresses(&["192.0.2.1"]);
-        let mine = owned_by("me", &Interfaces::All);
-        let first = announcing.settle(&key("a"), &one, &mine);
+        let mine = owned_by("me");
+        let first = announcing.settle(&key("a"), &one, &mine, held);
         assert!(matches!(first[..], [Transition::Started(_)]), "{first:?}");
-        assert_eq!(announcing.settle(&key("a"), &one, &mine), []);
+        assert_eq!(announcing.settle(&key("a"), &one, &mine, held), []);
         assert_eq!(announcing.services.len(), 1);
-        let other = owned_by("other", &Interfaces::All);
-        let gone = announcing.settle(&key("a"), &one, &other);
+        let other = owned_by("other");
+        let gone = announcing.settle(&key("a"), &one, &other, not_ours);
         assert!(
             matches!(&gone[..], [Transition::Stopped { why, .. }] if why.name() == "notOwner"),
             "{gone:?}"
         );
-        assert_eq!(announcing.settle(&key("a"), &one, &other), []);
-        assert!(announcing.desired().is_empty());
+        assert_eq!(announcing.settle(&key("a"), &one, &other, not_ours), []);
     }
 
     #[test]
-    fn a_shared_address_stays_until_the_last_service_goes() {
+    fn only_what_is_held_is_announced_and_the_reason_says_why_the_rest_is_not() {
         let mut announcing = announcing();
-        let shared = addresses(&["192.0.2.1"]);
-        announcing.settle(&key("a"), &shared, &owned_by("me", &named(&["eth0"])));
-        announcing.settle(&key("b"), &shared, &owned_by("me", &named(&["eth1"])));
-        assert_eq!(
-            announcing.desired()[&shared[0]].interfaces,
-            named(&["eth0", "eth1"])
-        );
-        let gone = Outcome::NotOurs(NotOurs::NotLoadBalancer);
-        announcing.settle(&key("a"), &[], &gone);
-        assert_eq!(
-            announcing.desired()[&shared[0]].interfaces,
-            named(&["eth1"])
-        );
-        announcing.settle(&key("b"), &[], &gone);
-        assert!(announcing.desired().is_empty());
-    }
-
-    #[test]
-    fn an_address_that_changes_replaces_the_old_one() {
-        let mut announcing = announcing();
-        let mine = owned_by("me", &Interfaces::All);
-        announcing.settle(&key("a"), &addresses(&["192.0.2.1", "2001:db8::1"]), &mine);
-        let now = addresses(&["192.0.2.2", "2001:db8::1"]);
-        let changed = announcing.settle(&key("a"), &now, &mine);
+        let both = addresses(&["192.0.2.1", "2001:db8::1"]);
+        let mine = owned_by("me");
+        let (v4, v6) = (both[0], both[1]);
+        let mac = MacAddress([2, 0, 0, 0, 0, 9]);
+        for (status, name) in [
+            (Status::Probing, "probing"),
+            (Status::HeldBy("other".into()), "heldByOther"),
+            (Status::InUse(mac), "addressInUse"),
+            (Status::NoMajority, "noMajority"),
+            (Status::Fenced, "fenced"),
+        ] {
+            let told = announcing.settle(&key("a"), &both, &mine, |_| status.clone());
+            assert!(
+                matches!(&told[..], [Transition::Withheld(why)] if why.name() == name),
+                "{told:?}"
+            );
+        }
+        let one = |address| {
+            if address == v6 {
+                Status::Held
+            } else {
+                Status::Probing
+            }
+        };
+        let told = announcing.settle(&key("a"), &both, &mine, one);
         assert!(
-            matches!(changed[..], [Transition::Changed { .. }]),
-            "{changed:?}"
+            matches!(&told[..], [Transition::Started(now)] if now.addresses == [v6]),
+            "{told:?}"
         );
-        let desired: Vec<_> = announcing.desired().keys().copied().collect();
-        assert_eq!(desired, now);
+        let told = announcing.settle(&key("a"), &both, &mine, held);
+        assert!(
+            matches!(&told[..], [Transition::Changed { now, .. }] if now.addresses == [v4, v6]),
+            "{told:?}"
+        );
+    }
+
+    #[test]
+    fn what_is_kept_although_another_is_elected_is_announced() {
+        let mut announcing = announcing();
+        let one = addresses(&["192.0.2.1"]);
+        let told = announcing.settle(&key("a"), &one, &owned_by("other"), held);
+        assert!(matches!(told[..], [Transition::Started(_)]), "{told:?}");
+        // As for a Service that shares the address and is not to be announced here.
+        let told = announcing.settle(&key("a"), &one, &rejected(&[]), held);
+        assert!(matches!(told[..], [Transition::Stopped { .. }]), "{told:?}");
     }
 
     #[test]
@@ -281,15 +372,13 @@ mod tests {
             ("me", missing.clone()),
             ("z", missing),
         ]);
+        let one = addresses(&["192.0.2.1"]);
         let mut mine = announcing();
-        let told = mine.settle(&key("a"), &addresses(&["192.0.2.1"]), &outcome);
+        let told = mine.settle(&key("a"), &one, &outcome, not_ours);
         assert!(told.contains(&Transition::NoInterface), "{told:?}");
-        assert_eq!(
-            mine.settle(&key("a"), &addresses(&["192.0.2.1"]), &outcome),
-            []
-        );
+        assert_eq!(mine.settle(&key("a"), &one, &outcome, not_ours), []);
         let mut other = Announcing::new("z".into());
-        let told = other.settle(&key("a"), &addresses(&["192.0.2.1"]), &outcome);
+        let told = other.settle(&key("a"), &one, &outcome, not_ours);
         assert!(!told.contains(&Transition::NoInterface), "{told:?}");
     }
 
@@ -297,11 +386,11 @@ mod tests {
     fn a_service_that_was_never_ours_is_no_news() {
         let mut announcing = announcing();
         let gone = Outcome::NotOurs(NotOurs::NoAddress);
-        let told = announcing.settle(&key("a"), &[], &gone);
+        let told = announcing.settle(&key("a"), &[], &gone, not_ours);
         assert!(
             told.iter().all(|t| matches!(t, Transition::Withheld(_))),
             "{told:?}"
         );
-        assert!(announcing.withheld.is_empty());
+        assert!(announcing.withheld.is_empty() && announcing.stances.is_empty());
     }
 }

@@ -6,6 +6,10 @@ use std::time::Duration;
 use clap::ArgAction;
 use herald_runtime::args::{CommonArgs, InactiveFlag};
 
+mod membership;
+
+pub use membership::{BindAddress, MembershipArgs};
+
 /// Flags of `herald speaker`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
@@ -43,27 +47,18 @@ pub struct Args {
     #[arg(long, env = "METALLB_HOST")]
     pub host: Option<String>,
 
-    /// Accepted for compatibility: address that speakers would find each other at
-    #[arg(long, env = "METALLB_ML_BIND_ADDR")]
-    pub ml_bindaddr: Option<String>,
+    /// Flags of the group of speakers
+    #[command(flatten)]
+    pub membership: MembershipArgs,
 
-    /// Accepted for compatibility: port that speakers would find each other at
-    #[arg(long, env = "METALLB_ML_BIND_PORT")]
-    pub ml_bindport: Option<u16>,
+    /// Directory for what the speaker needs to start while the API is away; made if it does not
+    /// exist
+    #[arg(long, env = "HERALD_STATE_DIR", default_value = "/var/lib/herald")]
+    pub state_dir: PathBuf,
 
-    /// Accepted for compatibility: labels of the speakers' pods
-    #[arg(long, env = "METALLB_ML_LABELS")]
-    pub ml_labels: Option<String>,
-
-    /// Accepted for compatibility: directory with the key that speakers would share
-    #[arg(long, env = "METALLB_ML_SECRET_KEY_PATH")]
-    pub ml_secret_key_path: Option<PathBuf>,
-
-    /// Accepted for compatibility: slower timers between speakers
-    #[arg(long, env = "HERALD_ML_WAN_CONFIG", action = ArgAction::Set,
-          num_args = 0..=1, require_equals = true, default_missing_value = "true",
-          default_value_t = false)]
-    pub ml_wan_config: bool,
+    /// How long to answer on after SIGTERM, at most, until others have taken over
+    #[arg(long, env = "HERALD_HANDOVER_LIMIT", default_value = "5s", value_parser = duration)]
+    pub handover_limit: Duration,
 
     /// Accepted for compatibility: namespace of frr-k8s
     #[arg(long, env = "FRRK8S_NAMESPACE")]
@@ -83,20 +78,15 @@ pub struct Args {
 impl Args {
     /// The flags that were given but do nothing yet.
     pub fn inactive(&self) -> Vec<InactiveFlag> {
-        const MEMBERS: &str = "speakers find each other through the API until they form a group";
         const BGP: &str = "BGP is not spoken yet";
         const FRR: &str = "there is one built-in BGP engine";
         let given = [
             (self.host.is_some(), "--host", "it is deprecated"),
-            (self.ml_bindaddr.is_some(), "--ml-bindaddr", MEMBERS),
-            (self.ml_bindport.is_some(), "--ml-bindport", MEMBERS),
-            (self.ml_labels.is_some(), "--ml-labels", MEMBERS),
             (
-                self.ml_secret_key_path.is_some(),
-                "--ml-secret-key-path",
-                MEMBERS,
+                self.membership.ml_labels.is_some(),
+                "--ml-labels",
+                "speakers find each other by the nodes' addresses, not by their pods",
             ),
-            (self.ml_wan_config, "--ml-wan-config", MEMBERS),
             (self.frrk8s_namespace.is_some(), "--frrk8s-namespace", FRR),
             (
                 self.frrk8s_secret_passthrough,
@@ -118,7 +108,7 @@ impl Args {
 }
 
 /// A Go duration; a bare number counts seconds.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse() {
         return Ok(Duration::from_secs(seconds));
     }
@@ -155,12 +145,12 @@ mod tests {
             "--ml-bindport=7946",
             "--ml-labels=app=metallb",
             "--ml-secret-key-path=/etc/ml_secret_key",
-            "--ml-wan-config",
+            "--ml-wan-config=false",
             "--frrk8s-namespace=frr",
             "--frrk8s-secret-passthrough=true",
             "--bgp-debounce-timeout=3000",
         ]);
-        assert_eq!(args.expect("accepted").inactive().len(), 9);
+        assert_eq!(args.expect("accepted").inactive().len(), 5);
         assert!(parse(&[]).expect("accepted").inactive().is_empty());
     }
 
@@ -189,6 +179,15 @@ mod tests {
         assert_eq!(period("0").expect("valid"), Duration::ZERO);
         assert!(period("soon").is_err());
         assert!(period("-5s").is_err());
+    }
+
+    #[test]
+    fn state_and_handover_have_defaults() {
+        let args = parse(&[]).expect("accepted");
+        assert_eq!(args.state_dir, PathBuf::from("/var/lib/herald"));
+        assert_eq!(args.handover_limit, Duration::from_secs(5));
+        let args = parse(&["--handover-limit=1500ms"]).expect("accepted");
+        assert_eq!(args.handover_limit, Duration::from_millis(1500));
     }
 
     #[test]

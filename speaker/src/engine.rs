@@ -1,34 +1,58 @@
-//! The loop: inputs into the world, the world into outcomes, outcomes to the drivers.
+//! The loop: inputs into the world, the world into claims, claims into ownership, ownership to the
+//! driver and the API.
 //!
-//! Nothing is decided before every store is complete and the interfaces are known; after that a
-//! broken watch changes nothing, so losing the API changes nothing on the wire.
+//! ```text
+//!   watches ──▶ Cluster ─▶ outcomes ─▶ Claims ─▶ Ownership ─▶ tasks, commands ──▶ driver
+//!   group   ──▶ (world)                 sightings ──▶ │
+//!     ▲                                               └─▶ Announcing ─▶ statuses, events, metrics
+//!     └─── Myself ◀── interfaces, drain, LanWatch ◀── sightings
+//! ```
+//!
+//! Nothing is decided before every store is complete or, if the API does not answer, what the disk
+//! has is taken up; and before the interfaces are known and others in the group have had time to
+//! tell. After that a broken watch changes nothing, so losing the API changes nothing on the wire.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use herald_api::config::{Configurator, Problem, Resources};
-use herald_api::kinds::ConfigurationState;
-use herald_api::slim;
-use herald_model::{LanInterface, NodeName, ServiceKey};
-use herald_runtime::events::{Kind, Recorder, Subject};
+use herald_model::{GroupView, LanInterface, NodeName, ServiceKey, Standing};
+use herald_ownership::{Command, LanWatch, Limits, Ownership, Sighting, Status, not_heard};
+use herald_runtime::events::Recorder;
 use herald_runtime::health::Block;
-use herald_runtime::supervise::TaskResult;
-use herald_runtime::watch::{Event, Malformed};
-use kube::ResourceExt as _;
+use herald_runtime::supervise::{Drain, TaskResult, next_batch};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::announcing::{Announcing, Transition};
-use crate::convert;
+use crate::announcing::Announcing;
+use crate::group::Link;
 use crate::layer2::{Desired, names};
 use crate::metrics::Metrics;
-use crate::presence::speaker_node;
-use crate::sources::{Input, KINDS};
+use crate::myself::{Comings, Myself};
+use crate::sources::Input;
+use crate::state::{Journal, Saved};
 use crate::status::StatusQueue;
-use crate::world::{Outcome, PoolFacts, SliceKey, World};
+use crate::world;
+
+mod claims;
+mod conflicts;
+mod inputs;
+mod start;
+mod tell;
+
+use claims::Claims;
+use conflicts::Conflicts;
+use inputs::Cluster;
+use start::Start;
+
+pub(crate) use conflicts::Conflicting;
 
 /// How many inputs are taken in before outcomes are looked at.
 const BATCH: usize = 512;
+
+/// What is kept on disk.
+pub(crate) type Kept = Saved<world::Saved, Comings>;
 
 /// What the engine is connected to.
 pub(crate) struct Io {
@@ -36,14 +60,22 @@ pub(crate) struct Io {
     /// The interfaces of this node, from the driver.
     pub(crate) interfaces: watch::Receiver<Option<Vec<LanInterface>>>,
     pub(crate) desired: watch::Sender<Arc<Desired>>,
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) sightings: mpsc::Receiver<Sighting>,
+    /// The group, if speakers form one.
+    pub(crate) group: Option<Link>,
     pub(crate) statuses: StatusQueue,
     pub(crate) events: Recorder,
     /// The problems of the configuration, one text each.
     pub(crate) problems: watch::Sender<Option<Vec<String>>>,
+    /// The addresses that foreign stations have.
+    pub(crate) conflicts: watch::Sender<Conflicting>,
     /// Told when what the API has of our own presence is not what it should be.
     pub(crate) presence_lost: Arc<Notify>,
-    /// Dropped when all stores are complete.
+    /// Dropped when the engine has begun to decide.
     pub(crate) ready: Option<Block>,
+    /// What has to be done before the process ends as planned.
+    pub(crate) drain: Option<Drain>,
 }
 
 /// What the flags say.
@@ -52,6 +84,8 @@ pub(crate) struct Settings {
     pub(crate) me: NodeName,
     pub(crate) class: String,
     pub(crate) ignore_exclude: bool,
+    /// How long to wait for others to take over before the process ends as planned.
+    pub(crate) handover: Duration,
 }
 
 /// The speaker's state.
@@ -59,406 +93,380 @@ pub(crate) struct Engine {
     settings: Settings,
     io: Io,
     metrics: Metrics,
-    world: World,
-    resources: Resources,
-    configurator: Configurator,
-    configuration_changed: bool,
-    incomplete: BTreeSet<&'static str>,
-    /// What the watch last showed of our own interfaces, as it showed it to the other speakers;
-    /// `None` if they have not been told.
-    published: Option<BTreeSet<String>>,
+    cluster: Cluster,
+    start: Start,
+    myself: Myself,
+    claims: Claims,
+    ownership: Ownership,
+    lan: LanWatch,
     announcing: Announcing,
+    conflicts: Conflicts,
+    /// The group as it was last looked at, with what this node tells at present.
+    view: Arc<GroupView>,
+    /// The group as its thread last told it.
+    seen: Arc<GroupView>,
+    generation: u64,
+    /// The addresses that this node answers for.
+    held: BTreeSet<IpAddr>,
+    /// The tasks of ownership and of the watch of the LAN that `desired` was made from.
+    applied: (Arc<Desired>, Arc<Desired>),
+    /// Commands that the driver has no room for yet.
+    commands: Vec<Command>,
+    /// When to end at the latest, once the process is to end as planned.
+    end: Option<Instant>,
+    unsaved: Unsaved,
+}
+
+/// Whether there is something that the disk does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+enum Unsaved {
+    #[default]
+    Nothing,
+    /// To be written when it is time.
+    Something,
+    /// To be written at once.
+    Urgent,
 }
 
 impl Engine {
-    /// An engine that knows nothing yet.
-    pub(crate) fn new(settings: Settings, io: Io, metrics: Metrics) -> Self {
+    /// An engine that knows what the speaker before it left on disk.
+    pub(crate) fn new(
+        now: Instant,
+        settings: Settings,
+        io: Io,
+        metrics: Metrics,
+        saved: Option<Kept>,
+    ) -> Self {
+        let me = settings.me.clone();
+        let lost = Arc::clone(&io.presence_lost);
+        let mut cluster = Cluster::new(settings.clone(), metrics.client.clone(), lost);
+        let limits = match io.group {
+            Some(_) => Limits::default(),
+            // Nobody can tell a speaker's station from a foreign one, so the LAN is not asked, and
+            // what the election says is taken at once.
+            None => Limits {
+                probes: 0,
+                probe_pause: Duration::ZERO,
+                look_pause: Duration::ZERO,
+                ..Limits::default()
+            },
+        };
+        let mut ownership = Ownership::new(me.clone(), limits);
+        if io.group.is_none() {
+            ownership.set_group(now, &alone());
+        }
+        let mut comings = None;
+        if let Some(saved) = &saved {
+            cluster.expect(&saved.world, saved.members.keys().cloned());
+            ownership.resume(saved.held.iter().copied());
+            comings = Some((saved.damping.clone(), saved.left_cleanly));
+        }
         Self {
-            announcing: Announcing::new(settings.me.clone()),
+            claims: Claims::new(me.clone()),
+            lan: LanWatch::new(me.clone()),
+            announcing: Announcing::new(me.clone()),
+            myself: Myself::new(now, comings),
+            start: Start::new(now, saved),
+            conflicts: Conflicts::default(),
             settings,
             io,
             metrics,
-            world: World::new(),
-            resources: Resources::default(),
-            configurator: Configurator::default(),
-            configuration_changed: false,
-            incomplete: KINDS.into(),
-            published: None,
+            cluster,
+            ownership,
+            view: Arc::default(),
+            seen: Arc::default(),
+            generation: 0,
+            held: BTreeSet::new(),
+            applied: (Arc::default(), Arc::default()),
+            commands: Vec::new(),
+            end: None,
+            // The next one must see that this one did not end in order, should it not.
+            unsaved: Unsaved::Urgent,
         }
     }
 
     /// Runs until `token` is cancelled.
-    pub(crate) async fn run(mut self, token: CancellationToken) -> TaskResult {
+    pub(crate) async fn run(
+        mut self,
+        mut journal: Journal<Kept>,
+        token: CancellationToken,
+    ) -> TaskResult {
         let mut batch = Vec::with_capacity(BATCH);
+        let mut sightings = Vec::with_capacity(BATCH);
         loop {
+            self.settle(Instant::now());
+            for command in std::mem::take(&mut self.commands) {
+                self.io.commands.send(command).await?;
+            }
+            match std::mem::take(&mut self.unsaved) {
+                Unsaved::Nothing => {}
+                Unsaved::Something => journal.changed(),
+                Unsaved::Urgent => journal.changed_urgently(),
+            }
+            if self.is_over(Instant::now()) {
+                self.finish(journal).await;
+                token.cancelled().await;
+                return Ok(());
+            }
+            let due = self.next_timeout();
             tokio::select! {
                 () = token.cancelled() => return Ok(()),
-                count = self.io.inputs.recv_many(&mut batch, BATCH) => {
-                    if count == 0 {
-                        return Err("all watches have ended".into());
+                more = next_batch(&mut self.io.inputs, &mut batch, BATCH, &token) => {
+                    if !more? {
+                        return Ok(());
                     }
                     for input in batch.drain(..) {
-                        self.take(input);
+                        self.cluster.take(input);
                     }
+                    self.unsaved(Unsaved::Something);
                 }
                 changed = self.io.interfaces.changed() => changed?,
-            }
-            self.settle();
-        }
-    }
-
-    fn take(&mut self, input: Input) {
-        let (kind, whole) = input.kind();
-        if whole {
-            self.incomplete.remove(kind);
-        }
-        self.metrics.client.updates.inc();
-        match input {
-            Input::Services(event) => self.services(event),
-            Input::Slices(event) => self.slices(event),
-            Input::Nodes(event) => self.nodes(event),
-            Input::Pools(event) => {
-                take_objects(&mut self.resources.pools, event);
-                self.configuration_changed = true;
-            }
-            Input::Advertisements(event) => {
-                take_objects(&mut self.resources.l2_advertisements, event);
-                self.configuration_changed = true;
-            }
-            Input::Speakers(event) => self.speakers(event),
-        }
-    }
-
-    fn services(&mut self, event: Event<slim::Service>) {
-        match event {
-            Event::Restarted { objects, malformed } => {
-                let mut present: HashSet<_> = objects.iter().map(convert::service_key).collect();
-                for object in &malformed {
-                    self.malformed("Service", object);
-                    let namespace = object.name.namespace.clone().unwrap_or_default();
-                    present.insert(ServiceKey::new(namespace, object.name.name.clone()));
-                }
-                self.world.retain_services(&present);
-                for object in &objects {
-                    self.service(object);
-                }
-            }
-            Event::Applied(object) => self.service(&object),
-            Event::Deleted(name) => {
-                let namespace = name.namespace.unwrap_or_default();
-                self.world
-                    .set_service(&ServiceKey::new(namespace, name.name), None);
-            }
-            Event::Malformed(object) => self.malformed("Service", &object),
-        }
-    }
-
-    fn service(&mut self, object: &slim::Service) {
-        let facts = convert::service(object, &self.settings.class);
-        self.world.set_service(&convert::service_key(object), facts);
-    }
-
-    fn slices(&mut self, event: Event<slim::EndpointSlice>) {
-        let key = |namespace: Option<String>, name: String| -> SliceKey {
-            (namespace.unwrap_or_default().into(), name.into())
-        };
-        match event {
-            Event::Restarted { objects, malformed } => {
-                let mut present: HashSet<_> = objects.iter().map(convert::slice_key).collect();
-                for object in malformed {
-                    self.malformed("EndpointSlice", &object);
-                    present.insert(key(object.name.namespace, object.name.name));
-                }
-                self.world.retain_slices(&present);
-                for object in &objects {
-                    self.world
-                        .set_slice(&convert::slice_key(object), convert::slice(object));
-                }
-            }
-            Event::Applied(object) => {
-                self.world
-                    .set_slice(&convert::slice_key(&object), convert::slice(&object));
-            }
-            Event::Deleted(name) => self.world.set_slice(&key(name.namespace, name.name), None),
-            Event::Malformed(object) => self.malformed("EndpointSlice", &object),
-        }
-    }
-
-    fn nodes(&mut self, event: Event<slim::Node>) {
-        match event {
-            Event::Restarted { objects, malformed } => {
-                let mut present: HashSet<_> = objects
-                    .iter()
-                    .map(|o| NodeName::new(o.name_any()))
-                    .collect();
-                for object in malformed {
-                    self.malformed("Node", &object);
-                    present.insert(NodeName::new(object.name.name));
-                }
-                self.world.retain_nodes(&present);
-                for object in &objects {
-                    self.node(object);
-                }
-            }
-            Event::Applied(object) => self.node(&object),
-            Event::Deleted(name) => self.world.set_node(&NodeName::new(name.name), None),
-            Event::Malformed(object) => self.malformed("Node", &object),
-        }
-    }
-
-    fn node(&mut self, object: &slim::Node) {
-        let facts = convert::node(object, self.settings.ignore_exclude);
-        self.world
-            .set_node(&NodeName::new(object.name_any()), Some(facts));
-    }
-
-    fn speakers(&mut self, event: Event<ConfigurationState>) {
-        match event {
-            Event::Restarted { objects, malformed } => {
-                let mut present: HashSet<_> = objects.iter().filter_map(speaker_node).collect();
-                present.extend(malformed.iter().filter_map(|m| node_of_state(&m.name.name)));
-                for node in self.world.nodes_with_interfaces() {
-                    if !present.contains(&node) {
-                        self.speaker(&node, None);
+                changed = group_changed(&mut self.io.group) => changed?,
+                more = next_batch(&mut self.io.sightings, &mut sightings, BATCH, &token) => {
+                    if !more? {
+                        return Ok(());
+                    }
+                    let now = Instant::now();
+                    for sighting in sightings.drain(..) {
+                        self.saw(now, sighting);
                     }
                 }
-                if !present.contains(&self.settings.me) {
-                    self.published = None;
-                }
-                for object in &objects {
-                    self.speaker_says(object);
-                }
+                () = begun(&self.io.drain), if self.end.is_none() => self.drain(Instant::now()),
+                () = journal.due(), if self.start.may_save() => journal.put(self.kept(false)),
+                () = until(due), if due.is_some() => {}
             }
-            Event::Applied(object) => self.speaker_says(&object),
-            Event::Deleted(name) => {
-                if let Some(node) = node_of_state(&name.name) {
-                    self.speaker(&node, None);
-                }
-            }
-            Event::Malformed(object) => self.malformed("ConfigurationState", &object),
         }
     }
 
-    fn speaker_says(&mut self, object: &ConfigurationState) {
-        let Some(node) = speaker_node(object) else {
-            return;
-        };
-        let text = object.annotations().get(convert::INTERFACES);
-        self.speaker(&node, text.map(|text| convert::interfaces(text)));
-    }
-
-    /// What the API has of our own interfaces is not taken as it is (see [`agreed`]), and checked.
-    fn speaker(&mut self, node: &NodeName, interfaces: Option<BTreeSet<String>>) {
-        if *node != self.settings.me {
-            self.world.set_interfaces(node, interfaces);
+    /// Brings everything up to date with what is known and what time it is.
+    fn settle(&mut self, now: Instant) {
+        self.settle_myself(now);
+        if !self.begins(now) {
             return;
         }
-        if interfaces != self.io.interfaces.borrow().as_deref().map(names) {
-            self.io.presence_lost.notify_one();
+        if let Some(problems) = self.cluster.configure() {
+            self.tell_problems(problems);
         }
-        self.published = interfaces;
-    }
-
-    fn malformed(&self, kind: &str, object: &Malformed) {
-        self.metrics.client.update_errors.inc();
-        tracing::warn!(
-            kind,
-            object = %object.name,
-            error = object.error,
-            "object cannot be read: keeping what was known of it; correct the object"
-        );
-    }
-
-    /// Brings everything up to date with the world.
-    fn settle(&mut self) {
-        let interfaces = self.io.interfaces.borrow_and_update().as_deref().map(names);
-        let known = interfaces.is_some();
-        let interfaces = agreed(interfaces, self.published.as_ref());
-        self.world.set_interfaces(&self.settings.me, interfaces);
-        if !known || !self.incomplete.is_empty() {
-            return;
-        }
-        if std::mem::take(&mut self.configuration_changed) {
-            self.configure();
-        }
-        for (key, outcome) in self.world.take_outcomes() {
-            self.settle_service(&key, &outcome);
-        }
-        let desired = self.announcing.desired();
-        self.io.desired.send_if_modified(|current| {
-            let changed = !Arc::ptr_eq(current, &desired);
-            if changed {
-                *current = desired;
+        let mut touched = BTreeSet::new();
+        for (key, outcome) in self.cluster.world.take_outcomes() {
+            let (addresses, _) = self.cluster.service_facts(&key);
+            self.announcing.decided(&key, addresses, &outcome);
+            for (address, claim) in self.claims.settle(&key, addresses, &outcome) {
+                self.ownership.set_claim(now, address, claim);
             }
-            changed
-        });
+            touched.insert(key);
+        }
+        // What is due is decided knowing all that was seen until now.
+        while let Ok(sighting) = self.io.sightings.try_recv() {
+            self.saw(now, sighting);
+        }
+        self.ownership.handle_timeout(now);
+        if self.io.group.is_some() {
+            self.lan.handle_timeout(now);
+        }
+        self.settle_addresses(now, &mut touched);
+        for key in touched {
+            self.review(&key);
+        }
+        self.commands.extend(self.ownership.take_commands());
+        self.commands.extend(self.lan.take_commands());
+        self.publish_tasks();
         if self.io.ready.take().is_some() {
             self.io.statuses.begin();
-            tracing::info!("all stores are complete, announcing begins");
+            tracing::info!("announcing begins");
         }
     }
 
-    fn configure(&mut self) {
-        let (config, problems) = self.configurator.update(&self.resources);
-        let pools = config.pools.iter().map(|pool| PoolFacts {
-            name: pool.name.clone(),
-            cidrs: pool.cidrs.clone(),
-            advertisements: config.l2_advertisements_of(&pool.name).to_vec(),
-        });
-        self.world.set_pools(pools.collect());
-        self.metrics.client.config_loaded.set(1);
-        self.metrics
-            .client
-            .config_stale
-            .set(i64::from(!problems.is_empty()));
-        let texts: Vec<String> = problems.iter().map(Problem::to_string).collect();
-        self.io.problems.send_if_modified(|current| {
-            let changed = current.as_ref() != Some(&texts);
+    /// What this node is, tells, and sees of the others.
+    fn settle_myself(&mut self, now: Instant) {
+        let me = &self.settings.me;
+        let interfaces = self.io.interfaces.borrow_and_update().clone();
+        self.cluster.set_own(interfaces.as_deref().map(names));
+        let Some(group) = &mut self.io.group else {
+            return;
+        };
+        if let Some((nodes, roster)) = self.cluster.take_peers() {
+            group.set_nodes(nodes.clone());
+            group.set_roster(roster.clone());
+        }
+        let view = Arc::clone(&group.view.borrow_and_update());
+        let generation = *group.generation.borrow_and_update();
+        let drained = self
+            .cluster
+            .world
+            .node(me)
+            .is_some_and(|node| node.draining);
+        let myself = &mut self.myself;
+        myself.set_fenced(now, view.fenced, generation);
+        myself.set_interfaces(now, interfaces.as_deref());
+        myself.set_draining(drained || self.end.is_some());
+        myself.set_unheard(self.lan.unheard());
+        myself.set_tasks(&self.applied.0);
+        let state = myself.state(now, &view);
+        let comings_changed = myself.take_comings_changed();
+        // The thread of the group tells the others meanwhile.
+        group.set_state(state.clone());
+        if comings_changed || std::mem::replace(&mut self.generation, generation) != generation {
+            self.unsaved(Unsaved::Urgent);
+        }
+        if Arc::ptr_eq(&view, &self.seen) && state == self.view.me {
+            return;
+        }
+        self.seen = Arc::clone(&view);
+        let mut view = view;
+        if view.me != state {
+            Arc::make_mut(&mut view).me = state;
+        }
+        let me = &self.settings.me;
+        self.cluster.world.set_group(me, &view);
+        self.cluster.world.set_not_heard(not_heard(me, &view));
+        self.lan.set_group(now, &view);
+        self.ownership.set_group(now, &view);
+        self.view = view;
+        self.unsaved(Unsaved::Something);
+    }
+
+    /// Follows the statuses of addresses and the conflicts over them.
+    fn settle_addresses(&mut self, now: Instant, touched: &mut BTreeSet<ServiceKey>) {
+        for (address, status) in self.ownership.take_changes() {
+            touched.extend(self.claims.services_of(address).cloned());
+            let changed = match status {
+                Status::Held => self.held.insert(address),
+                _ => self.held.remove(&address),
+            };
             if changed {
-                for problem in &texts {
-                    tracing::error!(error = problem, "failed to parse the configuration");
-                }
-                *current = Some(texts);
+                self.unsaved(Unsaved::Something);
+            }
+            self.metrics.address(address, &status);
+            self.conflicts.status(address, &status);
+            self.tell_address(address, &status);
+        }
+        for conflict in self.ownership.take_conflicts() {
+            self.conflicts.report(now, conflict);
+            self.tell_conflict(conflict);
+        }
+        self.conflicts.expire(now);
+        self.io.conflicts.send_if_modified(|current| {
+            let changed = current != self.conflicts.current();
+            if changed {
+                current.clone_from(self.conflicts.current());
             }
             changed
         });
     }
 
-    fn settle_service(&mut self, key: &ServiceKey, outcome: &Outcome) {
-        let facts = self.world.service(key);
-        let addresses = facts.map_or(&[][..], |facts| &facts.service.addresses);
-        let uid = facts.map(|facts| facts.uid.clone()).unwrap_or_default();
-        for transition in self.announcing.settle(key, addresses, outcome) {
-            self.tell(key, &uid, transition);
+    /// Hands the driver all tasks; those of ownership go before.
+    fn publish_tasks(&mut self) {
+        let tasks = (self.ownership.tasks(), self.lan.tasks());
+        let same = Arc::ptr_eq(&tasks.0, &self.applied.0) && Arc::ptr_eq(&tasks.1, &self.applied.1);
+        if same {
+            return;
+        }
+        let desired = if tasks.1.is_empty() {
+            Arc::clone(&tasks.0)
+        } else {
+            let mut all: BTreeMap<_, _> = tasks.1.as_ref().clone();
+            all.extend(tasks.0.iter().map(|(a, task)| (*a, task.clone())));
+            Arc::new(all)
+        };
+        self.applied = tasks;
+        self.io.desired.send_replace(desired);
+    }
+
+    /// Without a group other speakers look like foreign stations, so nothing is made of it.
+    fn saw(&mut self, now: Instant, sighting: Sighting) {
+        if self.io.group.is_some() {
+            self.ownership.saw(now, sighting);
+            self.lan.saw(sighting);
         }
     }
 
-    fn tell(&self, key: &ServiceKey, uid: &str, transition: Transition) {
-        match transition {
-            Transition::Started(now) => {
-                tracing::info!(
-                    event = "serviceAnnounced",
-                    service = %key,
-                    ips = ?now.addresses,
-                    protocol = "layer2",
-                    "service has IP, announcing"
-                );
-                self.metrics.announced(key, &now.addresses);
-                self.io.events.record(
-                    subject(key, uid),
-                    Kind::Normal,
-                    "nodeAssigned",
-                    format!(
-                        "announcing from node \"{}\" with protocol \"layer2\"",
-                        self.settings.me
-                    ),
-                );
-                self.io.statuses.set(key, Some(now.interfaces));
-            }
-            Transition::Changed { before, now } => {
-                tracing::info!(
-                    event = "serviceAnnounced",
-                    service = %key,
-                    ips = ?now.addresses,
-                    before = ?before.addresses,
-                    protocol = "layer2",
-                    "service has IP, announcing"
-                );
-                self.metrics.withdrawn(key, &before.addresses);
-                self.metrics.announced(key, &now.addresses);
-                self.io.statuses.set(key, Some(now.interfaces));
-            }
-            Transition::Stopped { before, why } => {
-                tracing::info!(
-                    event = "serviceWithdrawn",
-                    service = %key,
-                    ips = ?before.addresses,
-                    protocol = "layer2",
-                    reason = why.name(),
-                    detail = %why,
-                    "withdrawing service announcement"
-                );
-                self.metrics.withdrawn(key, &before.addresses);
-                self.io.statuses.set(key, None);
-            }
-            Transition::Withheld(why) => tracing::debug!(
-                service = %key,
-                reason = why.name(),
-                detail = %why,
-                "service is not announced from this node"
-            ),
-            Transition::NoInterface => {
-                let me = &self.settings.me;
-                let addresses = self
-                    .world
-                    .service(key)
-                    .map_or(&[][..], |facts| &facts.service.addresses);
-                for address in addresses {
-                    self.io.events.record(
-                        subject(key, uid),
-                        Kind::Warning,
-                        "announceFailed",
-                        format!(
-                            "the interfaces specified by LB IP \"{address}\" doesn't exist in \
-                             assigned node \"{me}\" with protocol \"layer2\""
-                        ),
-                    );
-                }
-            }
+    /// The process is to end as planned.
+    fn drain(&mut self, now: Instant) {
+        tracing::info!(
+            event = "handover",
+            addresses = self.held.len(),
+            "handing over to other speakers before the end"
+        );
+        self.end = Some(now + self.settings.handover);
+        self.settle_myself(now);
+        self.ownership.leaving(now);
+    }
+
+    /// The process is to end as planned, and nothing is left to hand over, or no time.
+    fn is_over(&self, now: Instant) -> bool {
+        self.end
+            .is_some_and(|end| end <= now || !self.start.has_begun() || self.ownership.is_quiet())
+    }
+
+    fn unsaved(&mut self, what: Unsaved) {
+        self.unsaved = self.unsaved.max(what);
+    }
+
+    /// Hands over to the next speaker of this node, and to those that end the process.
+    async fn finish(&mut self, journal: Journal<Kept>) {
+        if !self.ownership.is_quiet() {
+            tracing::warn!(
+                event = "handover",
+                addresses = self.held.len(),
+                limit = ?self.settings.handover,
+                "not all addresses were taken over in time: ending all the same"
+            );
         }
-    }
-}
-
-/// The Service as the subject of an event.
-fn subject(key: &ServiceKey, uid: &str) -> Subject {
-    Subject {
-        api_version: "v1".to_owned(),
-        kind: "Service".to_owned(),
-        namespace: Some(key.namespace().to_owned()),
-        name: key.name().to_owned(),
-        uid: Some(uid.to_owned()),
-    }
-}
-
-/// The interfaces of this node that it may decide with: those it has that the others know of too.
-///
-/// An interface that is lost counts at once, for nobody can announce there. One that is gained
-/// counts only when the watch shows that it is published: until then the other speakers let the
-/// next node announce, and two would answer. As long as nothing is published (a speaker that
-/// starts, or that may not write) the others take this node for one with any interface, and none
-/// of its own can surprise them.
-fn agreed(
-    first_hand: Option<BTreeSet<String>>,
-    published: Option<&BTreeSet<String>>,
-) -> Option<BTreeSet<String>> {
-    let mut interfaces = first_hand?;
-    if let Some(published) = published {
-        interfaces.retain(|name| published.contains(name));
-    }
-    Some(interfaces)
-}
-
-fn node_of_state(name: &str) -> Option<NodeName> {
-    name.strip_prefix("speaker-").map(NodeName::from)
-}
-
-fn take_objects<K: kube::Resource>(objects: &mut herald_api::config::Objects<K>, event: Event<K>) {
-    match event {
-        Event::Restarted {
-            objects: all,
-            malformed,
-        } => {
-            objects.clear();
-            for object in all {
-                objects.apply(object);
-            }
-            for object in malformed {
-                objects.malformed(object.name.name, object.error);
-            }
+        if let Some(group) = &self.io.group {
+            group.leave().await;
         }
-        Event::Applied(object) => objects.apply(object),
-        Event::Deleted(name) => objects.remove(&name.name),
-        Event::Malformed(object) => objects.malformed(object.name.name, object.error),
+        if self.start.may_save() {
+            journal.close(self.kept(true)).await;
+        }
+        // Now the tasks may end.
+        self.io.drain = None;
+    }
+
+    /// When something is due that no input causes.
+    fn next_timeout(&self) -> Option<Instant> {
+        let begun = self.start.has_begun();
+        let machines = [self.ownership.next_timeout(), self.lan.next_timeout()];
+        machines
+            .into_iter()
+            .filter(|_| begun)
+            .chain([
+                self.myself.next_timeout(Instant::now()),
+                self.conflicts.next_timeout(),
+                self.start.next_timeout(),
+                self.end,
+            ])
+            .flatten()
+            .min()
+    }
+}
+
+/// The group of a speaker that belongs to none.
+fn alone() -> GroupView {
+    GroupView {
+        standing: Standing::Majority,
+        ..GroupView::default()
+    }
+}
+
+async fn group_changed(group: &mut Option<Link>) -> Result<(), watch::error::RecvError> {
+    match group {
+        Some(group) => group.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn begun(drain: &Option<Drain>) {
+    match drain {
+        Some(drain) => drain.begun().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant.into()).await,
+        None => std::future::pending().await,
     }
 }
 

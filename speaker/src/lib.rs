@@ -1,18 +1,24 @@
 //! The speaker: watches the cluster, decides what this node announces, drives the wire.
 //!
 //! ```text
-//!   sources ──▶ engine: world ──▶ outcomes ──▶ announcing ──▶ desired ──▶ layer2 driver ──▶ wire
-//!                 ▲                                 └───────▶ statuses, events, metrics
-//!                 └── interfaces ◀────────────────────────────── layer2 driver (netlink)
-//!                         └──▶ presence ──▶ other speakers
+//!   sources ──▶ engine: world ──▶ claims ──▶ ownership ──▶ tasks ──▶ layer2 driver ──▶ wire
+//!   group  ◀──▶   ▲                  └──▶ statuses, events, metrics        │
+//!     │           ├── interfaces, sightings ◀──────────────────────────────┤
+//!     │           └── presence ──▶ users, other speakers                   │
+//!     └───────────── answering lease ──────────────────────────────────────┘
 //! ```
+//!
+//! The group, the engine and the driver have a thread each: whatever the watches and the writers of
+//! statuses have to do, a failover does not wait for them.
 
 mod announcing;
 mod args;
 mod convert;
 mod engine;
+mod group;
 pub mod layer2;
 mod metrics;
+mod myself;
 mod owner;
 mod presence;
 mod sources;
@@ -23,7 +29,9 @@ pub mod world;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use herald_model::NodeName;
 use herald_runtime::health::Readiness;
 use herald_runtime::supervise::Supervisor;
@@ -32,13 +40,18 @@ use herald_runtime::{client, events, health, logging};
 use prometheus_client::registry::Registry;
 use tokio::sync::{Notify, mpsc, watch};
 
-pub use args::Args;
+pub use args::{Args, BindAddress, MembershipArgs};
 
 use crate::engine::{Engine, Settings};
+use crate::group::Link;
 use crate::layer2::{Driver, DriverIo, Exclude, Lease};
 use crate::metrics::Metrics;
 use crate::presence::Presence;
 use crate::status::{StatusQueue, Writer};
+
+/// How much longer than the handover the end of the engine may take: the farewell to the group and
+/// the last write of the state.
+const FINISH: Duration = Duration::from_secs(3);
 
 /// Runs the speaker until SIGTERM or SIGINT, or until a part of it fails.
 pub async fn run(args: Args) -> anyhow::Result<()> {
@@ -53,14 +66,20 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let mut registry = Registry::default();
     let mut supervisor = Supervisor::new();
     let readiness = Readiness::new();
+    let state::Opened {
+        saved,
+        journal,
+        writer: state_writer,
+    } = state::open::<engine::Kept>(args.state_dir.clone(), me.clone()).await;
 
     let (desired, desired_here) = watch::channel(Arc::default());
     let (interfaces, interfaces_here) = watch::channel(None);
-    let (_commands, commands_here) = mpsc::channel(layer2::COMMANDS);
-    let (sightings, _sightings_here) = mpsc::channel(layer2::SIGHTINGS);
-    let lease = Lease::default();
+    let (commands, commands_here) = mpsc::channel(layer2::COMMANDS);
+    let (sightings, sightings_here) = mpsc::channel(layer2::SIGHTINGS);
     let (problems, problems_here) = watch::channel(None);
+    let (conflicts, conflicts_here) = watch::channel(engine::Conflicting::new());
     let (exclude, exclude_here) = watch::channel(Exclude::load(&args.l2_exclude_file));
+    let lease = Lease::default();
     let statuses = StatusQueue::default();
     let presence_lost = Arc::new(Notify::new());
     let (recorder, sender) = events::recorder(
@@ -69,6 +88,15 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         &args.node_name,
         &mut registry,
     );
+    let generation = saved.as_ref().map_or(0, |saved| saved.generation + 1);
+    let group = start_group(
+        &args,
+        &me,
+        generation,
+        lease.clone(),
+        &mut supervisor,
+        &mut registry,
+    )?;
 
     let driver_io = DriverIo {
         desired: desired_here,
@@ -76,7 +104,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         commands: commands_here,
         sightings,
         interfaces,
-        lease: lease.clone(),
+        lease,
         ready: Some(readiness.block("packet sockets")),
     };
     let refresh = Some(args.gratuitous_arp_interval).filter(|period| !period.is_zero());
@@ -85,18 +113,25 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         inputs: sources::start(&mut supervisor, &client, &namespace),
         interfaces: interfaces_here.clone(),
         desired,
+        commands,
+        sightings: sightings_here,
+        group,
         statuses: statuses.clone(),
         events: recorder,
         problems,
+        conflicts,
         presence_lost: Arc::clone(&presence_lost),
         ready: Some(readiness.block("the stores")),
+        drain: Some(supervisor.drain(args.handover_limit + FINISH)),
     };
     let settings = Settings {
         me: me.clone(),
         class: args.common.lb_class.clone(),
         ignore_exclude: args.ignore_exclude_lb,
+        handover: args.handover_limit,
     };
-    let engine = Engine::new(settings, engine_io, Metrics::register(&mut registry, &me));
+    let metrics = Metrics::register(&mut registry, &me);
+    let engine = Engine::new(Instant::now(), settings, engine_io, metrics, saved);
     let writer = Writer {
         client: client.clone(),
         namespace: namespace.clone(),
@@ -112,17 +147,24 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         owner,
         interfaces: interfaces_here,
         problems: problems_here,
+        conflicts: conflicts_here,
         lost: presence_lost,
     };
 
     let token = || supervisor.token();
     let exclude_file: Arc<Path> = args.l2_exclude_file.as_path().into();
     let files = layer2::watch_file(exclude_file, exclude, token());
-    let (stop, kept) = (token(), lease.keep(token()));
-    let driver = on_own_thread("layer 2", move || async {
-        tokio::try_join!(driver.run(stop), kept).map(|_| ())
-    });
-    let engine = engine.run(token());
+    let end = token();
+    let driver = on_own_thread("layer 2", move || driver.run(end));
+    let end = token();
+    let engine = on_own_thread("engine", move || engine.run(journal, end));
+    let end = token();
+    let state = async move {
+        // It is done before all others when the engine has written its last word.
+        state_writer.run().await?;
+        end.cancelled().await;
+        Ok(())
+    };
     let (writer, presence) = (writer.run(token()), presence.run(token()));
     let events = sender.run(token());
     // The health server is for the node's kubelet only.
@@ -131,6 +173,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let metrics = herald_runtime::metrics::serve(args.common.clone(), registry, token());
     supervisor.spawn("layer 2", driver);
     supervisor.spawn("engine", engine);
+    supervisor.spawn("state on disk", state);
     supervisor.spawn("exclude file", files);
     supervisor.spawn("status", writer);
     supervisor.spawn("presence", presence);
@@ -138,4 +181,45 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     supervisor.spawn("health server", health);
     supervisor.spawn("metrics server", metrics);
     Ok(supervisor.run().await?)
+}
+
+/// Starts the thread of the group, if there is one. If not, nobody can declare this node down, and
+/// the lease is renewed as long as the process runs.
+fn start_group(
+    args: &Args,
+    me: &NodeName,
+    generation: u64,
+    lease: Lease,
+    supervisor: &mut Supervisor,
+    registry: &mut Registry,
+) -> anyhow::Result<Option<Link>> {
+    let end = supervisor.token();
+    let Some(address) = args.membership.bind() else {
+        tracing::warn!(
+            event = "membershipOff",
+            "no --ml-bindaddr: speakers form no group, so the addresses of a node that dies stay \
+             with it until its Node object says so"
+        );
+        let kept = on_own_thread("lease", move || lease.keep(end));
+        supervisor.spawn("lease", kept);
+        return Ok(None);
+    };
+    let (link, link_end) = group::link();
+    let directory = args.membership.key_directory().map(Path::to_owned);
+    let (keys, keys_here) = watch::channel(group::load_keys(directory.as_deref()));
+    let founding = group::Founding {
+        me: me.clone(),
+        address,
+        timers: group::timers(&args.membership)?,
+        seed: group::seed().context("no randomness from the system")?,
+        generation,
+        keys: keys_here,
+        lease,
+        metrics: group::Metrics::register(registry),
+    };
+    let group = on_own_thread("group", move || group::run(founding, link_end, end));
+    supervisor.spawn("group", group);
+    let keys = group::watch_keys(directory, keys, supervisor.token());
+    supervisor.spawn("membership keys", keys);
+    Ok(Some(link))
 }

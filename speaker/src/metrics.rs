@@ -3,8 +3,10 @@
 use std::net::IpAddr;
 
 use herald_model::{NodeName, ServiceKey};
+use herald_ownership::Status;
 use herald_runtime::metrics::ClientMetrics;
 use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -15,8 +17,32 @@ pub(crate) struct Metrics {
     /// Of the client.
     pub(crate) client: ClientMetrics,
     announced: Family<AnnouncedLabels, Gauge>,
+    addresses: Family<AddressLabels, Gauge>,
+    conflicts: Family<ConflictLabels, Counter>,
     node: String,
 }
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AddressLabels {
+    ip: String,
+    state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ConflictLabels {
+    ip: String,
+}
+
+/// The states of an address that its series can have.
+const STATES: [&str; 7] = [
+    "held",
+    "probing",
+    "handing_over",
+    "held_by",
+    "in_use",
+    "no_majority",
+    "fenced",
+];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct AnnouncedLabels {
@@ -36,9 +62,24 @@ impl Metrics {
             "Services announced from this node: 1 for each address",
             announced.clone(),
         );
+        let addresses = Family::default();
+        registry.register(
+            "herald_address_state",
+            "Addresses that this node has to do with: 1 in the state that each is in",
+            addresses.clone(),
+        );
+        let conflicts = Family::default();
+        registry.register(
+            "herald_address_conflicts",
+            "How often a station that is no speaker was found to use an address of ours; at most \
+             once a minute for each address",
+            conflicts.clone(),
+        );
         Self {
             client,
             announced,
+            addresses,
+            conflicts,
             node: node.to_string(),
         }
     }
@@ -59,6 +100,45 @@ impl Metrics {
         }
     }
 
+    /// The status of an address is this from now on.
+    pub(crate) fn address(&self, address: IpAddr, status: &Status) {
+        let ip = address.to_string();
+        let [
+            held,
+            probing,
+            handing_over,
+            held_by,
+            in_use,
+            no_majority,
+            fenced,
+        ] = STATES;
+        let state = match status {
+            Status::Held => Some(held),
+            Status::Probing => Some(probing),
+            Status::HandingOver(_) => Some(handing_over),
+            Status::HeldBy(_) => Some(held_by),
+            Status::InUse(_) => Some(in_use),
+            Status::NoMajority => Some(no_majority),
+            Status::Fenced => Some(fenced),
+            Status::NotOurs => None,
+        };
+        for other in STATES.into_iter().filter(|other| Some(*other) != state) {
+            let ip = ip.clone();
+            self.addresses.remove(&AddressLabels { ip, state: other });
+        }
+        if let Some(state) = state {
+            self.addresses
+                .get_or_create(&AddressLabels { ip, state })
+                .set(1);
+        }
+    }
+
+    /// A foreign station was found to use the address.
+    pub(crate) fn conflict(&self, address: IpAddr) {
+        let ip = address.to_string();
+        self.conflicts.get_or_create(&ConflictLabels { ip }).inc();
+    }
+
     fn labels(&self, service: &ServiceKey, address: IpAddr) -> AnnouncedLabels {
         AnnouncedLabels {
             service: service.to_string(),
@@ -72,6 +152,29 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_is_in_one_state_at_a_time() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry, &"n1".into());
+        let text = |registry: &Registry| {
+            let mut text = String::new();
+            prometheus_client::encoding::text::encode(&mut text, registry).expect("encodes");
+            text
+        };
+        let address = "192.0.2.1".parse().expect("valid");
+        metrics.address(address, &Status::Probing);
+        metrics.address(address, &Status::Held);
+        metrics.conflict(address);
+        let written = text(&registry);
+        let line = "herald_address_state{ip=\"192.0.2.1\",state=\"held\"} 1";
+        assert!(written.contains(line), "{written}");
+        assert!(!written.contains("probing"), "{written}");
+        let line = "herald_address_conflicts_total{ip=\"192.0.2.1\"} 1";
+        assert!(written.contains(line), "{written}");
+        metrics.address(address, &Status::NotOurs);
+        assert!(!text(&registry).contains("herald_address_state{"));
+    }
 
     #[test]
     fn a_series_lasts_as_long_as_the_announcement() {

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::convert::{INTERFACES, interfaces_text};
+use crate::engine::Conflicting;
 use crate::layer2::names;
 use crate::owner::Owner;
 
@@ -49,6 +50,8 @@ pub(crate) struct Presence {
     pub(crate) owner: Owner,
     pub(crate) interfaces: watch::Receiver<Option<Vec<LanInterface>>>,
     pub(crate) problems: watch::Receiver<Option<Vec<String>>>,
+    /// The addresses that foreign stations have.
+    pub(crate) conflicts: watch::Receiver<Conflicting>,
     /// Somebody else changed or deleted the object.
     pub(crate) lost: Arc<Notify>,
 }
@@ -64,10 +67,12 @@ impl Presence {
             // Pauses between writes against somebody who changes the object again and again.
             let mut contest = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
             let mut contested = Instant::now();
-            let mut since = None;
+            let mut conditions = Conditions::default();
             loop {
                 let interfaces = self.interfaces.borrow_and_update().as_deref().map(names);
                 let problems = self.problems.borrow_and_update().clone();
+                let conflicts = self.conflicts.borrow_and_update().clone();
+                let problems = problems.map(|problems| (problems, conflicts));
                 let outcome = async {
                     if interfaces.is_some() && interfaces != said_interfaces {
                         self.say_interfaces(interfaces.as_ref(), owner.as_ref())
@@ -78,11 +83,9 @@ impl Presence {
                         && said_interfaces.is_some()
                         && said_problems.as_ref() != Some(&problems)
                     {
-                        let valid = problems.is_empty();
-                        // Writing the same again is no transition.
-                        since = since.filter(|(was, _)| *was == valid);
-                        let (_, time) = *since.get_or_insert_with(|| (valid, Timestamp::now()));
-                        self.say_problems(&problems, time).await?;
+                        let (texts, conflicts) = &problems;
+                        let status = conditions.status(texts, conflicts, Timestamp::now());
+                        self.say_problems(status).await?;
                         said_problems = Some(problems);
                     }
                     Ok::<_, String>(())
@@ -94,6 +97,7 @@ impl Presence {
                         tokio::select! {
                             changed = self.interfaces.changed() => changed?,
                             changed = self.problems.changed() => changed?,
+                            changed = self.conflicts.changed() => changed?,
                             // Writing what is there already changes nothing, so a late notice
                             // of our own write does no harm.
                             () = self.lost.notified() => {
@@ -152,9 +156,9 @@ impl Presence {
         Ok(())
     }
 
-    async fn say_problems(&self, problems: &[String], since: Timestamp) -> Result<(), String> {
+    async fn say_problems(&self, status: Value) -> Result<(), String> {
         let mut object = self.object();
-        object["status"] = status(problems, since);
+        object["status"] = status;
         let parameters = PatchParams::apply(STATUS_MANAGER).force();
         let (api, name, patch) = (self.api(), self.name(), Patch::Apply(&object));
         in_time(api.patch_status(&name, &parameters, &patch)).await?;
@@ -174,20 +178,55 @@ impl Presence {
     }
 }
 
-fn status(problems: &[String], now: Timestamp) -> Value {
-    let valid = problems.is_empty();
-    let summary = problems.join("\n");
-    json!({
-        "result": if valid { "Valid" } else { "Invalid" },
-        "errorSummary": summary,
-        "conditions": [{
-            "type": "configReconcilerValid",
-            "status": if valid { "True" } else { "False" },
-            "reason": if valid { "Reconciled" } else { "ConfigurationError" },
-            "message": summary,
-            "lastTransitionTime": format!("{now:.0}"),
-        }],
-    })
+/// The conditions as they were last written, with the time of their last transition.
+#[derive(Debug, Default)]
+struct Conditions {
+    valid: Option<(bool, Timestamp)>,
+    conflict: Option<(bool, Timestamp)>,
+}
+
+impl Conditions {
+    /// The status that says this. Writing the same again is no transition.
+    fn status(&mut self, problems: &[String], conflicts: &Conflicting, now: Timestamp) -> Value {
+        let valid = problems.is_empty();
+        let summary = problems.join("\n");
+        let conflict = !conflicts.is_empty();
+        let stations = conflicts.iter();
+        let stations: Vec<_> = stations
+            .map(|(address, mac)| format!("{address} is used by the station {mac}"))
+            .collect();
+        json!({
+            "result": if valid { "Valid" } else { "Invalid" },
+            "errorSummary": summary,
+            "conditions": [
+                {
+                    "type": "configReconcilerValid",
+                    "status": truth(valid),
+                    "reason": if valid { "Reconciled" } else { "ConfigurationError" },
+                    "message": summary,
+                    "lastTransitionTime": since(&mut self.valid, valid, now),
+                },
+                {
+                    "type": "herald.io/AddressConflict",
+                    "status": truth(conflict),
+                    "reason": if conflict { "ForeignStation" } else { "NoConflict" },
+                    "message": stations.join("\n"),
+                    "lastTransitionTime": since(&mut self.conflict, conflict, now),
+                },
+            ],
+        })
+    }
+}
+
+fn truth(value: bool) -> &'static str {
+    if value { "True" } else { "False" }
+}
+
+/// Since when a condition has this value.
+fn since(last: &mut Option<(bool, Timestamp)>, value: bool, now: Timestamp) -> String {
+    *last = last.filter(|(was, _)| *was == value);
+    let (_, time) = *last.get_or_insert((value, now));
+    format!("{time:.0}")
 }
 
 /// The result of a request, or that it took too long.
@@ -200,22 +239,45 @@ async fn in_time<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T,
 
 #[cfg(test)]
 mod tests {
+    use herald_model::MacAddress;
+
     use super::*;
 
     #[test]
     fn the_status_has_the_words_that_tools_know() {
         let now = Timestamp::UNIX_EPOCH;
-        let good = status(&[], now);
+        let mut conditions = Conditions::default();
+        let none = Conflicting::new();
+        let good = conditions.status(&[], &none, now);
         assert_eq!(good["result"], "Valid");
         assert_eq!(good["conditions"][0]["reason"], "Reconciled");
         assert_eq!(
             good["conditions"][0]["lastTransitionTime"],
             "1970-01-01T00:00:00Z"
         );
-        let bad = status(&["pool a".to_owned(), "pool b".to_owned()], now);
+        let later = now + Duration::from_secs(60);
+        let problems = ["pool a".to_owned(), "pool b".to_owned()];
+        let bad = conditions.status(&problems, &none, later);
         assert_eq!(bad["result"], "Invalid");
         assert_eq!(bad["errorSummary"], "pool a\npool b");
         assert_eq!(bad["conditions"][0]["status"], "False");
         assert_eq!(bad["conditions"][0]["type"], "configReconcilerValid");
+        assert_eq!(
+            bad["conditions"][0]["lastTransitionTime"],
+            "1970-01-01T00:01:00Z"
+        );
+        let conflict = &bad["conditions"][1];
+        assert_eq!(conflict["type"], "herald.io/AddressConflict");
+        assert_eq!(conflict["status"], "False");
+        assert_eq!(conflict["lastTransitionTime"], "1970-01-01T00:00:00Z");
+        let address = "192.0.2.1".parse().expect("valid");
+        let station = [(address, MacAddress([2, 0, 0, 0, 0, 9]))].into();
+        let used = conditions.status(&[], &station, later);
+        let conflict = &used["conditions"][1];
+        assert_eq!(conflict["status"], "True");
+        assert_eq!(
+            conflict["message"],
+            "192.0.2.1 is used by the station 02:00:00:00:00:09"
+        );
     }
 }

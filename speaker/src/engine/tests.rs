@@ -3,8 +3,12 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use herald_model::MacAddress;
-use herald_runtime::watch::ObjectName;
+use herald_api::kinds::ConfigurationState;
+use herald_api::slim;
+use herald_model::{GroupView, MacAddress, Member, MemberState, Phase, Standing};
+use herald_ownership::{Duty, Kind};
+use herald_runtime::supervise::Supervisor;
+use herald_runtime::watch::{Event, Malformed, ObjectName};
 use herald_runtime::{events, health::Readiness};
 use kube::{Client, Config};
 use prometheus_client::registry::Registry;
@@ -13,21 +17,36 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::convert;
+use crate::group::{LinkEnd, link};
 
 struct Running {
     inputs: mpsc::Sender<Input>,
     interfaces: watch::Sender<Option<Vec<LanInterface>>>,
     desired: watch::Receiver<Arc<Desired>>,
+    commands: mpsc::Receiver<Command>,
+    sightings: mpsc::Sender<Sighting>,
+    conflicts: watch::Receiver<Conflicting>,
     problems: watch::Receiver<Option<Vec<String>>>,
     readiness: Readiness,
     presence_lost: Arc<Notify>,
     token: CancellationToken,
     task: JoinHandle<TaskResult>,
+    group: Option<LinkEnd>,
+    supervisor: Supervisor,
+    directory: tempfile::TempDir,
     _events: events::Sender,
+    _writer: JoinHandle<TaskResult>,
 }
 
-/// An engine of node `me` that has got nothing yet.
-fn start() -> Running {
+/// An engine of node `me` that has got nothing yet and is in no group.
+async fn start() -> Running {
+    let directory = tempfile::tempdir().expect("a directory");
+    start_in(directory, false).await
+}
+
+/// The same with a group, and with what is in the directory.
+async fn start_in(directory: tempfile::TempDir, grouped: bool) -> Running {
     // Installed by another test already, perhaps.
     herald_runtime::install_crypto_provider();
     let nowhere = Config::new("http://127.0.0.1:1".parse().expect("valid"));
@@ -40,10 +59,27 @@ fn start() -> Running {
     let (problems_here, problems) = watch::channel(None);
     let readiness = Readiness::new();
     let presence_lost = Arc::new(Notify::new());
+    let (commands_here, commands) = mpsc::channel(1000);
+    let (sightings, sightings_here) = mpsc::channel(100);
+    let (conflicts_here, conflicts) = watch::channel(Conflicting::new());
+    let (link, group) = if grouped {
+        let (link, end) = link();
+        (Some(link), Some(end))
+    } else {
+        (None, None)
+    };
+    let mut supervisor = Supervisor::new();
+    let opened = crate::state::open::<Kept>(directory.path().to_owned(), "me".into()).await;
+    let writer = tokio::spawn(opened.writer.run());
     let io = Io {
         inputs: inputs_here,
         interfaces: interfaces_here,
         desired: desired_here,
+        commands: commands_here,
+        sightings: sightings_here,
+        group: link,
+        conflicts: conflicts_here,
+        drain: Some(supervisor.drain(Duration::from_secs(20))),
         statuses: StatusQueue::default(),
         events: recorder,
         problems: problems_here,
@@ -54,20 +90,29 @@ fn start() -> Running {
         me: "me".into(),
         class: String::new(),
         ignore_exclude: false,
+        handover: Duration::from_secs(5),
     };
     let metrics = Metrics::register(&mut registry, &"me".into());
-    let token = CancellationToken::new();
-    let task = tokio::spawn(Engine::new(settings, io, metrics).run(token.clone()));
+    let token = supervisor.token();
+    let engine = Engine::new(Instant::now(), settings, io, metrics, opened.saved);
+    let task = tokio::spawn(engine.run(opened.journal, token.clone()));
     Running {
         inputs,
         interfaces,
         desired,
+        commands,
+        sightings,
+        conflicts,
         problems,
         readiness,
         presence_lost,
         token,
         task,
+        group,
+        supervisor,
+        directory,
         _events: sender,
+        _writer: writer,
     }
 }
 
@@ -122,7 +167,6 @@ fn pool(addresses: &str) -> herald_api::IPAddressPool {
     }))
 }
 
-/// What the speaker of `node` published.
 fn lan(name: &str) -> LanInterface {
     LanInterface {
         name: name.to_owned(),
@@ -134,6 +178,7 @@ fn lan(name: &str) -> LanInterface {
     }
 }
 
+/// What the speaker of `node` published.
 fn state(node: &str, interfaces: &str) -> ConfigurationState {
     object(json!({
         "apiVersion": "metallb.io/v1beta1", "kind": "ConfigurationState",
@@ -144,6 +189,13 @@ fn state(node: &str, interfaces: &str) -> ConfigurationState {
         },
         "spec": {},
     }))
+}
+
+fn announced(desired: &Desired) -> impl Iterator<Item = &IpAddr> {
+    let announced = desired
+        .iter()
+        .filter(|(_, task)| task.duty == Duty::Announce);
+    announced.map(|(address, _)| address)
 }
 
 impl Running {
@@ -177,7 +229,7 @@ impl Running {
             .collect();
         let reached = self
             .desired
-            .wait_for(|desired| desired.keys().eq(wanted.iter()));
+            .wait_for(|desired| announced(desired).eq(wanted.iter()));
         tokio::time::timeout(Duration::from_secs(5), reached)
             .await
             .unwrap_or_else(|_| panic!("not announcing {addresses:?}"))
@@ -200,7 +252,7 @@ impl Running {
 
 #[tokio::test]
 async fn nothing_is_announced_before_every_store_is_complete() {
-    let mut running = start();
+    let mut running = start().await;
     running.send_the_rest().await;
     running
         .send(Input::Services(Event::Applied(service("a", "192.0.2.1"))))
@@ -218,7 +270,7 @@ async fn nothing_is_announced_before_every_store_is_complete() {
 
 #[tokio::test]
 async fn endpoints_services_and_interfaces_are_followed() {
-    let mut running = start();
+    let mut running = start().await;
     running.send_the_rest().await;
     let both = vec![service("a", "192.0.2.1"), service("b", "192.0.2.2")];
     running.send(Input::Services(all(both))).await;
@@ -246,7 +298,7 @@ async fn endpoints_services_and_interfaces_are_followed() {
 
 #[tokio::test]
 async fn what_cannot_be_read_keeps_what_was_known_of_it() {
-    let mut running = start();
+    let mut running = start().await;
     running.send_the_rest().await;
     let both = vec![service("a", "192.0.2.1"), service("b", "192.0.2.2")];
     running.send(Input::Services(all(both))).await;
@@ -274,7 +326,7 @@ async fn what_cannot_be_read_keeps_what_was_known_of_it() {
 
 #[tokio::test]
 async fn a_pool_that_no_longer_has_the_address_withdraws_it() {
-    let mut running = start();
+    let mut running = start().await;
     running.send_the_rest().await;
     running
         .send(Input::Services(all(vec![service("a", "192.0.2.1")])))
@@ -293,7 +345,7 @@ async fn a_pool_that_no_longer_has_the_address_withdraws_it() {
 
 #[tokio::test]
 async fn a_presence_that_somebody_deleted_or_changed_is_written_again() {
-    let running = start();
+    let running = start().await;
     running.send_the_rest().await;
     running.idle().await;
     let told = async || {
@@ -321,7 +373,7 @@ async fn a_presence_that_somebody_deleted_or_changed_is_written_again() {
 
 #[tokio::test]
 async fn an_interface_that_is_gained_counts_when_the_others_know_of_it_and_a_lost_one_at_once() {
-    let mut running = start();
+    let mut running = start().await;
     running.send_the_rest().await;
     running
         .send(Input::Services(all(vec![service("a", "192.0.2.1")])))

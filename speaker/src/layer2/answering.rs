@@ -113,3 +113,51 @@ pub(super) async fn answer(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: MacAddress = MacAddress([2, 0, 0, 0, 0, 1]);
+    const OTHER: MacAddress = MacAddress([2, 0, 0, 0, 0, 2]);
+
+    fn seen(mac: MacAddress) -> herald_l2::Sighting {
+        herald_l2::Sighting {
+            address: "192.0.2.1".parse().expect("valid"),
+            mac,
+            kind: SightingKind::Announced,
+        }
+    }
+
+    #[test]
+    fn sightings_of_the_node_itself_are_none() {
+        let (sender, mut sightings) = mpsc::channel(4);
+        let shared = Shared::new(Lease::default(), Metrics::default(), sender);
+        shared.set_own([OWN].into());
+        shared.see(seen(OWN));
+        assert!(sightings.try_recv().is_err());
+        shared.see(seen(OTHER));
+        let sighting = sightings.try_recv().expect("it is another's");
+        assert_eq!((sighting.mac, sighting.kind), (OTHER, Kind::Announced));
+    }
+
+    #[test]
+    fn sightings_without_room_are_counted_and_nobody_waits() {
+        let (sender, mut sightings) = mpsc::channel(1);
+        let metrics = Metrics::default();
+        let shared = Shared::new(Lease::default(), metrics.clone(), sender);
+        for _ in 0..3 {
+            shared.see(seen(OTHER));
+        }
+        assert!(sightings.try_recv().is_ok());
+        assert!(sightings.try_recv().is_err());
+        assert_eq!(metrics.sightings_dropped.get(), 2);
+    }
+
+    #[test]
+    fn every_driver_has_a_nonce_of_its_own() {
+        let (sender, _sightings) = mpsc::channel(1);
+        let nonce = || Shared::new(Lease::default(), Metrics::default(), sender.clone()).nonce;
+        assert_ne!(nonce(), nonce());
+    }
+}

@@ -34,3 +34,54 @@ fn is_link_local(address: IpAddr) -> bool {
         IpAddr::V6(address) => address.is_unicast_link_local(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use herald_netsys::InterfaceAddress;
+
+    use super::*;
+
+    fn interface(addresses: &[(&str, u8, bool)]) -> Interface {
+        let address = |(address, prefix_len, dad_failed): &(&str, u8, bool)| InterfaceAddress {
+            address: address.parse().expect("valid"),
+            prefix_len: *prefix_len,
+            tentative: false,
+            dad_failed: *dad_failed,
+        };
+        Interface {
+            index: 2,
+            name: "eth0".to_owned(),
+            mac: Some([2, 0, 0, 0, 0, 1]),
+            ethernet: true,
+            up: true,
+            carrier: true,
+            broadcast: true,
+            no_arp: false,
+            loopback: false,
+            master: None,
+            kind: None,
+            addresses: addresses.iter().map(address).collect(),
+        }
+    }
+
+    #[test]
+    fn the_prefixes_are_those_that_clients_may_have_too() {
+        let eth0 = interface(&[
+            ("192.0.2.7", 24, false),
+            ("192.0.2.8", 24, false),
+            ("169.254.1.1", 16, false),
+            ("fe80::1", 64, false),
+            ("2001:db8::7", 64, false),
+            ("2001:db8:1::7", 64, true),
+        ]);
+        let texts: Vec<_> = prefixes(&eth0).iter().map(Cidr::to_string).collect();
+        assert_eq!(texts, ["192.0.2.0/24", "2001:db8::/64"]);
+    }
+
+    #[test]
+    fn there_are_not_ever_more_prefixes() {
+        let texts: Vec<_> = (0..100).map(|n| format!("10.{n}.0.1")).collect();
+        let addresses: Vec<_> = texts.iter().map(|a| (a.as_str(), 24, false)).collect();
+        assert_eq!(prefixes(&interface(&addresses)).len(), MAX_PREFIXES);
+    }
+}

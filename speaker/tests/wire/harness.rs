@@ -17,6 +17,7 @@ use herald_speaker::layer2::{
 };
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::gettid;
+use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -127,6 +128,7 @@ pub(crate) struct Node {
     pub(crate) sightings: mpsc::Receiver<Sighting>,
     pub(crate) lease: Lease,
     pub(crate) readiness: Readiness,
+    registry: Registry,
     pub(crate) token: CancellationToken,
     _exclude: watch::Sender<Exclude>,
 }
@@ -145,6 +147,28 @@ impl Node {
             })
             .collect();
         self.desired.send_replace(Arc::new(desired));
+    }
+
+    /// True if addresses of the family of this one can be announced on the interface.
+    pub(crate) fn can(&self, name: &str, address: IpAddr) -> bool {
+        let interfaces = self.interfaces.borrow();
+        let mut all = interfaces.iter().flatten().filter(|i| i.name == name);
+        all.any(|i| if address.is_ipv4() { i.arp } else { i.ndp })
+    }
+
+    /// The value of a series, 0 if there is none.
+    pub(crate) fn metric(&self, series: &str) -> u64 {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).expect("encodes");
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.map_or(0, |value| value.parse().expect("a number"))
+    }
+
+    /// The value of a series with the label `ip`.
+    pub(crate) fn metric_of(&self, name: &str, address: &str) -> u64 {
+        self.metric(&format!("{name}{{ip=\"{address}\"}}"))
     }
 
     pub(crate) fn both(&self) {
@@ -227,7 +251,8 @@ pub(crate) fn with_node(test: impl AsyncFnOnce(&mut Node) + Send + 'static) {
                     ready: Some(readiness.block("sockets")),
                 };
                 let token = CancellationToken::new();
-                let driver = Driver::new(io, Metrics::default(), None);
+                let mut registry = Registry::default();
+                let driver = Driver::new(io, Metrics::register(&mut registry), None);
                 let task = tokio::spawn(driver.run(token.clone()));
                 let mut node = Node {
                     client: Namespace::new(),
@@ -237,6 +262,7 @@ pub(crate) fn with_node(test: impl AsyncFnOnce(&mut Node) + Send + 'static) {
                     sightings,
                     lease,
                     readiness,
+                    registry,
                     token: token.clone(),
                     _exclude: exclude,
                 };

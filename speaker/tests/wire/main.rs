@@ -5,6 +5,8 @@
 mod frames;
 #[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod listening;
 
 #[cfg(test)]
 mod tests {

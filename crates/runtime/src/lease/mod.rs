@@ -214,7 +214,8 @@ impl Candidate {
             }
             // Most likely by our own last renewal, the answer to which we did not wait for.
             let lease = self.api.get_opt(&self.name).await?;
-            let Some(next) = lease.and_then(|lease| self.elector.release_of(&record(&lease))) else {
+            let Some(next) = lease.and_then(|lease| self.elector.release_of(&record(&lease)))
+            else {
                 return Ok(false);
             };
             claim = next;

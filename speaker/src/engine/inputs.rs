@@ -1,0 +1,361 @@
+//! What the watches tell, taken into the world.
+
+use std::collections::{BTreeSet, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use herald_api::config::{Configurator, Problem, Resources};
+use herald_api::kinds::ConfigurationState;
+use herald_api::slim;
+use herald_model::{NodeName, ServiceKey};
+use herald_runtime::metrics::ClientMetrics;
+use herald_runtime::watch::{Event, Malformed, ObjectName};
+use kube::ResourceExt as _;
+use tokio::sync::Notify;
+
+use super::Settings;
+use crate::convert;
+use crate::group::Addresses;
+use crate::presence::speaker_node;
+use crate::sources::{Input, KINDS};
+use crate::world::{PoolFacts, Saved, SliceKey, World};
+
+/// The kinds that the configuration is made from.
+const CONFIGURATION: [&str; 2] = [KINDS[3], KINDS[4]];
+
+/// The cluster as the API tells of it.
+pub(super) struct Cluster {
+    settings: Settings,
+    metrics: ClientMetrics,
+    /// Told when what the API has of our own presence is not what it should be.
+    presence_lost: Arc<Notify>,
+    pub(super) world: World,
+    resources: Resources,
+    configurator: Configurator,
+    configuration_changed: bool,
+    incomplete: BTreeSet<&'static str>,
+    /// The interfaces that this node has; `None` until they are known.
+    own: Option<BTreeSet<String>>,
+    /// What the watch last showed of our own interfaces, as it showed it to the other speakers;
+    /// `None` if they have not been told.
+    published: Option<BTreeSet<String>>,
+    /// The nodes with their addresses.
+    nodes: Addresses,
+    /// The nodes whose speakers have said something of themselves.
+    speakers: BTreeSet<NodeName>,
+    /// `nodes` or `speakers` is another than when it was last asked for.
+    peers_changed: bool,
+}
+
+impl Cluster {
+    /// Nothing is known yet.
+    pub(super) fn new(
+        settings: Settings,
+        metrics: ClientMetrics,
+        presence_lost: Arc<Notify>,
+    ) -> Self {
+        Self {
+            settings,
+            metrics,
+            presence_lost,
+            world: World::new(),
+            resources: Resources::default(),
+            configurator: Configurator::default(),
+            configuration_changed: false,
+            incomplete: KINDS.into(),
+            own: None,
+            published: None,
+            nodes: Addresses::new(),
+            speakers: BTreeSet::new(),
+            peers_changed: false,
+        }
+    }
+
+    /// Every watch has told all there is, at least once.
+    pub(super) fn is_complete(&self) -> bool {
+        self.incomplete.is_empty()
+    }
+
+    /// Where other speakers may be, from the disk: before and instead of what the API tells.
+    pub(super) fn expect(&mut self, saved: &Saved, members: impl Iterator<Item = NodeName>) {
+        let nodes = saved.nodes.iter();
+        self.nodes = nodes
+            .map(|(name, facts)| (name.clone(), facts.addresses.clone()))
+            .collect();
+        self.speakers = members.collect();
+        self.peers_changed = true;
+    }
+
+    /// Takes up from the disk what the API does not tell. A list that comes later replaces it.
+    pub(super) fn resume(&mut self, saved: Saved) {
+        self.world.import(saved);
+    }
+
+    /// Other speakers and where they may be, if that is news.
+    pub(super) fn take_peers(&mut self) -> Option<(&Addresses, &BTreeSet<NodeName>)> {
+        let news = std::mem::take(&mut self.peers_changed);
+        news.then_some((&self.nodes, &self.speakers))
+    }
+
+    /// There is, or should be, a speaker on another node.
+    pub(super) fn has_others(&self) -> bool {
+        let me = &self.settings.me;
+        self.nodes.keys().chain(&self.speakers).any(|n| n != me)
+    }
+
+    /// This node has these interfaces.
+    pub(super) fn set_own(&mut self, own: Option<BTreeSet<String>>) {
+        self.own = own;
+        let interfaces = agreed(self.own.clone(), self.published.as_ref());
+        self.world.set_interfaces(&self.settings.me, interfaces);
+    }
+
+    /// Takes in what a watch told.
+    pub(super) fn take(&mut self, input: Input) {
+        let (kind, whole) = input.kind();
+        if whole {
+            self.incomplete.remove(kind);
+        }
+        self.metrics.updates.inc();
+        match input {
+            Input::Services(event) => self.services(event),
+            Input::Slices(event) => self.slices(event),
+            Input::Nodes(event) => self.nodes(event),
+            Input::Pools(event) => {
+                take_objects(&mut self.resources.pools, event);
+                self.configuration_changed = true;
+            }
+            Input::Advertisements(event) => {
+                take_objects(&mut self.resources.l2_advertisements, event);
+                self.configuration_changed = true;
+            }
+            Input::Speakers(event) => self.speakers(event),
+        }
+    }
+
+    fn services(&mut self, event: Event<slim::Service>) {
+        match event {
+            Event::Restarted { objects, malformed } => {
+                let mut present: HashSet<_> = objects.iter().map(convert::service_key).collect();
+                for object in malformed {
+                    self.malformed("Service", &object);
+                    present.insert(object.name.into());
+                }
+                self.world.retain_services(&present);
+                for object in &objects {
+                    self.service(object);
+                }
+            }
+            Event::Applied(object) => self.service(&object),
+            Event::Deleted(name) => self.world.set_service(&ServiceKey::from(name), None),
+            Event::Malformed(object) => self.malformed("Service", &object),
+        }
+    }
+
+    fn service(&mut self, object: &slim::Service) {
+        let facts = convert::service(object, &self.settings.class);
+        self.world.set_service(&convert::service_key(object), facts);
+    }
+
+    fn slices(&mut self, event: Event<slim::EndpointSlice>) {
+        let key = |name: ObjectName| -> SliceKey {
+            (name.namespace.unwrap_or_default().into(), name.name.into())
+        };
+        match event {
+            Event::Restarted { objects, malformed } => {
+                let mut present: HashSet<_> = objects.iter().map(convert::slice_key).collect();
+                for object in malformed {
+                    self.malformed("EndpointSlice", &object);
+                    present.insert(key(object.name));
+                }
+                self.world.retain_slices(&present);
+                for object in &objects {
+                    self.slice(object);
+                }
+            }
+            Event::Applied(object) => self.slice(&object),
+            Event::Deleted(name) => self.world.set_slice(&key(name), None),
+            Event::Malformed(object) => self.malformed("EndpointSlice", &object),
+        }
+    }
+
+    fn slice(&mut self, object: &slim::EndpointSlice) {
+        self.world
+            .set_slice(&convert::slice_key(object), convert::slice(object));
+    }
+
+    fn nodes(&mut self, event: Event<slim::Node>) {
+        match event {
+            Event::Restarted { objects, malformed } => {
+                let mut present: HashSet<_> = objects
+                    .iter()
+                    .map(|o| NodeName::new(o.name_any()))
+                    .collect();
+                for object in malformed {
+                    self.malformed("Node", &object);
+                    present.insert(NodeName::new(object.name.name));
+                }
+                self.world.retain_nodes(&present);
+                let known = self.nodes.len();
+                self.nodes.retain(|name, _| present.contains(name));
+                self.peers_changed |= self.nodes.len() != known;
+                for object in &objects {
+                    self.node(object);
+                }
+            }
+            Event::Applied(object) => self.node(&object),
+            Event::Deleted(name) => {
+                let name = NodeName::new(name.name);
+                self.world.set_node(&name, None);
+                self.peers_changed |= self.nodes.remove(&name).is_some();
+            }
+            Event::Malformed(object) => self.malformed("Node", &object),
+        }
+    }
+
+    fn node(&mut self, object: &slim::Node) {
+        let facts = convert::node(object, self.settings.ignore_exclude);
+        let name = NodeName::new(object.name_any());
+        let before = self.nodes.insert(name.clone(), facts.addresses.clone());
+        self.peers_changed |= before.as_ref() != Some(&facts.addresses);
+        self.world.set_node(&name, Some(facts));
+    }
+
+    fn speakers(&mut self, event: Event<ConfigurationState>) {
+        match event {
+            Event::Restarted { objects, malformed } => {
+                let mut present: BTreeSet<_> = objects.iter().filter_map(speaker_node).collect();
+                present.extend(malformed.iter().filter_map(|m| node_of_state(&m.name.name)));
+                for node in self.world.nodes_with_interfaces() {
+                    if !present.contains(&node) {
+                        self.speaker(&node, None);
+                    }
+                }
+                if !present.contains(&self.settings.me) {
+                    self.published = None;
+                }
+                for object in &malformed {
+                    self.malformed("ConfigurationState", object);
+                }
+                self.peers_changed |= self.speakers != present;
+                self.speakers = present;
+                for object in &objects {
+                    self.speaker_says(object);
+                }
+            }
+            Event::Applied(object) => self.speaker_says(&object),
+            Event::Deleted(name) => {
+                if let Some(node) = node_of_state(&name.name) {
+                    self.peers_changed |= self.speakers.remove(&node);
+                    self.speaker(&node, None);
+                }
+            }
+            Event::Malformed(object) => self.malformed("ConfigurationState", &object),
+        }
+    }
+
+    fn speaker_says(&mut self, object: &ConfigurationState) {
+        let Some(node) = speaker_node(object) else {
+            return;
+        };
+        self.peers_changed |= self.speakers.insert(node.clone());
+        let text = object.annotations().get(convert::INTERFACES);
+        self.speaker(&node, text.map(|text| convert::interfaces(text)));
+    }
+
+    /// What the API has of our own interfaces is not taken as it is (see [`agreed`]), and checked.
+    fn speaker(&mut self, node: &NodeName, interfaces: Option<BTreeSet<String>>) {
+        if *node != self.settings.me {
+            self.world.set_interfaces(node, interfaces);
+            return;
+        }
+        if interfaces != self.own {
+            self.presence_lost.notify_one();
+        }
+        self.published = interfaces;
+        self.set_own(self.own.clone());
+    }
+
+    fn malformed(&self, kind: &str, object: &Malformed) {
+        self.metrics.update_errors.inc();
+        tracing::warn!(
+            kind,
+            object = %object.name,
+            error = object.error,
+            "object cannot be read: keeping what was known of it; correct the object"
+        );
+    }
+
+    /// Makes the configuration anew if its objects changed. Gives the problems that it has, one
+    /// text each. With only one half of it nothing is done: pools without their advertisements
+    /// would withdraw what was taken up from the disk.
+    pub(super) fn configure(&mut self) -> Option<Vec<String>> {
+        if CONFIGURATION.iter().any(|k| self.incomplete.contains(k))
+            || !std::mem::take(&mut self.configuration_changed)
+        {
+            return None;
+        }
+        let (config, problems) = self.configurator.update(&self.resources);
+        let pools = config.pools.iter().map(|pool| PoolFacts {
+            name: pool.name.clone(),
+            cidrs: pool.cidrs.clone(),
+            advertisements: config.l2_advertisements_of(&pool.name).to_vec(),
+        });
+        self.world.set_pools(pools.collect());
+        self.metrics.config_loaded.set(1);
+        self.metrics
+            .config_stale
+            .set(i64::from(!problems.is_empty()));
+        Some(problems.iter().map(Problem::to_string).collect())
+    }
+
+    /// The addresses and the UID of a Service, for what is told of it.
+    pub(super) fn service_facts(&self, key: &ServiceKey) -> (&[IpAddr], &str) {
+        self.world.service(key).map_or((&[], ""), |facts| {
+            (&facts.service.addresses[..], facts.uid.as_str())
+        })
+    }
+}
+
+/// The interfaces of this node that it may decide with, where speakers know of each other through
+/// the API only: those it has that the others know of too.
+///
+/// An interface that is lost counts at once, for nobody can announce there. One that is gained
+/// counts only when the watch shows that it is published: until then the other speakers let the
+/// next node announce, and two would answer. As long as nothing is published (a speaker that
+/// starts, or that may not write) the others take this node for one with any interface, and none
+/// of its own can surprise them.
+fn agreed(
+    first_hand: Option<BTreeSet<String>>,
+    published: Option<&BTreeSet<String>>,
+) -> Option<BTreeSet<String>> {
+    let mut interfaces = first_hand?;
+    if let Some(published) = published {
+        interfaces.retain(|name| published.contains(name));
+    }
+    Some(interfaces)
+}
+
+fn node_of_state(name: &str) -> Option<NodeName> {
+    name.strip_prefix("speaker-").map(NodeName::from)
+}
+
+fn take_objects<K: kube::Resource>(objects: &mut herald_api::config::Objects<K>, event: Event<K>) {
+    match event {
+        Event::Restarted {
+            objects: all,
+            malformed,
+        } => {
+            objects.clear();
+            for object in all {
+                objects.apply(object);
+            }
+            for object in malformed {
+                objects.malformed(object.name.name, object.error);
+            }
+        }
+        Event::Applied(object) => objects.apply(object),
+        Event::Deleted(name) => objects.remove(&name.name),
+        Event::Malformed(object) => objects.malformed(object.name.name, object.error),
+    }
+}

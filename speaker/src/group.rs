@@ -1,0 +1,163 @@
+//! The group of speakers: a socket, a clock and a thread of its own around
+//! [`Group`](herald_membership::Group).
+//!
+//! ```text
+//!   engine: nodes, roster, own state, leave ──▶ ┌───────┐ ──▶ view of the group ──▶ engine
+//!   key directory ────────────────────────────▶ │ Group │ ──▶ answering lease ────▶ layer 2
+//!                                        UDP ◀─▶└───────┘
+//! ```
+//!
+//! The thread does nothing else, so that others' probes are answered however busy the rest of the
+//! process is. Each time it has looked at what time it is and what the others say, it renews the
+//! lease by which this node may answer for addresses; a process that was stopped finds the lease
+//! ended when it goes on, before it can answer anything.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use herald_model::{GroupView, MemberState, NodeName};
+use ring::rand::SecureRandom as _;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+mod config;
+mod keys;
+mod metrics;
+mod said;
+mod thread;
+
+pub(crate) use config::timers;
+pub(crate) use keys::{load as load_keys, watch as watch_keys};
+pub(crate) use metrics::Metrics;
+pub(crate) use thread::{Founding, run};
+
+/// How long a leave may take to reach the others.
+const LEAVING: Duration = Duration::from_millis(500);
+
+/// The addresses of the nodes.
+pub(crate) type Addresses = BTreeMap<NodeName, BTreeSet<IpAddr>>;
+
+/// Why the group cannot be spoken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum GroupError {
+    /// The socket cannot be opened.
+    #[error(
+        "cannot open UDP port {address} for the speakers' group: {error}; give an address of this \
+         node with --ml-bindaddr and a free port with --ml-bindport"
+    )]
+    Bind {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// The engine is gone.
+    #[error("nobody tells the group of the nodes any more")]
+    Closed,
+}
+
+/// The group as the engine has it.
+#[derive(Debug)]
+pub(crate) struct Link {
+    nodes: watch::Sender<Arc<Addresses>>,
+    roster: watch::Sender<Arc<BTreeSet<NodeName>>>,
+    state: watch::Sender<MemberState>,
+    leave: CancellationToken,
+    left: CancellationToken,
+    /// How the group looks at present.
+    pub(crate) view: watch::Receiver<Arc<GroupView>>,
+    /// How often this speaker has come and gone, as it tells the others.
+    pub(crate) generation: watch::Receiver<u64>,
+}
+
+/// The other end of a [`Link`].
+#[derive(Debug)]
+pub(crate) struct LinkEnd {
+    nodes: watch::Receiver<Arc<Addresses>>,
+    roster: watch::Receiver<Arc<BTreeSet<NodeName>>>,
+    state: watch::Receiver<MemberState>,
+    leave: CancellationToken,
+    left: CancellationToken,
+    view: watch::Sender<Arc<GroupView>>,
+    generation: watch::Sender<u64>,
+}
+
+/// A link between the engine and the group.
+pub(crate) fn link() -> (Link, LinkEnd) {
+    let (nodes, nodes_there) = watch::channel(Arc::default());
+    let (roster, roster_there) = watch::channel(Arc::default());
+    let (state, state_there) = watch::channel(MemberState::default());
+    let (view_there, view) = watch::channel(Arc::default());
+    let (generation_there, generation) = watch::channel(0);
+    let (leave, left) = (CancellationToken::new(), CancellationToken::new());
+    let end = LinkEnd {
+        nodes: nodes_there,
+        roster: roster_there,
+        state: state_there,
+        leave: leave.clone(),
+        left: left.clone(),
+        view: view_there,
+        generation: generation_there,
+    };
+    let link = Link {
+        nodes,
+        roster,
+        state,
+        leave,
+        left,
+        view,
+        generation,
+    };
+    (link, end)
+}
+
+impl Link {
+    /// All nodes with their addresses.
+    pub(crate) fn set_nodes(&self, nodes: Addresses) {
+        set(&self.nodes, Arc::new(nodes));
+    }
+
+    /// The nodes that should have a speaker.
+    pub(crate) fn set_roster(&self, roster: BTreeSet<NodeName>) {
+        set(&self.roster, Arc::new(roster));
+    }
+
+    /// What this speaker tells of itself.
+    pub(crate) fn set_state(&self, state: MemberState) {
+        set(&self.state, state);
+    }
+
+    /// Waits until the view is another.
+    pub(crate) async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
+        self.view.changed().await
+    }
+
+    /// Leaves the group; ready when the others have been told, or after half a second.
+    pub(crate) async fn leave(&self) {
+        self.leave.cancel();
+        // Without an answer the others find out by themselves.
+        let _ = tokio::time::timeout(LEAVING, self.left.cancelled()).await;
+    }
+}
+
+fn set<T: PartialEq>(sender: &watch::Sender<T>, new: T) {
+    sender.send_if_modified(|current| {
+        let changed = *current != new;
+        if changed {
+            *current = new;
+        }
+        changed
+    });
+}
+
+/// A number that nobody can guess.
+pub(crate) fn seed() -> io::Result<u64> {
+    let mut seed = [0; 8];
+    ring::rand::SystemRandom::new()
+        .fill(&mut seed)
+        .map_err(|_| io::Error::other("the system gives no random bytes"))?;
+    Ok(u64::from_be_bytes(seed))
+}

@@ -1,0 +1,220 @@
+//! What this speaker tells the others of itself: how ready it is, and where it announces.
+//!
+//! A node that has only just come, or an interface that has only just got its carrier back, takes
+//! nothing from others before it has stayed for a while; the while grows with how often it went
+//! (see [`Damping`]). No I/O, no clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use herald_membership::Damping;
+use herald_model::{GroupView, IpFamily, LanInterface, MemberState, NodeName, Phase};
+use herald_ownership::Duty;
+use serde::{Deserialize, Serialize};
+
+use crate::layer2::Desired;
+
+/// No more interfaces are remembered: names can be made up without end.
+const MAX_INTERFACES: usize = 64;
+
+/// How often this node and its interfaces went, and came back.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Comings {
+    node: Damping,
+    interfaces: BTreeMap<String, Damping>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Myself {
+    comings: Comings,
+    comings_changed: bool,
+    /// When this node has settled.
+    settled: Instant,
+    /// As the driver has them; `None` until they are known.
+    interfaces: Option<Vec<LanInterface>>,
+    /// Those that were there and are not any longer.
+    gone: BTreeSet<String>,
+    /// Those that came back, and when they have settled.
+    settling: BTreeMap<String, Instant>,
+    /// The generation in the group when this node was fenced, as long as it is.
+    fenced: Option<u64>,
+    draining: bool,
+    unheard: BTreeSet<NodeName>,
+    canaries: BTreeMap<String, IpAddr>,
+}
+
+impl Myself {
+    /// A speaker that starts. `before` is what the last one of this node knew, and whether it left
+    /// the group before it ended.
+    pub(crate) fn new(now: Instant, before: Option<(Comings, bool)>) -> Self {
+        let (mut comings, left) = before.unwrap_or((Comings::default(), true));
+        if !left {
+            comings.node.departed(now);
+        }
+        let settle = if left {
+            Damping::default().wait(now)
+        } else {
+            comings.node.wait(now)
+        };
+        Self {
+            comings,
+            comings_changed: !left,
+            settled: now + settle,
+            interfaces: None,
+            gone: BTreeSet::new(),
+            settling: BTreeMap::new(),
+            fenced: None,
+            draining: false,
+            unheard: BTreeSet::new(),
+            canaries: BTreeMap::new(),
+        }
+    }
+
+    /// What the next speaker of this node should know.
+    pub(crate) fn comings(&self) -> &Comings {
+        &self.comings
+    }
+
+    /// True if [`comings`](Self::comings) gives something else than when this was last asked.
+    pub(crate) fn take_comings_changed(&mut self) -> bool {
+        std::mem::take(&mut self.comings_changed)
+    }
+
+    /// This node is, or is not, fenced, and has this generation in the group. One that was declared
+    /// down and joined anew has another than before, and has to settle again.
+    pub(crate) fn set_fenced(&mut self, now: Instant, fenced: bool, generation: u64) {
+        if fenced {
+            self.fenced.get_or_insert(generation);
+        } else if let Some(before) = self.fenced.take()
+            && before != generation
+        {
+            self.comings.node.departed(now);
+            self.comings_changed = true;
+            self.settled = now + self.comings.node.wait(now);
+        }
+    }
+
+    /// The interfaces that this node has at present.
+    pub(crate) fn set_interfaces(&mut self, now: Instant, interfaces: Option<&[LanInterface]>) {
+        if self.interfaces.as_deref() == interfaces {
+            return;
+        }
+        let names = |interfaces: Option<&[LanInterface]>| -> BTreeSet<String> {
+            let interfaces = interfaces.into_iter().flatten();
+            interfaces.map(|i| i.name.clone()).collect()
+        };
+        let (before, after) = (names(self.interfaces.as_deref()), names(interfaces));
+        for name in before.difference(&after) {
+            self.settling.remove(name);
+            self.canaries.remove(name);
+            if self.gone.len() < MAX_INTERFACES {
+                self.gone.insert(name.clone());
+            }
+            let known = self.comings.interfaces.len();
+            if known < MAX_INTERFACES || self.comings.interfaces.contains_key(name) {
+                let damping = self.comings.interfaces.entry(name.clone()).or_default();
+                damping.departed(now);
+                self.comings_changed = true;
+            }
+        }
+        for name in after.difference(&before) {
+            if self.gone.remove(name)
+                && let Some(damping) = self.comings.interfaces.get_mut(name)
+            {
+                self.settling.insert(name.clone(), now + damping.wait(now));
+            }
+        }
+        self.interfaces = interfaces.map(<[_]>::to_vec);
+    }
+
+    /// This node is about to leave, or is not any longer.
+    pub(crate) fn set_draining(&mut self, draining: bool) {
+        self.draining = draining;
+    }
+
+    /// The members that this node does not hear on the LAN.
+    pub(crate) fn set_unheard(&mut self, unheard: &BTreeSet<NodeName>) {
+        if self.unheard != *unheard {
+            self.unheard.clone_from(unheard);
+        }
+    }
+
+    /// What this node does about addresses: each interface gets one that it announces, if there is
+    /// one, and keeps it as long as it does.
+    pub(crate) fn set_tasks(&mut self, tasks: &Arc<Desired>) {
+        for interface in self.interfaces.iter().flatten() {
+            let announces = |address: &IpAddr| {
+                let family = match IpFamily::of(*address) {
+                    IpFamily::V4 => interface.arp,
+                    IpFamily::V6 => interface.ndp,
+                };
+                let task = tasks.get(address);
+                family
+                    && task.is_some_and(|task| {
+                        task.duty == Duty::Announce && task.interfaces.contain(&interface.name)
+                    })
+            };
+            let canary = self.canaries.get(&interface.name).copied();
+            let canary = canary
+                .filter(announces)
+                .or_else(|| tasks.keys().copied().find(|address| announces(address)));
+            match canary {
+                Some(canary) => self.canaries.insert(interface.name.clone(), canary),
+                None => self.canaries.remove(&interface.name),
+            };
+        }
+    }
+
+    /// What this speaker tells the others, who look like this.
+    ///
+    /// An interface that has not settled is not told, so that it draws nothing here, unless nothing
+    /// else can do what it does: no other interface of this node is settled, or no other member has
+    /// an interface like it. In the first case the whole node settles.
+    pub(crate) fn state(&mut self, now: Instant, view: &GroupView) -> MemberState {
+        self.settling.retain(|_, settled| *settled > now);
+        let present = || self.interfaces.iter().flatten();
+        let is_settling = |interface: &LanInterface| self.settling.contains_key(&interface.name);
+        let none_settled = present().all(is_settling);
+        let others = || {
+            let live = view.members.values().filter(|member| member.live);
+            live.filter_map(|member| member.state.as_ref())
+                .flat_map(|state| &state.interfaces)
+        };
+        let told = present()
+            .filter(|i| !is_settling(i) || none_settled || !others().any(|other| alike(i, other)));
+        let interfaces = told.map(|interface| LanInterface {
+            canary: self.canaries.get(&interface.name).copied(),
+            ..interface.clone()
+        });
+        let returned = none_settled && !self.settling.is_empty();
+        let phase = if self.draining {
+            Phase::Draining
+        } else if self.fenced.is_some() || now < self.settled || returned {
+            Phase::Settling
+        } else {
+            Phase::Ready
+        };
+        MemberState {
+            phase,
+            interfaces: interfaces.collect(),
+            unheard: self.unheard.clone(),
+        }
+    }
+
+    /// When [`state`](Self::state) gives something else although nothing was said.
+    pub(crate) fn next_timeout(&self, now: Instant) -> Option<Instant> {
+        let settling = self.settling.values().copied().chain([self.settled]);
+        settling.filter(|settled| *settled > now).min()
+    }
+}
+
+/// They are likely on the same LAN.
+fn alike(one: &LanInterface, other: &LanInterface) -> bool {
+    one.name == other.name || !one.prefixes.is_disjoint(&other.prefixes)
+}
+
+#[cfg(test)]
+mod tests;
