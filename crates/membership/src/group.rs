@@ -65,6 +65,10 @@ pub enum Event {
 ///
 /// It has a time of its own, which stands still while its caller is late: so nobody is suspected
 /// because this process did not get to run. All times below are in it.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are independent of each other"
+)]
 pub struct Group {
     me: NodeName,
     address: SocketAddr,

@@ -6,8 +6,12 @@ use serde::Deserialize;
 
 use crate::{Timers, TimersError};
 
-/// The ConfigMap's JSON. All fields are mandatory there, and times are nanoseconds.
+/// The JSON of the `ConfigMap`. All fields are mandatory there, and times are nanoseconds.
 #[derive(Debug, Deserialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "these are the fields that MetalLB has"
+)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct Memberlist {
     #[serde(rename = "TCPTimeout")]

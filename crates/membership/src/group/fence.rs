@@ -40,10 +40,19 @@ impl Group {
         if self.accepted || self.fence.is_some() {
             self.raise_fence(now, true);
         }
+        self.doubt_all();
         self.swim_renew(now, generation);
         self.reach_now(now);
         if self.fence.is_some() {
             self.ask(now);
+        }
+    }
+
+    /// The group went on without this one, so what this one has seen of others meanwhile says
+    /// nothing of them.
+    pub(super) fn doubt_all(&mut self) {
+        for contact in self.contacts.values_mut() {
+            contact.doubted |= !contact.live && !contact.left;
         }
     }
 

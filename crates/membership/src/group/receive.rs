@@ -67,7 +67,7 @@ impl Group {
         self.note_state(now, from, name, envelope)?;
         self.confirmed_by(now, name, envelope);
         if envelope.reply {
-            self.note_if_quiet(now, name);
+            self.note(now, name, false);
         }
         Ok(())
     }
@@ -92,6 +92,7 @@ impl Group {
             contact.run = run;
             contact.have = 0;
             contact.acknowledged = 0;
+            contact.proved = None;
         }
         contact.proved = contact.proved.max(sent);
         if contact.suspect.is_some() {
@@ -134,6 +135,9 @@ impl Group {
             return true;
         }
         let identity = contact.identity.clone();
+        if !contact.doubted && !contact.left {
+            self.doubt_all();
+        }
         self.swim_forgive(now, identity.clone());
         if envelope.swim.is_empty() {
             self.swim_announce(now, identity);

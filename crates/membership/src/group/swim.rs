@@ -194,7 +194,9 @@ impl Group {
         contact.doubted = false;
         contact.left = false;
         contact.suspect = None;
-        self.show(&name);
+        // What it told before it went down may be long out of date.
+        contact.have = 0;
+        self.forget_state(&name);
         self.fit_to_size();
         self.queue_exchange(now, &name);
     }
@@ -217,11 +219,10 @@ impl Group {
         if let Some(contact) = self.contacts.get_mut(&name) {
             contact.identity = identity;
             contact.suspect = None;
-            contact.have = 0;
             contact.left = false;
             contact.doubted = false;
         }
-        self.forget_state(&name);
+        self.show(&name);
         self.queue_exchange(now, &name);
     }
 

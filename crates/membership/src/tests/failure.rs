@@ -197,3 +197,36 @@ fn a_network_that_loses_a_tenth_moves_nothing() {
     println!("fenced in five minutes of three nodes at a loss of a tenth: {fenced}");
     assert!(fenced <= 1);
 }
+
+/// Nobody of the greater side is fenced, all of the smaller are.
+fn split(smaller: usize, size: usize, seed: u64, apart: u64) {
+    let mut net = Net::new(size, seed);
+    net.until(ms(5000), Net::whole);
+    net.run(ms(300));
+    let a: Vec<_> = (0..smaller).collect();
+    let b: Vec<_> = (smaller..size).collect();
+    net.part(&a, &b);
+    net.run(ms(apart));
+    net.cut.clear();
+    let took = net.until(ms(1000), |net| a.iter().all(|&index| net.fenced(index) > 0));
+    let whole = net.until(ms(2000), Net::whole);
+    println!("{smaller} of {size}: all fenced after {took:?}, whole {whole:?} later");
+    net.run(ms(1000));
+    assert!(net.whole());
+    for &index in &b {
+        assert_eq!(net.fenced(index), 0, "seed {seed}: node {index} of {size}");
+    }
+    for &index in &a {
+        assert_eq!(net.fenced(index), 1, "seed {seed}: node {index} of {size}");
+    }
+}
+
+#[test]
+fn the_smaller_side_of_a_partition_is_fenced_after_the_heal() {
+    for seed in 0..20 {
+        split(2, 5, seed, 3000);
+    }
+    for seed in 0..3 {
+        split(10, 30, seed, 6000);
+    }
+}

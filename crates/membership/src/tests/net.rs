@@ -31,6 +31,7 @@ pub(super) struct Host {
     pub(super) paused: Option<Instant>,
     pub(super) dead: bool,
     waiting: Vec<(SocketAddr, Vec<u8>)>,
+    alarm: Option<Instant>,
     pub(super) bytes: usize,
 }
 
@@ -43,6 +44,8 @@ pub(super) struct Net {
     pub(super) hosts: Vec<Host>,
     rng: ChaCha8Rng,
     flights: BinaryHeap<Reverse<Flight>>,
+    /// When each host may have to be woken; some are out of date.
+    alarms: BinaryHeap<Reverse<(Instant, usize)>>,
     count: u64,
     /// From, to: nothing gets through.
     pub(super) cut: BTreeSet<(usize, usize)>,
@@ -68,6 +71,7 @@ impl Net {
             hosts: Vec::new(),
             rng: ChaCha8Rng::seed_from_u64(seed),
             flights: BinaryHeap::new(),
+            alarms: BinaryHeap::new(),
             count: 0,
             cut: BTreeSet::new(),
             loss: 0.0,
@@ -88,6 +92,7 @@ impl Net {
                 paused: None,
                 dead: false,
                 waiting: Vec::new(),
+                alarm: None,
                 bytes: 0,
             });
         }
@@ -224,9 +229,7 @@ impl Net {
         }
         loop {
             let flight = self.flights.peek().map(|Reverse((at, ..))| *at);
-            let timer = (0..self.hosts.len())
-                .filter_map(|index| Some((self.wakes(index)?, index)))
-                .min();
+            let timer = self.alarms.peek().map(|Reverse(alarm)| *alarm);
             let next = match (flight, timer) {
                 (Some(flight), Some((timer, _))) => flight.min(timer),
                 (Some(at), None) | (None, Some((at, _))) => at,
@@ -242,9 +245,15 @@ impl Net {
                 };
                 self.deliver(to, from, bytes);
                 self.collect(to);
-            } else if let Some((_, index)) = timer {
-                self.wake(index);
-                self.collect(index);
+            } else if let Some((at, index)) = timer {
+                self.alarms.pop();
+                if self.hosts[index].alarm == Some(at) {
+                    self.hosts[index].alarm = None;
+                }
+                if self.wakes(index) == Some(at) {
+                    self.wake(index);
+                    self.collect(index);
+                }
             }
         }
         self.now = end;
@@ -309,6 +318,12 @@ impl Net {
             self.count += 1;
             let flight = (self.now + delay, self.count, receiver, from, bytes);
             self.flights.push(Reverse(flight));
+        }
+        if let Some(at) = self.wakes(index)
+            && self.hosts[index].alarm != Some(at)
+        {
+            self.hosts[index].alarm = Some(at);
+            self.alarms.push(Reverse((at, index)));
         }
     }
 
