@@ -22,7 +22,9 @@ pub(crate) enum Way {
 /// `previous` is known to be who had it, and not only whom the election gave it.
 pub(crate) fn way(me: &NodeName, peers: &Peers, entry: &Entry, certain: bool) -> Way {
     if entry.resumed || entry.previous.as_ref() == Some(me) {
-        let at_once = !entry.is_sticky() && peers.standing != Standing::Minority;
+        // As long as some have not told their state, the election passes them over.
+        let sure = peers.standing != Standing::Minority && !peers.has_untold();
+        let at_once = sure && !entry.is_sticky();
         return if at_once { Way::Now } else { Way::Look };
     }
     match (&entry.previous, peers.standing) {

@@ -98,6 +98,18 @@ fn what_was_held_before_a_restart_is_looked_for_first_in_a_minority() {
 }
 
 #[test]
+fn what_was_held_before_a_restart_is_looked_for_first_while_some_have_not_told_their_state() {
+    let mut node = Node::of_three();
+    node.view.members.get_mut(ANN).unwrap().state = None;
+    node.tell();
+    node.machine.resume([ADDRESS]);
+    node.mine(&[ME]);
+    assert_eq!(node.status(), Status::Probing);
+    node.theirs(ANN);
+    assert_eq!(node.status(), Status::NotOurs);
+}
+
+#[test]
 fn what_was_held_before_a_restart_and_is_anothers_now_is_left_alone() {
     let mut node = Node::of_three();
     node.machine.resume([ADDRESS]);
