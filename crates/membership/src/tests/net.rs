@@ -52,6 +52,8 @@ pub(super) struct Net {
     pub(super) loss: f64,
     pub(super) delay: (Duration, Duration),
     pub(super) timers: Timers,
+    /// How often [`Net::until`] looks.
+    pub(super) look_every: Duration,
     /// All that was ever sent, if kept.
     pub(super) record: Option<Vec<(usize, SocketAddr, Vec<u8>)>>,
     by_address: BTreeMap<SocketAddr, usize>,
@@ -77,6 +79,7 @@ impl Net {
             loss: 0.0,
             delay: (Duration::from_micros(100), Duration::from_micros(400)),
             timers: Timers::default(),
+            look_every: ms(1),
             record: None,
             by_address: BTreeMap::new(),
             v6,
@@ -213,7 +216,7 @@ impl Net {
                     .take(10)
                     .collect::<Vec<_>>()
             );
-            self.step(ms(1));
+            self.step(self.look_every);
         }
         self.now - begin
     }
