@@ -1,0 +1,39 @@
+//! What is promised, as times.
+
+use std::time::Duration;
+
+/// A cluster has come together, and every address has an owner, so long after the last of its
+/// speakers started: they find each other within half a second, settle for 0.3 s, and probe for
+/// what nobody had yet.
+pub const FORMED: Duration = Duration::from_secs(3);
+
+/// An address answers again so long after something failed: the failure is noticed within 400 ms,
+/// the news travels for 100 ms, and with half of the speakers three probes take 120 ms.
+pub const SERVED: Duration = Duration::from_millis(700);
+
+/// The same where the group's network loses some of what is sent: probes have to be repeated.
+pub const SERVED_LOSSY: Duration = Duration::from_millis(1500);
+
+/// The same where a node is silent on the LAN, but lives in the group: four probes of its canary,
+/// and the votes of those who sent them.
+pub const SERVED_BY_VOTE: Duration = Duration::from_millis(2500);
+
+/// A planned move, a return or a heal leaves no address without an answer for longer: one look.
+pub const BLINK: Duration = Duration::from_millis(50);
+
+/// Two nodes that hear each other on the LAN do not both answer for an address so long after the
+/// last change: the announcements of both are repeated until the better one has been heard.
+pub const TWO_OWNERS: Duration = Duration::from_secs(1);
+
+/// The same where they hear each other in the group only: the one that hands over waits 10 s for
+/// an announcement that it cannot hear.
+pub const TWO_OWNERS_APART: Duration = Duration::from_secs(12);
+
+/// So long after the last change nothing moves: votes are counted, contests are over.
+pub const CALM: Duration = Duration::from_secs(5);
+
+/// A sticky address leaves a node at most so long after something happened to that node.
+pub const STICKY: Duration = Duration::from_secs(5);
+
+/// The most that the networks may lose, of a thousand, for all this to hold.
+pub const MOST_LOSS: u32 = 100;

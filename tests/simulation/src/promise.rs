@@ -1,0 +1,116 @@
+//! When an address has to be answered for: what must be true of nodes and networks.
+
+use std::time::Duration;
+
+use crate::bounds::{FORMED, MOST_LOSS, SERVED, SERVED_BY_VOTE, SERVED_LOSSY};
+use crate::cluster::Cluster;
+use crate::fault::Fault;
+
+impl Cluster {
+    /// Within which time an address must answer the client again; `None` if nothing is promised.
+    ///
+    /// It is promised if at least half of the speakers are in one group, one of them is well on the
+    /// LAN, and the LAN is whole as far as it goes: who is on it hears all others on it.
+    pub(crate) fn promise(&self) -> Option<Duration> {
+        if self.gossip.loss() > MOST_LOSS || self.lan.loss() > MOST_LOSS {
+            return None;
+        }
+        let group = self.largest_group();
+        if group.len() * 2 < self.machines.len() {
+            return None;
+        }
+        let client = self.client();
+        let on_lan = |node: &usize| self.machines.get(*node).is_some_and(|m| m.is_on_lan());
+        let heard = |node: &usize| on_lan(node) && self.lan.both(*node, client);
+        let well: Vec<_> = group.iter().copied().filter(heard).collect();
+        if well.is_empty() {
+            return None;
+        }
+        let stations = || well.iter().copied().chain([client]);
+        let mut by_vote = false;
+        for node in 0..self.machines.len() {
+            if well.contains(&node) {
+                if !stations().all(|other| other == node || self.lan.both(node, other)) {
+                    return None;
+                }
+                continue;
+            }
+            let silent = !on_lan(&node)
+                || stations()
+                    .all(|other| !self.lan.open(node, other) && !self.lan.open(other, node));
+            let member = group.contains(&node);
+            if member && on_lan(&node) {
+                // It cannot be heard and does not know it: two must say so, and not hear it
+                // themselves because of a fault of their own.
+                let alone = (0..self.machines.len()).all(|other| {
+                    other == node || !self.lan.open(node, other) && !self.lan.open(other, node)
+                });
+                if !alone || by_vote || well.len() < 2 {
+                    return None;
+                }
+                by_vote = true;
+            } else if !silent && !stations().all(|other| self.lan.both(node, other)) {
+                return None;
+            }
+        }
+        Some(if by_vote {
+            SERVED_BY_VOTE
+        } else if self.gossip.loss() > 0 || self.lan.loss() > 0 {
+            SERVED_LOSSY
+        } else {
+            SERVED
+        })
+    }
+
+    /// The most speakers that run and all reach each other, directly or by two others.
+    fn largest_group(&self) -> Vec<usize> {
+        let able = |node: usize| {
+            let machine = self.machines.get(node)?;
+            let process = machine.running()?;
+            let settled = self.now >= machine.started + FORMED;
+            (settled && !machine.busy && !process.is_leaving()).then_some(node)
+        };
+        let mut left: Vec<usize> = (0..self.machines.len()).filter_map(able).collect();
+        let mut largest = Vec::new();
+        while let Some(first) = left.first().copied() {
+            let mut group = vec![first];
+            left.retain(|node| *node != first);
+            let mut next = 0;
+            while let Some(node) = group.get(next).copied() {
+                next += 1;
+                let (reached, rest) = left
+                    .iter()
+                    .partition(|other| self.gossip.both(node, **other));
+                left = rest;
+                group.extend::<Vec<usize>>(reached);
+            }
+            if group.len() > largest.len() {
+                largest = group;
+            }
+        }
+        let whole = largest.iter().all(|one| {
+            largest.iter().all(|other| {
+                one == other
+                    || self.gossip.both(*one, *other)
+                    || self.helpers(&largest, *one, *other) >= 2
+            })
+        });
+        if whole { largest } else { Vec::new() }
+    }
+
+    fn helpers(&self, group: &[usize], one: usize, other: usize) -> usize {
+        let helps =
+            |node: &&usize| self.gossip.both(one, **node) && self.gossip.both(other, **node);
+        group.iter().filter(helps).count()
+    }
+
+    /// Something is wrong with the node at present.
+    pub(crate) fn suffers(&self, node: usize) -> bool {
+        let mut active = self.active.iter();
+        active.any(|fault| match fault {
+            Fault::Cut { from, to, .. } => from.contains(&node) || to.contains(&node),
+            Fault::Loss { loss, .. } => *loss > MOST_LOSS,
+            fault => fault.node() == Some(node),
+        })
+    }
+}
