@@ -149,7 +149,7 @@ mod tests {
         let mut tenths = [0_u32; 10];
         for seed in 0..1000 {
             let mut backoff = Backoff::new(most, most);
-            backoff.noise = (seed * 0x9e37_79b9_7f4a_7c15_u64) | 1;
+            backoff.noise = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(seed) | 1;
             let spread = backoff.spread(most);
             tenths[usize::try_from(spread.as_millis() / 500).expect("small")] += 1;
         }
