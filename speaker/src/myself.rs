@@ -5,16 +5,11 @@
 //! (see [`Damping`]). No I/O, no clock.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Instant;
 
 use herald_membership::Damping;
-use herald_model::{GroupView, IpFamily, LanInterface, MemberState, NodeName, Phase};
-use herald_ownership::Duty;
+use herald_model::{GroupView, LanInterface, MemberState, NodeName, Phase};
 use serde::{Deserialize, Serialize};
-
-use crate::layer2::Desired;
 
 /// No more interfaces are remembered: names can be made up without end.
 const MAX_INTERFACES: usize = 64;
@@ -39,18 +34,18 @@ pub(crate) struct Myself {
     gone: BTreeSet<String>,
     /// Those that came back, and when they have settled.
     settling: BTreeMap<String, Instant>,
-    /// The generation in the group when this node was fenced, as long as it is.
-    fenced: Option<u64>,
+    fenced: bool,
+    /// The generation that this node had in the group when it was last not fenced.
+    generation: Option<u64>,
     draining: bool,
     unheard: BTreeSet<NodeName>,
-    canaries: BTreeMap<String, IpAddr>,
 }
 
 impl Myself {
     /// A speaker that starts. `before` is what the last one of this node knew, and whether it left
     /// the group before it ended.
     pub(crate) fn new(now: Instant, before: Option<(Comings, bool)>) -> Self {
-        let (mut comings, left) = before.unwrap_or((Comings::default(), true));
+        let (mut comings, left) = before.unwrap_or_else(|| (Comings::default(), true));
         if !left {
             comings.node.departed(now);
         }
@@ -66,10 +61,10 @@ impl Myself {
             interfaces: None,
             gone: BTreeSet::new(),
             settling: BTreeMap::new(),
-            fenced: None,
+            fenced: false,
+            generation: None,
             draining: false,
             unheard: BTreeSet::new(),
-            canaries: BTreeMap::new(),
         }
     }
 
@@ -86,11 +81,12 @@ impl Myself {
     /// This node is, or is not, fenced, and has this generation in the group. One that was declared
     /// down and joined anew has another than before, and has to settle again.
     pub(crate) fn set_fenced(&mut self, now: Instant, fenced: bool, generation: u64) {
+        self.fenced = fenced;
         if fenced {
-            self.fenced.get_or_insert(generation);
-        } else if let Some(before) = self.fenced.take()
-            && before != generation
-        {
+            return;
+        }
+        let before = self.generation.replace(generation);
+        if before.is_some_and(|before| before != generation) {
             self.comings.node.departed(now);
             self.comings_changed = true;
             self.settled = now + self.comings.node.wait(now);
@@ -109,7 +105,6 @@ impl Myself {
         let (before, after) = (names(self.interfaces.as_deref()), names(interfaces));
         for name in before.difference(&after) {
             self.settling.remove(name);
-            self.canaries.remove(name);
             if self.gone.len() < MAX_INTERFACES {
                 self.gone.insert(name.clone());
             }
@@ -142,32 +137,6 @@ impl Myself {
         }
     }
 
-    /// What this node does about addresses: each interface gets one that it announces, if there is
-    /// one, and keeps it as long as it does.
-    pub(crate) fn set_tasks(&mut self, tasks: &Arc<Desired>) {
-        for interface in self.interfaces.iter().flatten() {
-            let announces = |address: &IpAddr| {
-                let family = match IpFamily::of(*address) {
-                    IpFamily::V4 => interface.arp,
-                    IpFamily::V6 => interface.ndp,
-                };
-                let task = tasks.get(address);
-                family
-                    && task.is_some_and(|task| {
-                        task.duty == Duty::Announce && task.interfaces.contain(&interface.name)
-                    })
-            };
-            let canary = self.canaries.get(&interface.name).copied();
-            let canary = canary
-                .filter(announces)
-                .or_else(|| tasks.keys().copied().find(|address| announces(address)));
-            match canary {
-                Some(canary) => self.canaries.insert(interface.name.clone(), canary),
-                None => self.canaries.remove(&interface.name),
-            };
-        }
-    }
-
     /// What this speaker tells the others, who look like this.
     ///
     /// An interface that has not settled is not told, so that it draws nothing here, unless nothing
@@ -185,14 +154,11 @@ impl Myself {
         };
         let told = present()
             .filter(|i| !is_settling(i) || none_settled || !others().any(|other| alike(i, other)));
-        let interfaces = told.map(|interface| LanInterface {
-            canary: self.canaries.get(&interface.name).copied(),
-            ..interface.clone()
-        });
+        let interfaces = told.cloned();
         let returned = none_settled && !self.settling.is_empty();
         let phase = if self.draining {
             Phase::Draining
-        } else if self.fenced.is_some() || now < self.settled || returned {
+        } else if self.fenced || now < self.settled || returned {
             Phase::Settling
         } else {
             Phase::Ready

@@ -18,7 +18,7 @@ mod writing;
 
 use options::Options;
 
-pub(crate) use writing::{unsolicited, write, write_detection, write_reply};
+pub(crate) use writing::{unsolicited, write, write_detection, write_question, write_reply};
 
 const IPV6_LEN: usize = 40;
 /// Neighbor solicitation and advertisement without options.

@@ -1,6 +1,6 @@
 //! Frames that ask whether anybody has an address, without claiming it.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use herald_model::MacAddress;
 use pnet_packet::arp::ArpOperations;
@@ -41,10 +41,37 @@ pub fn write(
     }
 }
 
+/// Writes the frame by which a station asks for `address`, which another station surely has, as one
+/// that wants to talk to it; returns its length. Unlike a probe it disturbs no station that is just
+/// about to find out whether it may have the address.
+///
+/// `source_v4` is the asking interface's own IPv4 address, `source_v6` its link-local one. Without
+/// the one for the family there is no such question, and the result is `None`.
+pub fn ask(
+    address: IpAddr,
+    mac: MacAddress,
+    source_v4: Option<Ipv4Addr>,
+    source_v6: Option<Ipv6Addr>,
+    out: &mut [u8; MAX_FRAME_LEN],
+) -> Option<usize> {
+    match address {
+        IpAddr::V4(address) => {
+            let question = arp::Outgoing {
+                destination: MacAddress::BROADCAST,
+                operation: ArpOperations::Request,
+                sender: mac,
+                sender_address: source_v4?,
+                target: MacAddress([0; 6]),
+                target_address: address,
+            };
+            Some(arp::write(&question, out))
+        }
+        IpAddr::V6(address) => Some(ndp::write_question(mac, source_v6?, address, out)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv6Addr;
-
     use super::*;
     use crate::testing::{Arp, Ndp, OUR_MAC, VIP_V4, VIP_V6};
     use crate::{multicast_mac, solicited_node};
@@ -77,6 +104,39 @@ mod tests {
             (probe.target, probe.target_address),
             (MacAddress([0; 6]), VIP_V4)
         );
+    }
+
+    #[test]
+    fn a_question_comes_from_the_asker() {
+        let (v4, v6) = (
+            Ipv4Addr::new(192, 0, 2, 9),
+            "fe80::9".parse().expect("valid"),
+        );
+        let mut out = [0xaa; MAX_FRAME_LEN];
+        let mut asked = |address: IpAddr, v4, v6| {
+            let len = ask(address, OUR_MAC, v4, v6, &mut out);
+            len.map(|len| out[..len].to_vec())
+        };
+        let arp = asked(VIP_V4.into(), Some(v4), None).expect("has a source");
+        let arp = Arp::read(&arp);
+        assert_eq!(
+            (arp.operation, arp.sender, arp.sender_address),
+            (1, OUR_MAC, v4)
+        );
+        assert_eq!(
+            (arp.target, arp.target_address),
+            (MacAddress([0; 6]), VIP_V4)
+        );
+        let ndp = asked(VIP_V6.into(), None, Some(v6)).expect("has a source");
+        let ndp = Ndp::read(&ndp);
+        assert_eq!((ndp.icmp_type, ndp.source, ndp.target), (135, v6, VIP_V6));
+        assert_eq!(ndp.destination, solicited_node(VIP_V6));
+        let [option, units, mac @ ..] = &ndp.options[..] else {
+            panic!("no option");
+        };
+        assert_eq!((*option, *units, mac), (1, 1, &OUR_MAC.0[..]));
+        assert_eq!(asked(VIP_V4.into(), None, Some(v6)), None);
+        assert_eq!(asked(VIP_V6.into(), Some(v4), None), None);
     }
 
     #[test]

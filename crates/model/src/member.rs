@@ -79,8 +79,8 @@ pub struct LanInterface {
     pub ndp: bool,
     /// The prefixes of its own addresses, without link-local ones.
     pub prefixes: BTreeSet<Cidr>,
-    /// An address that the node answers for here at present, for others to see whether it can be
-    /// heard on this LAN.
+    /// An own address of the interface, by which others see whether the node can be heard on this
+    /// LAN. None that is announced: that would be lost with the answers, and the votes with it.
     pub canary: Option<IpAddr>,
 }
 

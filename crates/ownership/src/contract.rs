@@ -58,6 +58,8 @@ pub enum Command {
     /// Ask the LAN who has the address: an ARP probe (RFC 5227 2.1.1), or a neighbor solicitation
     /// as for duplicate address detection (RFC 4862 5.4.2).
     Probe(IpAddr),
+    /// Ask for an address that another node surely has, as one that wants to talk to it.
+    Ask(IpAddr),
     /// Announce it again, at once.
     Announce(IpAddr),
 }

@@ -1,7 +1,7 @@
 //! Whom this node watches on the LAN, and whether it hears them there.
 //!
 //! A node may be in the group and yet not be heard on the LAN: a port that lost its VLAN, a filter,
-//! a cable in the wrong switch. So every member names a canary, an address that it answers for, and
+//! a cable in the wrong switch. So every member names a canary, an own address of the interface, and
 //! a few others ask for it all the time. What they find they tell the group; the votes decide
 //! ([`not_heard`]).
 
@@ -138,7 +138,7 @@ impl LanWatch {
             watched.heard = false;
             asked.extend(&watched.canaries);
         }
-        self.commands.extend(asked.into_iter().map(Command::Probe));
+        self.commands.extend(asked.into_iter().map(Command::Ask));
         self.next = Some(now + PERIOD);
     }
 

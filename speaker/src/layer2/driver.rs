@@ -18,7 +18,7 @@ use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::answering::Shared;
-use super::lan::{MAX_INTERFACES, prefixes};
+use super::lan::{MAX_INTERFACES, canary, prefixes};
 use super::port::{Ended, Port};
 use super::{Desired, Exclude, Lease, Metrics, Unusable, usable};
 
@@ -51,7 +51,7 @@ pub struct DriverIo {
     /// What other stations are seen to do about the addresses desired. Those that find no room are
     /// dropped and counted.
     pub sightings: mpsc::Sender<Sighting>,
-    /// The interfaces that are announced on, by name, at most 16, their canaries left out; `None`
+    /// The interfaces that are announced on, by name, at most 16; `None`
     /// until they are known.
     pub interfaces: watch::Sender<Option<Vec<LanInterface>>>,
     /// Without it nothing is answered and nothing announced.
@@ -341,7 +341,8 @@ impl Driver {
         let (mut next, mut obeyed) = (Some(command), 0);
         while let Some(command) = next {
             match command {
-                Command::Probe(address) => self.probe(address),
+                Command::Probe(address) => self.each_port(address, Port::probe),
+                Command::Ask(address) => self.each_port(address, Port::ask),
                 Command::Announce(address) => self.announcer.again(Instant::now(), address),
             }
             obeyed += 1;
@@ -355,13 +356,14 @@ impl Driver {
         Ok(())
     }
 
-    fn probe(&self, address: IpAddr) {
+    /// Sends something about the address wherever it is desired.
+    fn each_port(&self, address: IpAddr, send: impl Fn(&Port, IpAddr, &Shared)) {
         let Some(task) = self.applied.get(&address) else {
             return;
         };
         for port in self.ports.values() {
             if covers(&task.interfaces, &port.name) {
-                port.probe(address, &self.shared);
+                send(port, address, &self.shared);
             }
         }
     }
@@ -426,7 +428,7 @@ impl Driver {
                     .get(&port.index)
                     .map(prefixes)
                     .unwrap_or_default(),
-                canary: None,
+                canary: self.known.get(&port.index).and_then(canary),
             })
             .filter(|interface| interface.arp || interface.ndp)
             .collect();

@@ -28,6 +28,16 @@ pub(super) fn prefixes(interface: &Interface) -> BTreeSet<Cidr> {
     all.into_iter().take(MAX_PREFIXES).collect()
 }
 
+/// An own address that the node's kernel answers for here: IPv4 if there is one, else IPv6, a
+/// link-local one last.
+pub(super) fn canary(interface: &Interface) -> Option<IpAddr> {
+    let addresses = interface.addresses.iter();
+    let usable = addresses.filter(|a| !a.dad_failed && !a.tentative);
+    usable
+        .map(|a| a.address)
+        .min_by_key(|address| (is_link_local(*address), address.is_ipv6()))
+}
+
 fn is_link_local(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => address.is_link_local(),
@@ -76,6 +86,26 @@ mod tests {
         ]);
         let texts: Vec<_> = prefixes(&eth0).iter().map(Cidr::to_string).collect();
         assert_eq!(texts, ["192.0.2.0/24", "2001:db8::/64"]);
+    }
+
+    #[test]
+    fn the_canary_is_the_best_address_of_its_own() {
+        for (addresses, expected) in [
+            (&[][..], None),
+            (&[("fe80::1", 64, false)], Some("fe80::1")),
+            (
+                &[("fe80::1", 64, false), ("2001:db8::7", 64, false)],
+                Some("2001:db8::7"),
+            ),
+            (
+                &[("2001:db8::7", 64, false), ("192.0.2.7", 24, false)],
+                Some("192.0.2.7"),
+            ),
+            (&[("2001:db8::7", 64, true)], None),
+        ] {
+            let expected = expected.map(|text| text.parse().expect("valid"));
+            assert_eq!(canary(&interface(addresses)), expected, "{addresses:?}");
+        }
     }
 
     #[test]

@@ -180,15 +180,24 @@ impl Port {
         }
     }
 
-    /// Asks the LAN who has the address.
+    /// Asks the LAN who has the address, without claiming it.
     pub(super) fn probe(&self, address: IpAddr, shared: &Shared) {
-        let Some(half) = self.half(IpFamily::of(address)) else {
-            return;
-        };
         let mut frame = [0; MAX_FRAME_LEN];
         let mac = MacAddress(self.usable.mac);
         let length = probe::write(address, mac, shared.nonce, &mut frame);
-        let Some(bytes) = frame.get(..length) else {
+        self.send_question(address, frame.get(..length), shared);
+    }
+
+    /// Asks for an address that another node surely has.
+    pub(super) fn ask(&self, address: IpAddr, shared: &Shared) {
+        let mut frame = [0; MAX_FRAME_LEN];
+        let Usable { mac, ndp, v4, .. } = self.usable;
+        let length = probe::ask(address, MacAddress(mac), v4, ndp, &mut frame);
+        self.send_question(address, length.and_then(|l| frame.get(..l)), shared);
+    }
+
+    fn send_question(&self, address: IpAddr, frame: Option<&[u8]>, shared: &Shared) {
+        let (Some(half), Some(bytes)) = (self.half(IpFamily::of(address)), frame) else {
             return;
         };
         match half.socket.send(bytes) {

@@ -1,6 +1,6 @@
 //! Which interfaces can be announced on (compat.md 4.3).
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use herald_netsys::Interface;
 
@@ -15,6 +15,8 @@ pub struct Usable {
     pub arp: bool,
     /// It has an IPv6 link-local address, this one: IPv6 addresses are announced.
     pub ndp: Option<Ipv6Addr>,
+    /// An own IPv4 address, to ask others from.
+    pub v4: Option<Ipv4Addr>,
 }
 
 /// Why an interface is not announced on.
@@ -68,6 +70,10 @@ pub fn usable(interface: &Interface, exclude: &Exclude) -> Result<Usable, Unusab
         mac,
         arp: interface.broadcast,
         ndp: interface.link_local(),
+        v4: interface.addresses.iter().find_map(|a| match a.address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        }),
     };
     if !usable.arp && usable.ndp.is_none() {
         return Err(Unusable::NeitherFamily);

@@ -1,8 +1,6 @@
 use std::time::Duration;
 
-use herald_announce::Interfaces;
 use herald_model::{MacAddress, Member};
-use herald_ownership::Task;
 
 use super::*;
 
@@ -79,12 +77,13 @@ fn a_node_that_starts_settles_for_a_moment_and_longer_if_it_ended_badly() {
 fn one_that_was_declared_down_settles_and_one_that_was_only_late_does_not() {
     let view = GroupView::default();
     let (mut myself, now) = settled(&["eth0"]);
+    myself.set_fenced(now, false, 7);
     myself.set_fenced(now, true, 7);
     assert_eq!(myself.state(now, &view).phase, Phase::Settling);
     myself.set_fenced(now + S, false, 7);
     assert_eq!(myself.state(now + S, &view).phase, Phase::Ready);
     assert!(!myself.take_comings_changed());
-    myself.set_fenced(now + S, true, 7);
+    // It is told of the fence and of the new generation together.
     myself.set_fenced(now + S, true, 8);
     myself.set_fenced(now + S, false, 8);
     assert!(myself.take_comings_changed());
@@ -142,38 +141,4 @@ fn an_interface_that_is_new_counts_at_once() {
     set(&mut myself, now, &["eth0", "eth1"]);
     let state = myself.state(now, &view);
     assert_eq!((names(&state).len(), state.phase), (2, Phase::Ready));
-}
-
-#[test]
-fn each_interface_keeps_an_address_that_it_announces_as_its_canary() {
-    let view = GroupView::default();
-    let (mut myself, now) = settled(&["eth0", "eth1"]);
-    let task = |duty, interfaces: &Interfaces| Task {
-        duty,
-        interfaces: interfaces.clone(),
-    };
-    let address = |text: &str| -> IpAddr { text.parse().expect("valid") };
-    let eth0 = Interfaces::Named(["eth0".to_owned()].into());
-    let mut tasks: Desired = [
-        (address("192.0.2.1"), task(Duty::Watch, &Interfaces::All)),
-        (address("192.0.2.2"), task(Duty::Announce, &eth0)),
-        (
-            address("2001:db8::1"),
-            task(Duty::Announce, &Interfaces::All),
-        ),
-    ]
-    .into();
-    let canaries = |myself: &mut Myself, tasks: &Desired| {
-        myself.set_tasks(&Arc::new(tasks.clone()));
-        let state = myself.state(now, &view);
-        let canaries = state.interfaces.iter().map(|i| i.canary);
-        canaries.collect::<Vec<_>>()
-    };
-    let two = Some(address("192.0.2.2"));
-    assert_eq!(canaries(&mut myself, &tasks), [two, None], "no NDP there");
-    tasks.insert(address("192.0.2.1"), task(Duty::Announce, &Interfaces::All));
-    let one = Some(address("192.0.2.1"));
-    assert_eq!(canaries(&mut myself, &tasks), [two, one], "it stays");
-    tasks.remove(&address("192.0.2.2"));
-    assert_eq!(canaries(&mut myself, &tasks), [one, one]);
 }

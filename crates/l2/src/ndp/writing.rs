@@ -135,6 +135,34 @@ pub(crate) fn write_detection(
     })
 }
 
+/// Writes the solicitation by which `mac`, which has the link-local address `source`, asks for
+/// `target` as one that wants to talk to it; returns its length.
+pub(crate) fn write_question(
+    mac: MacAddress,
+    source: Ipv6Addr,
+    target: Ipv6Addr,
+    out: &mut [u8; MAX_FRAME_LEN],
+) -> usize {
+    let group = solicited_node(target);
+    let route = Route {
+        link_source: mac,
+        link_destination: multicast_mac(group),
+        source,
+        destination: group,
+    };
+    write_message(
+        &route,
+        (NdpOptionTypes::SourceLLAddr, mac.0),
+        out,
+        |message| {
+            if let Some(mut solicit) = MutableNeighborSolicitPacket::new(message) {
+                solicit.set_icmpv6_type(Icmpv6Types::NeighborSolicit);
+                solicit.set_target_addr(target);
+            }
+        },
+    )
+}
+
 /// From where to where a message goes.
 #[derive(Debug, Clone, Copy)]
 struct Route {

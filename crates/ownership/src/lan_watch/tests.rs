@@ -74,7 +74,7 @@ impl Rounds {
             self.now = self.watch.next_timeout().unwrap().max(self.now);
             self.watch.handle_timeout(self.now);
             for command in self.watch.take_commands() {
-                let Command::Probe(address) = command else {
+                let Command::Ask(address) = command else {
                     panic!("{command:?}");
                 };
                 for node in answering.iter().filter(|node| canary(**node) == address) {
