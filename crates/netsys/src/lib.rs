@@ -4,7 +4,8 @@
 //! - [`PacketSocket`]: link-layer frames of one Ethernet type on one interface, filtered in the
 //!   kernel.
 //! - [`GroupMemberships`]: IPv6 multicast groups joined on one interface, as many as needed.
-//! - [`Monitor`]: the interfaces with their addresses, and every change of them.
+//! - [`Monitor`]: the interfaces with their addresses, and every change of them; by a
+//!   [`CarrierWatch`] also the loss of a carrier before the kernel tells of it.
 //!
 //! Nothing here knows what an address is announced for.
 
@@ -17,5 +18,5 @@ mod packet;
 pub use error::Error;
 pub use filter::{Instruction, MAX_INSTRUCTIONS};
 pub use groups::GroupMemberships;
-pub use monitor::{Change, Interface, InterfaceAddress, Monitor};
+pub use monitor::{CarrierWatch, Change, Interface, InterfaceAddress, Monitor};
 pub use packet::{EtherType, PacketSocket};

@@ -3,7 +3,8 @@
 //! ```text
 //!   RTNLGRP_LINK, _IPV4_IFADDR, _IPV6_IFADDR ──▶ Table ──▶ Change
 //!   dump at the start, after an overrun     ───▶  (diff)
-//!   and once in a minute
+//!   and once in a minute                            ▲
+//!   RTM_GETLINK for chosen ones, every 50 ms ───────┘ the carrier only
 //! ```
 
 use std::collections::VecDeque;
@@ -21,8 +22,11 @@ use tokio::time::Instant;
 
 use crate::Error;
 
+mod carrier;
 mod table;
 
+pub use carrier::CarrierWatch;
+use carrier::{Carriers, Report};
 use table::Table;
 pub use table::{Change, Interface, InterfaceAddress};
 
@@ -43,6 +47,7 @@ pub struct Monitor {
     table: Table,
     pending: VecDeque<Change>,
     subscription: Subscription,
+    carriers: Carriers,
     /// What has yet to be made up for.
     loss: Option<Loss>,
     /// When everything is read again in any case.
@@ -73,40 +78,65 @@ impl Monitor {
     pub async fn start() -> Result<Self, Error> {
         // Subscribed first: what changes during the dump is reported after it.
         let subscription = Subscription::open()?;
+        let carriers = Carriers::start().map_err(|error| failed("carriers", &error))?;
         let mut table = Table::default();
         let pending = table.replace(dump().await?).into();
         Ok(Self {
             table,
             pending,
             subscription,
+            carriers,
             loss: None,
             check: Instant::now() + CHECK,
         })
     }
 
-    /// Sends every change until nobody listens any more. Waits while the channel is full.
+    /// Chooses the interfaces whose carrier the kernel is asked for all the time; none at first. Of
+    /// the others a loss may become known a second late.
+    pub fn carriers(&self) -> CarrierWatch {
+        self.carriers.watch()
+    }
+
+    /// Sends every change until nobody listens any more, or there are no more. Waits while the
+    /// channel is full.
     pub async fn run(mut self, changes: mpsc::Sender<Change>) {
         while let Ok(permit) = changes.reserve().await {
             tokio::select! {
-                change = self.next() => permit.send(change),
+                change = self.next() => match change {
+                    Some(change) => permit.send(change),
+                    None => return,
+                },
                 () = changes.closed() => return,
             }
         }
     }
 
     /// The next change. Cancel-safe, but to give up a dump that is under way means to begin it anew:
-    /// see [`run`](Self::run) for use beside other things. Goes on for ever: a broken netlink socket is opened again.
-    pub async fn next(&mut self) -> Change {
+    /// see [`run`](Self::run) for use beside other things. A broken netlink socket is opened again.
+    /// `None` only if the thread that asks for carriers has ended, which is a defect.
+    pub async fn next(&mut self) -> Option<Change> {
         loop {
             if let Some(change) = self.pending.pop_front() {
-                return change;
+                if let Change::Present(interface) = &change {
+                    self.carriers.learn(interface.index, interface.carrier);
+                }
+                return Some(change);
             }
             if let Some(loss) = self.loss {
                 self.resync(loss).await;
                 continue;
             }
             let message = self.subscription.messages.next();
-            let Ok(message) = tokio::time::timeout_at(self.check, message).await else {
+            // Notifications first: what was asked for after them is newer.
+            let message = tokio::select! {
+                biased;
+                message = tokio::time::timeout_at(self.check, message) => message,
+                report = self.carriers.next() => {
+                    self.correct(report?);
+                    continue;
+                }
+            };
+            let Ok(message) = message else {
                 self.loss = Some(Loss::Unknown);
                 continue;
             };
@@ -120,6 +150,15 @@ impl Monitor {
                 },
                 None => self.lost(Loss::Socket),
             }
+        }
+    }
+
+    /// Takes in what the kernel says when asked.
+    fn correct(&mut self, report: Report) {
+        let Report { index, carrier, .. } = report;
+        match self.table.set_carrier(index, carrier) {
+            Some(change) => self.pending.push_back(change),
+            None => self.carriers.learn(index, carrier),
         }
     }
 
@@ -223,7 +262,7 @@ mod tests {
         // As if the notification of it had not been understood.
         monitor.table = Table::default();
         let start = Instant::now();
-        while !is_lo(&monitor.next().await) {}
+        while !is_lo(&monitor.next().await.expect("it goes on")) {}
         assert!(start.elapsed() <= CHECK + DUMP_TIMEOUT);
     }
 

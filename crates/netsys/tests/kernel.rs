@@ -77,7 +77,7 @@ mod tests {
     async fn until(monitor: &mut Monitor, what: &str, wanted: impl Fn(&Change) -> bool) -> Change {
         let wait = async {
             loop {
-                let change = monitor.next().await;
+                let change = monitor.next().await.expect("it goes on");
                 if wanted(&change) {
                     return change;
                 }

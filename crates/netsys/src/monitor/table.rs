@@ -123,6 +123,13 @@ impl Table {
         gone.chain(present).collect()
     }
 
+    /// The carrier of an interface is known otherwise than by a notification.
+    pub(super) fn set_carrier(&mut self, index: u32, carrier: bool) -> Option<Change> {
+        let interface = self.interfaces.get_mut(&index)?;
+        let before = std::mem::replace(&mut interface.carrier, carrier);
+        (before != carrier).then(|| Change::Present(interface.clone()))
+    }
+
     fn new_link(&mut self, link: LinkMessage) -> Option<Change> {
         // A bridge sends notes about its ports under its own family; they describe the port only.
         if link.header.interface_family != AddressFamily::Unspec {
