@@ -51,6 +51,7 @@ async fn junk_for_the_port_of_the_group_is_counted_and_moves_nothing() -> Result
         "oversized",
         "version",
         "forged",
+        "stale",
         "replayed",
     ];
     let mut counted = Vec::new();
@@ -58,7 +59,7 @@ async fn junk_for_the_port_of_the_group_is_counted_and_moves_nothing() -> Result
         counted.push(before(kind).await?);
     }
     let true_one = heard.last().context("there are some")?;
-    for round in 0..50_u8 {
+    for round in 0..20_u8 {
         client.send_to(&[round; 3], (n1, PORT))?;
         client.send_to(&vec![round; 9000], (n1, PORT))?;
         client.send_to(
@@ -77,10 +78,12 @@ async fn junk_for_the_port_of_the_group_is_counted_and_moves_nothing() -> Result
             }
             client.send_to(&changed, (n1, PORT))?;
         }
-        for datagram in &heard {
+        for datagram in heard.iter().rev().take(10) {
             client.send_to(datagram, (n1, PORT))?;
         }
         client.send_to(&[], (n1, PORT))?;
+        // No more at once than a socket keeps.
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     // The same again with the address of the one that sent it first.
     let spoofed: Vec<_> = capture.find(|frame| {
@@ -90,6 +93,8 @@ async fn junk_for_the_port_of_the_group_is_counted_and_moves_nothing() -> Result
     for mut frame in spoofed {
         // With its Ethernet address the switch would take the client's port for its own.
         frame[6..12].copy_from_slice(&mac.0);
+        // Where it was overheard, the sender's kernel had left the checksum to the hardware.
+        frame[40..42].fill(0);
         lab.send_frame("client", "lan0", &frame)?;
     }
     tokio::time::sleep(SECOND).await;
@@ -98,7 +103,7 @@ async fn junk_for_the_port_of_the_group_is_counted_and_moves_nothing() -> Result
         told.push((kind, cluster.problems(OWNER, kind).await? - before));
     }
     let total: u64 = told.iter().map(|(_, count)| count).sum();
-    ensure!(total >= 50 * 5, "of all that came {told:?} were counted");
+    ensure!(total >= 20 * 8, "of all that came {told:?} were counted");
     let missing: Vec<_> = told.iter().filter(|(_, count)| *count == 0).collect();
     ensure!(missing.is_empty(), "{missing:?} of {told:?}");
     let macs = one_answer(watches, start, "junk").await?;

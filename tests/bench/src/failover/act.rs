@@ -120,6 +120,15 @@ async fn request(case: Case, cluster: &Cluster) -> Result<Outcome> {
     }
     let ended = answered(&traffic, start).await;
     let reports = reports(traffic).await?;
+    if case.target() == Target::NoFailure {
+        for sample in reports.iter().flat_map(Report::failures) {
+            let (sent, took) = (sample.sent - start, sample.ended - sample.sent);
+            eprintln!(
+                "  sent after {sent:.3?}, for {took:.3?}: {:?}",
+                sample.answer
+            );
+        }
+    }
     let lost = kept.stop().await?.len();
     Ok(Outcome {
         requests: [0, 1].map(|family| Requests::from(&reports[family])),
@@ -171,7 +180,10 @@ async fn outage(cluster: &Cluster, args: &FailoverArgs) -> Result<Outcome> {
     let besides = |report: &Report| {
         let apart = |sent: Instant| sent + TIMEOUT < start || sent > back;
         let failures = report.failures();
-        failures.iter().filter(|sample| apart(sample.sent)).count()
+        let found = failures
+            .iter()
+            .filter(|sample| apart(sample.sent) && !sample.was_broken_off());
+        found.count()
     };
     Ok(Outcome {
         requests: [0, 1].map(|family| Requests::from(&reports[family])),

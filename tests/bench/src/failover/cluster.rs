@@ -28,6 +28,7 @@ const STEADY: Duration = Duration::from_mins(1);
 pub(crate) struct Cluster {
     pub(crate) lab: Lab,
     contestant: Contestant,
+    group: Group,
     /// The addresses of the Service whose owner is [`OWNER`], IPv4 first.
     pub(crate) addresses: [IpAddr; 2],
     /// An address whose owner is another node.
@@ -49,7 +50,7 @@ impl Cluster {
             "spec": {"addresses": ["192.168.10.1-192.168.10.99", "fd10::a:1-fd10::a:99"]},
         });
         lab.apply_yaml(&pool.to_string()).await?;
-        advertise(&lab, json!([])).await?;
+        advertise(&lab, group, json!([])).await?;
         contestant.controller(&lab).await?;
 
         for name in ["web-0", "web-1"] {
@@ -72,6 +73,7 @@ impl Cluster {
         Ok(Self {
             mac: lab.mac(OWNER, "lan0")?,
             contestant,
+            group,
             addresses: [v4, v6],
             bystander,
             speakers,
@@ -112,7 +114,7 @@ impl Cluster {
             self.lab.restore_link(node, "lan0").await?;
         }
         self.api_on().await?;
-        advertise(&self.lab, json!([])).await?;
+        advertise(&self.lab, self.group, json!([])).await?;
         self.drain(false).await?;
         for speaker in &self.speakers {
             if speaker.is_running() {
@@ -168,7 +170,7 @@ impl Cluster {
         let others = json!([{"matchExpressions": [{
             "key": "kubernetes.io/hostname", "operator": "NotIn", "values": [OWNER],
         }]}]);
-        advertise(&self.lab, others).await
+        advertise(&self.lab, self.group, others).await
     }
 
     /// Kills etcd and the API server.
@@ -192,12 +194,18 @@ impl Cluster {
 }
 
 /// Applies the advertisement of the pool on the nodes that these selectors choose, all if there are
-/// none.
-async fn advertise(lab: &Lab, selectors: Value) -> Result<()> {
+/// none. Where there is one network, the other is there for the API alone: nobody announces on it.
+async fn advertise(lab: &Lab, group: Group, selectors: Value) -> Result<()> {
+    let interfaces: &[&str] = match group {
+        Group::OneNetwork => &["lan0"],
+        Group::TwoNetworks => &[],
+    };
     let advertisement = json!({
         "apiVersion": "metallb.io/v1beta1", "kind": "L2Advertisement",
         "metadata": {"name": "bench", "namespace": NAMESPACE},
-        "spec": {"ipAddressPools": ["bench"], "nodeSelectors": selectors},
+        "spec": {
+            "ipAddressPools": ["bench"], "nodeSelectors": selectors, "interfaces": interfaces,
+        },
     });
     lab.apply_yaml(&advertisement.to_string()).await?;
     Ok(())

@@ -18,8 +18,11 @@ pub(crate) const FAMILIES: [&str; 2] = ["IPv4", "IPv6"];
 pub(crate) struct Requests {
     /// How many were sent.
     pub(crate) sent: usize,
-    /// How many had no answer in time, or a reset for one.
+    /// How many had no answer.
     pub(crate) failed: usize,
+    /// Those of them whose connection was open and was reset: they were on their way when the
+    /// address moved.
+    pub(crate) reset: usize,
     /// The longest time without an answer.
     pub(crate) silence: Duration,
     /// The longest time in which the client itself sent nothing.
@@ -31,6 +34,7 @@ impl From<&Report> for Requests {
         Self {
             sent: report.samples.len(),
             failed: report.failures().len(),
+            reset: report.broken_off().len(),
             silence: report.longest_silence(),
             pause: report.longest_pause(),
         }
@@ -73,8 +77,12 @@ impl fmt::Display for Outcome {
             if requests.sent > 0 {
                 write!(
                     f,
-                    "{} of {} failed, gap {:.2?} (client paused {:.0?}); ",
-                    requests.failed, requests.sent, requests.silence, requests.pause
+                    "{} of {} failed, {} by a reset, gap {:.2?} (client paused {:.0?}); ",
+                    requests.failed,
+                    requests.sent,
+                    requests.reset,
+                    requests.silence,
+                    requests.pause
                 )?;
             }
             if self.besides[family] > 0 {

@@ -103,17 +103,28 @@ fn time(time: Duration) -> String {
     }
 }
 
+/// Requests without an answer; apart from them those that were on their way when the address moved,
+/// which no announcer can save.
 fn failed_text(rounds: &[Outcome], family: usize) -> String {
-    let (failed, sent) = failed(rounds, family);
+    let [failed, reset, sent] = failed(rounds, family);
     let unending = rounds.iter().any(|round| round.unending);
     let unending = if unending { ", to the end" } else { "" };
-    format!("{failed} of {sent} failed{unending}")
+    let reset = match reset {
+        0 => String::new(),
+        reset => format!(", {reset} reset on the way"),
+    };
+    format!("{failed} of {sent} failed{unending}{reset}")
 }
 
-fn failed(rounds: &[Outcome], family: usize) -> (usize, usize) {
+/// Requests that failed without a reset, those with one, and all.
+fn failed(rounds: &[Outcome], family: usize) -> [usize; 3] {
     let requests = rounds.iter().map(|round| round.requests[family]);
-    requests.fold((0, 0), |(failed, sent), round| {
-        (failed + round.failed, sent + round.sent)
+    requests.fold([0; 3], |[failed, reset, sent], round| {
+        [
+            failed + round.failed - round.reset,
+            reset + round.reset,
+            sent + round.sent,
+        ]
     })
 }
 
@@ -144,7 +155,7 @@ fn is_met(case: Case, family: usize, herald: &[Outcome], peer: &[Outcome]) -> Op
     let own = gaps(herald, family)?;
     let spared = herald.iter().all(|round| round.lost == 0);
     let besides: usize = herald.iter().map(|round| round.besides[family]).sum();
-    let (failed, _) = failed(herald, family);
+    let [failed, ..] = failed(herald, family);
     let [_, silent, split, moved] = looks(herald, family);
     let met = match case.target() {
         Target::Gap => is_short(own) && is_better(own, gaps(peer, family)?),
@@ -210,6 +221,15 @@ mod tests {
             ..Outcome::default()
         };
         assert_eq!(met(lost), Some(false));
+        let mut moved = gap(20);
+        for requests in &mut moved.requests {
+            requests.reset = requests.failed;
+        }
+        assert_eq!(met(moved), Some(true));
+        assert_eq!(
+            failed_text(&[moved], 0),
+            "0 of 100 failed, 3 reset on the way"
+        );
     }
 
     #[test]

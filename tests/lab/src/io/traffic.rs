@@ -18,10 +18,20 @@ use crate::lab::Lab;
 pub struct Sample {
     /// When it was sent.
     pub sent: Instant,
+    /// When its connection was open, if it ever was.
+    pub connected: Option<Instant>,
     /// When it was answered or given up.
     pub ended: Instant,
     /// The backend's answer, or why there is none.
     pub answer: Result<Answer, String>,
+}
+
+impl Sample {
+    /// Whether its connection was open and the other side broke it off.
+    pub fn was_broken_off(&self) -> bool {
+        let told = |error: &String| !error.starts_with("no answer within");
+        self.connected.is_some() && self.answer.as_ref().is_err_and(told)
+    }
 }
 
 /// Requests from a part of the lab at an interval, each on a connection of its own and without
@@ -87,12 +97,15 @@ async fn stream(
         let samples = Arc::clone(&samples);
         requests.spawn(async move {
             let sent = Instant::now();
-            let answer = match tokio::time::timeout(timeout, ask(to)).await {
-                Ok(answer) => answer.map_err(|error| error.to_string()),
+            let mut connected = None;
+            let asking = tokio::time::timeout(timeout, ask(to, &mut connected));
+            let answer = match asking.await {
+                Ok(answer) => answer.map_err(|error| format!("{error:#}")),
                 Err(_) => Err(format!("no answer within {timeout:?}")),
             };
             let sample = Sample {
                 sent,
+                connected,
                 ended: Instant::now(),
                 answer,
             };
@@ -106,8 +119,9 @@ async fn stream(
     requests.join_all().await;
 }
 
-async fn ask(to: SocketAddr) -> Result<Answer> {
-    let mut stream = TcpStream::connect(to).await?;
+async fn ask(to: SocketAddr, connected: &mut Option<Instant>) -> Result<Answer> {
+    let mut stream = TcpStream::connect(to).await.context("not connected")?;
+    *connected = Some(Instant::now());
     stream.write_all(&request("/")).await?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await?;
@@ -178,6 +192,15 @@ impl Report {
             .collect()
     }
 
+    /// Those whose connection was open, and was then broken off by the other side: a request that
+    /// is on its way when an address moves to a node that knows nothing of its connection.
+    pub fn broken_off(&self) -> Vec<&Sample> {
+        self.samples
+            .iter()
+            .filter(|sample| sample.was_broken_off())
+            .collect()
+    }
+
     /// The longest time between the sending of an answered request and the sending of the next
     /// answered one, or the end of the stream: at best the interval of the stream, at worst (no
     /// answer at all) all its length.
@@ -236,6 +259,7 @@ mod tests {
         let at = |millis| start + Duration::from_millis(millis);
         let sample = |sent, ended, answered: bool| Sample {
             sent: at(sent),
+            connected: None,
             ended: at(ended),
             answer: if answered {
                 Ok(Answer {
