@@ -45,6 +45,7 @@ use claims::Claims;
 use conflicts::Conflicts;
 use inputs::Cluster;
 use start::Start;
+use tell::tell_address;
 
 pub(crate) use conflicts::Conflicting;
 
@@ -231,7 +232,7 @@ impl Engine {
                         self.saw(now, sighting);
                     }
                 }
-                () = begun(&self.io.drain), if self.end.is_none() => self.drain(Instant::now()),
+                () = begun(self.io.drain.as_ref()), if self.end.is_none() => self.drain(Instant::now()),
                 () = journal.due(), if self.start.may_save() => journal.put(self.kept(false)),
                 () = until(due), if due.is_some() => {}
             }
@@ -285,11 +286,17 @@ impl Engine {
         let Some(group) = &mut self.io.group else {
             return;
         };
-        if let Some((nodes, roster)) = self.cluster.take_peers() {
-            group.set_nodes(nodes.clone());
-            group.set_roster(roster.clone());
-        }
         let view = Arc::clone(&group.view.borrow_and_update());
+        let peers_changed = self.cluster.take_peers_changed();
+        if peers_changed {
+            group.set_nodes(self.cluster.nodes().clone());
+        }
+        if peers_changed || !Arc::ptr_eq(&view, &self.seen) {
+            let live = view.members.iter().filter(|(_, member)| member.live);
+            let mut roster = self.cluster.speakers().clone();
+            roster.extend(live.map(|(name, _)| name.clone()));
+            group.set_roster(roster);
+        }
         let generation = *group.generation.borrow_and_update();
         let drained = self
             .cluster
@@ -301,7 +308,6 @@ impl Engine {
         myself.set_interfaces(now, interfaces.as_deref());
         myself.set_draining(drained || self.end.is_some());
         myself.set_unheard(self.lan.unheard());
-        myself.set_tasks(&self.applied.0);
         let state = myself.state(now, &view);
         let comings_changed = myself.take_comings_changed();
         // The thread of the group tells the others meanwhile.
@@ -339,7 +345,7 @@ impl Engine {
             }
             self.metrics.address(address, &status);
             self.conflicts.status(address, &status);
-            self.tell_address(address, &status);
+            tell_address(address, &status);
         }
         for conflict in self.ownership.take_conflicts() {
             self.conflicts.report(now, conflict);
@@ -456,7 +462,7 @@ async fn group_changed(group: &mut Option<Link>) -> Result<(), watch::error::Rec
     }
 }
 
-async fn begun(drain: &Option<Drain>) {
+async fn begun(drain: Option<&Drain>) {
     match drain {
         Some(drain) => drain.begun().await,
         None => std::future::pending().await,

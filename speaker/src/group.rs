@@ -85,13 +85,13 @@ pub(crate) struct LinkEnd {
     generation: watch::Sender<u64>,
 }
 
-/// A link between the engine and the group.
-pub(crate) fn link() -> (Link, LinkEnd) {
+/// A link between the engine and the group, which begins with this generation.
+pub(crate) fn link(generation: u64) -> (Link, LinkEnd) {
     let (nodes, nodes_there) = watch::channel(Arc::default());
     let (roster, roster_there) = watch::channel(Arc::default());
     let (state, state_there) = watch::channel(MemberState::default());
     let (view_there, view) = watch::channel(Arc::default());
-    let (generation_there, generation) = watch::channel(0);
+    let (generation_there, generation) = watch::channel(generation);
     let (leave, left) = (CancellationToken::new(), CancellationToken::new());
     let end = LinkEnd {
         nodes: nodes_there,
@@ -140,6 +140,28 @@ impl Link {
         self.leave.cancel();
         // Without an answer the others find out by themselves.
         let _ = tokio::time::timeout(LEAVING, self.left.cancelled()).await;
+    }
+}
+
+/// What a test does in place of the thread.
+#[cfg(test)]
+impl LinkEnd {
+    pub(crate) fn show(&self, view: GroupView) {
+        self.view.send_replace(Arc::new(view));
+    }
+
+    pub(crate) fn state(&self) -> MemberState {
+        self.state.borrow().clone()
+    }
+
+    pub(crate) fn roster(&self) -> BTreeSet<NodeName> {
+        self.roster.borrow().as_ref().clone()
+    }
+
+    /// Waits until the engine wants to leave, and lets it.
+    pub(crate) async fn left(&self) {
+        self.leave.cancelled().await;
+        self.left.cancel();
     }
 }
 

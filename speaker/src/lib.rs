@@ -54,6 +54,7 @@ use crate::status::{StatusQueue, Writer};
 const FINISH: Duration = Duration::from_secs(3);
 
 /// Runs the speaker until SIGTERM or SIGINT, or until a part of it fails.
+#[expect(clippy::too_many_lines, reason = "one list: what is connected to what")]
 pub async fn run(args: Args) -> anyhow::Result<()> {
     logging::init(args.common.log_level, args.common.log_format);
     for flag in args.inactive() {
@@ -88,7 +89,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         &args.node_name,
         &mut registry,
     );
-    let generation = saved.as_ref().map_or(0, |saved| saved.generation + 1);
+    let generation = saved
+        .as_ref()
+        .map_or(1, |saved| saved.generation.saturating_add(1));
     let group = start_group(
         &args,
         &me,
@@ -150,37 +153,45 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         conflicts: conflicts_here,
         lost: presence_lost,
     };
+    supervisor.spawn("status", writer.run(supervisor.token()));
+    supervisor.spawn("presence", presence.run(supervisor.token()));
+    supervisor.spawn("events", sender.run(supervisor.token()));
 
-    let token = || supervisor.token();
-    let exclude_file: Arc<Path> = args.l2_exclude_file.as_path().into();
-    let files = layer2::watch_file(exclude_file, exclude, token());
-    let end = token();
+    let end = supervisor.token();
     let driver = on_own_thread("layer 2", move || driver.run(end));
-    let end = token();
+    let end = supervisor.token();
     let engine = on_own_thread("engine", move || engine.run(journal, end));
-    let end = token();
-    let state = async move {
+    supervisor.spawn("layer 2", driver);
+    supervisor.spawn("engine", engine);
+    let end = supervisor.token();
+    supervisor.spawn("state on disk", async move {
         // It is done before all others when the engine has written its last word.
         state_writer.run().await?;
         end.cancelled().await;
         Ok(())
-    };
-    let (writer, presence) = (writer.run(token()), presence.run(token()));
-    let events = sender.run(token());
+    });
+    let file: Arc<Path> = args.l2_exclude_file.as_path().into();
+    let files = layer2::watch_file(file, exclude, supervisor.token());
+    supervisor.spawn("exclude file", files);
+    start_servers(&args, readiness, registry, &mut supervisor);
+    Ok(supervisor.run().await?)
+}
+
+/// Starts what kubelet and Prometheus ask.
+fn start_servers(
+    args: &Args,
+    readiness: Readiness,
+    registry: Registry,
+    supervisor: &mut Supervisor,
+) {
     // The health server is for the node's kubelet only.
     let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let health = health::serve(local, args.common.health_probe_port, readiness, token());
-    let metrics = herald_runtime::metrics::serve(args.common.clone(), registry, token());
-    supervisor.spawn("layer 2", driver);
-    supervisor.spawn("engine", engine);
-    supervisor.spawn("state on disk", state);
-    supervisor.spawn("exclude file", files);
-    supervisor.spawn("status", writer);
-    supervisor.spawn("presence", presence);
-    supervisor.spawn("events", events);
+    let port = args.common.health_probe_port;
+    let health = health::serve(local, port, readiness, supervisor.token());
+    let common = args.common.clone();
+    let metrics = herald_runtime::metrics::serve(common, registry, supervisor.token());
     supervisor.spawn("health server", health);
     supervisor.spawn("metrics server", metrics);
-    Ok(supervisor.run().await?)
 }
 
 /// Starts the thread of the group, if there is one. If not, nobody can declare this node down, and
@@ -204,7 +215,7 @@ fn start_group(
         supervisor.spawn("lease", kept);
         return Ok(None);
     };
-    let (link, link_end) = group::link();
+    let (link, link_end) = group::link(generation);
     let directory = args.membership.key_directory().map(Path::to_owned);
     let (keys, keys_here) = watch::channel(group::load_keys(directory.as_deref()));
     let founding = group::Founding {

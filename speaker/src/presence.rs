@@ -255,7 +255,7 @@ mod tests {
             good["conditions"][0]["lastTransitionTime"],
             "1970-01-01T00:00:00Z"
         );
-        let later = now + Duration::from_secs(60);
+        let later = now + Duration::from_mins(1);
         let problems = ["pool a".to_owned(), "pool b".to_owned()];
         let bad = conditions.status(&problems, &none, later);
         assert_eq!(bad["result"], "Invalid");

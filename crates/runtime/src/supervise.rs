@@ -95,6 +95,12 @@ impl Supervisor {
         self.token.clone()
     }
 
+    /// Cancelled when the process is to end as planned, before [`token`](Self::token) is. Cancelling
+    /// it does what SIGTERM does.
+    pub fn draining(&self) -> CancellationToken {
+        self.draining.clone()
+    }
+
     /// Something to wait for between SIGTERM and the token, `limit` at most.
     pub fn drain(&mut self, limit: Duration) -> Drain {
         let finished = CancellationToken::new();
@@ -125,6 +131,7 @@ impl Supervisor {
             _ = terminate.recv() => Ok("SIGTERM"),
             _ = interrupt.recv() => Ok("SIGINT"),
             () = self.token.cancelled() => Ok("stopped"),
+            () = self.draining.cancelled() => Ok("stopped"),
             Some(finished) = self.tasks.join_next_with_id() => Err(self.verdict(finished)),
         };
         if let Ok(cause) = outcome
@@ -253,7 +260,7 @@ mod tests {
         let (quick, slow) = (Duration::from_secs(5), Duration::from_secs(2));
         let drain = supervisor.drain(quick);
         let stuck = supervisor.drain(slow);
-        supervisor.draining.cancel();
+        supervisor.draining().cancel();
         drain.begun().await;
         let begun = Instant::now();
         let waiting = tokio::spawn(all_finished(std::mem::take(&mut supervisor.drains)));
@@ -285,6 +292,26 @@ mod tests {
             supervisor.run().await,
             Err(TaskError::Ended { task: "short" })
         ));
+    }
+
+    #[tokio::test]
+    async fn tasks_end_after_what_has_to_be_done_before() {
+        let mut supervisor = Supervisor::new();
+        let token = supervisor.token();
+        let drain = supervisor.drain(Duration::from_secs(60));
+        let draining = supervisor.draining();
+        let (done, finished) = tokio::sync::oneshot::channel();
+        supervisor.spawn("steady", async move {
+            drain.begun().await;
+            let early = !token.is_cancelled();
+            drop(drain);
+            token.cancelled().await;
+            let _ = done.send(early);
+            Ok(())
+        });
+        draining.cancel();
+        supervisor.run().await.expect("asked to end");
+        assert!(finished.await.expect("the task ran to its end"));
     }
 
     #[tokio::test]

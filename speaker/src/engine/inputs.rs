@@ -91,10 +91,20 @@ impl Cluster {
         self.world.import(saved);
     }
 
-    /// Other speakers and where they may be, if that is news.
-    pub(super) fn take_peers(&mut self) -> Option<(&Addresses, &BTreeSet<NodeName>)> {
-        let news = std::mem::take(&mut self.peers_changed);
-        news.then_some((&self.nodes, &self.speakers))
+    /// True if [`nodes`](Self::nodes) or [`speakers`](Self::speakers) gives something else than when
+    /// this was last asked.
+    pub(super) fn take_peers_changed(&mut self) -> bool {
+        std::mem::take(&mut self.peers_changed)
+    }
+
+    /// The nodes with their addresses.
+    pub(super) fn nodes(&self) -> &Addresses {
+        &self.nodes
+    }
+
+    /// The nodes whose speakers have said something of themselves in the API.
+    pub(super) fn speakers(&self) -> &BTreeSet<NodeName> {
+        &self.speakers
     }
 
     /// There is, or should be, a speaker on another node.
@@ -118,9 +128,9 @@ impl Cluster {
         }
         self.metrics.updates.inc();
         match input {
-            Input::Services(event) => self.services(event),
-            Input::Slices(event) => self.slices(event),
-            Input::Nodes(event) => self.nodes(event),
+            Input::Services(event) => self.take_services(event),
+            Input::Slices(event) => self.take_slices(event),
+            Input::Nodes(event) => self.take_nodes(event),
             Input::Pools(event) => {
                 take_objects(&mut self.resources.pools, event);
                 self.configuration_changed = true;
@@ -129,11 +139,11 @@ impl Cluster {
                 take_objects(&mut self.resources.l2_advertisements, event);
                 self.configuration_changed = true;
             }
-            Input::Speakers(event) => self.speakers(event),
+            Input::Speakers(event) => self.take_speakers(event),
         }
     }
 
-    fn services(&mut self, event: Event<slim::Service>) {
+    fn take_services(&mut self, event: Event<slim::Service>) {
         match event {
             Event::Restarted { objects, malformed } => {
                 let mut present: HashSet<_> = objects.iter().map(convert::service_key).collect();
@@ -157,7 +167,7 @@ impl Cluster {
         self.world.set_service(&convert::service_key(object), facts);
     }
 
-    fn slices(&mut self, event: Event<slim::EndpointSlice>) {
+    fn take_slices(&mut self, event: Event<slim::EndpointSlice>) {
         let key = |name: ObjectName| -> SliceKey {
             (name.namespace.unwrap_or_default().into(), name.name.into())
         };
@@ -184,7 +194,7 @@ impl Cluster {
             .set_slice(&convert::slice_key(object), convert::slice(object));
     }
 
-    fn nodes(&mut self, event: Event<slim::Node>) {
+    fn take_nodes(&mut self, event: Event<slim::Node>) {
         match event {
             Event::Restarted { objects, malformed } => {
                 let mut present: HashSet<_> = objects
@@ -221,7 +231,7 @@ impl Cluster {
         self.world.set_node(&name, Some(facts));
     }
 
-    fn speakers(&mut self, event: Event<ConfigurationState>) {
+    fn take_speakers(&mut self, event: Event<ConfigurationState>) {
         match event {
             Event::Restarted { objects, malformed } => {
                 let mut present: BTreeSet<_> = objects.iter().filter_map(speaker_node).collect();

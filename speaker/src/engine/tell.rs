@@ -1,5 +1,7 @@
 //! What the user is told: logs, events, metrics and status objects.
 
+use std::net::IpAddr;
+
 use herald_model::ServiceKey;
 use herald_ownership::{Conflict, Status};
 use herald_runtime::events::{Kind, Subject};
@@ -79,38 +81,6 @@ impl Engine {
         }
     }
 
-    /// What this node does about an address, where it is worth a line.
-    pub(super) fn tell_address(&self, address: std::net::IpAddr, status: &Status) {
-        let ip = address;
-        match status {
-            Status::HandingOver(node) => tracing::info!(
-                event = "addressHandover",
-                %ip,
-                %node,
-                "answering on until the new owner announces the address"
-            ),
-            Status::HeldBy(node) => tracing::info!(
-                event = "addressHeldBy",
-                %ip,
-                %node,
-                "another speaker has the address and keeps it"
-            ),
-            Status::NoMajority => tracing::warn!(
-                event = "addressNoMajority",
-                %ip,
-                "not taking the address of a speaker that is gone: too few speakers are in the \
-                 group to be sure that this node is not the one that is cut off"
-            ),
-            Status::Held
-            | Status::Probing
-            | Status::InUse(_)
-            | Status::Fenced
-            | Status::NotOurs => {
-                tracing::debug!(%ip, ?status, "address");
-            }
-        }
-    }
-
     /// A foreign station has an address: said of every Service that it belongs to.
     pub(super) fn tell_conflict(&self, conflict: Conflict) {
         let Conflict { address, mac, held } = conflict;
@@ -156,5 +126,33 @@ impl Engine {
             uid: Some(uid.to_owned()),
         };
         self.io.events.record(subject, kind, reason, message);
+    }
+}
+
+/// What this node does about an address, where it is worth a line.
+pub(super) fn tell_address(address: IpAddr, status: &Status) {
+    let ip = address;
+    match status {
+        Status::HandingOver(node) => tracing::info!(
+            event = "addressHandover",
+            %ip,
+            %node,
+            "answering on until the new owner announces the address"
+        ),
+        Status::HeldBy(node) => tracing::info!(
+            event = "addressHeldBy",
+            %ip,
+            %node,
+            "another speaker has the address and keeps it"
+        ),
+        Status::NoMajority => tracing::warn!(
+            event = "addressNoMajority",
+            %ip,
+            "not taking the address of a speaker that is gone: too few speakers are in the \
+             group to be sure that this node is not the one that is cut off"
+        ),
+        Status::Held | Status::Probing | Status::InUse(_) | Status::Fenced | Status::NotOurs => {
+            tracing::debug!(%ip, ?status, "address");
+        }
     }
 }

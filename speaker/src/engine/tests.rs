@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use herald_api::kinds::ConfigurationState;
 use herald_api::slim;
-use herald_model::{GroupView, MacAddress, Member, MemberState, Phase, Standing};
-use herald_ownership::{Duty, Kind};
+use herald_model::MacAddress;
+use herald_ownership::Duty;
 use herald_runtime::supervise::Supervisor;
 use herald_runtime::watch::{Event, Malformed, ObjectName};
 use herald_runtime::{events, health::Readiness};
@@ -19,6 +19,8 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::convert;
 use crate::group::{LinkEnd, link};
+
+mod grouped;
 
 struct Running {
     inputs: mpsc::Sender<Input>,
@@ -36,7 +38,7 @@ struct Running {
     supervisor: Supervisor,
     directory: tempfile::TempDir,
     _events: events::Sender,
-    _writer: JoinHandle<TaskResult>,
+    state_writer: JoinHandle<TaskResult>,
 }
 
 /// An engine of node `me` that has got nothing yet and is in no group.
@@ -63,7 +65,7 @@ async fn start_in(directory: tempfile::TempDir, grouped: bool) -> Running {
     let (sightings, sightings_here) = mpsc::channel(100);
     let (conflicts_here, conflicts) = watch::channel(Conflicting::new());
     let (link, group) = if grouped {
-        let (link, end) = link();
+        let (link, end) = link(1);
         (Some(link), Some(end))
     } else {
         (None, None)
@@ -112,7 +114,7 @@ async fn start_in(directory: tempfile::TempDir, grouped: bool) -> Running {
         supervisor,
         directory,
         _events: sender,
-        _writer: writer,
+        state_writer: writer,
     }
 }
 

@@ -67,7 +67,7 @@ pub(crate) async fn run(founding: Founding, link: LinkEnd, token: CancellationTo
             () = thread.link.leave.cancelled(), if thread.farewell.is_none() => thread.leave(),
             readable = thread.socket.readable() => {
                 readable?;
-                thread.receive(&mut buffer)?;
+                thread.receive(&mut buffer);
             }
             changed = thread.keys.changed() => {
                 changed.map_err(|_| GroupError::Closed)?;
@@ -158,7 +158,7 @@ impl Thread {
     }
 
     /// Takes in what is there, a batch at most.
-    fn receive(&mut self, buffer: &mut [u8]) -> Result<(), GroupError> {
+    fn receive(&mut self, buffer: &mut [u8]) {
         for _ in 0..BATCH {
             match self.socket.try_recv_from(buffer) {
                 Ok((length, from)) => {
@@ -166,14 +166,13 @@ impl Thread {
                     let datagram = buffer.get(..length).unwrap_or_default();
                     self.group.handle_datagram(Instant::now(), from, datagram);
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 // An ICMP error that answers to one of ours: its sender is not there.
                 Err(error) => {
                     tracing::debug!(%error, "receiving from the speakers' group");
                 }
             }
         }
-        Ok(())
     }
 
     /// Takes note of what happened. True if the view is another.
