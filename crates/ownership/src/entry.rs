@@ -78,6 +78,8 @@ pub(crate) struct Contest {
 #[derive(Debug)]
 pub(crate) struct Look {
     pub(crate) sent: u32,
+    /// How many are sent.
+    pub(crate) probes: u32,
     /// Between two probes and after the last.
     pub(crate) pause: Duration,
     /// How long to wait if a foreign station answers.
@@ -92,10 +94,16 @@ pub(crate) struct Watching {
     pub(crate) holder: NodeName,
     /// It was in the group when that was last looked at.
     pub(crate) live: bool,
+    /// It was declared down by a majority that this node is in.
+    pub(crate) outvoted: bool,
     /// It was seen with the address since the last probe.
     pub(crate) seen: bool,
     /// Probes in a row that it did not answer.
     pub(crate) misses: u32,
+    /// A foreign station that answered since it was last seen.
+    pub(crate) foreign: Option<MacAddress>,
+    /// When it last asked itself whether anybody has the address.
+    pub(crate) asked: Option<Instant>,
 }
 
 impl Entry {

@@ -50,8 +50,9 @@ pub struct Ownership {
     /// `None` until the group is known.
     peers: Option<Peers>,
     agenda: Agenda,
-    /// How many addresses are watched because another node keeps them.
-    watched: u32,
+    /// The addresses that are asked for all the time: which another node keeps, or this one
+    /// although the election gives them to another, or until another announces them.
+    asked: BTreeSet<IpAddr>,
     leaving: Leaving,
     tasks: Arc<BTreeMap<IpAddr, Task>>,
     commands: Vec<Command>,
@@ -84,7 +85,7 @@ impl Ownership {
             entries: BTreeMap::new(),
             peers: None,
             agenda: Agenda::default(),
-            watched: 0,
+            asked: BTreeSet::new(),
             leaving: Leaving::No,
             tasks: Arc::default(),
             commands: Vec::new(),
@@ -249,10 +250,12 @@ impl Ownership {
         let Some(entry) = self.entries.get_mut(&address) else {
             return;
         };
-        let was_watched = matches!(entry.state, State::HeldBy(_));
-        let is_watched = matches!(state, State::HeldBy(_));
-        self.watched = self.watched + u32::from(is_watched) - u32::from(was_watched);
         entry.state = state;
+        if matches!(entry.state, State::HeldBy(_) | State::HandingOver { .. }) {
+            self.asked.insert(address);
+        } else {
+            self.asked.remove(&address);
+        }
         self.changed.insert(address);
         self.agenda.clear(address);
         self.show(address);
@@ -324,9 +327,12 @@ impl Ownership {
             live: peers.is_live(&holder),
             holder,
             seen: true,
+            outvoted: !peers.is_live(&holder) && peers.standing == Standing::Majority,
             misses: 0,
         };
         self.enter(address, State::HeldBy(watching));
+            foreign: None,
+            asked: None,
         self.agenda
             .set_probe(address, Some(now + self.limits.watch_pause));
     }
@@ -352,10 +358,11 @@ impl Ownership {
         self.agenda.set_alarm(address, next);
     }
 
-    /// How long to wait between two probes of an address that others have, so that all together
-    /// stay bounded.
+    /// How long to wait between two probes of an address that is asked for all the time, so that
+    /// all together stay bounded.
     fn watch_pause(&self) -> Duration {
-        let spaced = self.limits.watch_spacing.saturating_mul(self.watched);
+        let count = u32::try_from(self.asked.len()).unwrap_or(u32::MAX);
+        let spaced = self.limits.watch_spacing.saturating_mul(count);
         spaced.max(self.limits.watch_pause)
     }
 }

@@ -28,17 +28,26 @@ impl Ownership {
             .from
             .as_ref()
             .is_some_and(|from| peers.is_down(from));
+        let since = holding.since;
         let pause = if !entry.is_mine() {
+            self.asked.insert(address);
             self.watch_pause()
         } else if from_one_down {
-            self.audit_pause(now, holding.since)
+            self.asked.remove(&address);
+            self.audit_pause(now, since)
         } else {
+            self.asked.remove(&address);
             self.agenda.set_probe(address, None);
             return;
         };
         if !self.agenda.has_probe(address) {
             self.agenda.set_probe(address, Some(now + pause));
         }
+    }
+
+    /// The shortest time between two audits of an address.
+    pub(super) fn least_audit_pause(&self, now: Instant) -> Duration {
+        self.audit_pause(now, now)
     }
 
     fn audit_pause(&self, now: Instant, since: Instant) -> Duration {

@@ -136,11 +136,11 @@ impl Ownership {
                 }
             }
             State::InUse { mac, .. } => {
-                if peers.station(*mac) == Station::Foreign {
-                    self.show(address);
-                } else {
-                    let way = way(&self.me, peers, entry, false);
-                    self.go(now, address, way);
+                let foreign = peers.station(*mac) == Station::Foreign;
+                match way(&self.me, peers, entry, false) {
+                    Way::Refuse => self.go(now, address, Way::Refuse),
+                    _ if foreign => self.show(address),
+                    way => self.go(now, address, way),
                 }
             }
         }

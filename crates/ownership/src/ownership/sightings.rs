@@ -32,6 +32,7 @@ impl Ownership {
     /// Another station had to do with an address.
     pub fn saw(&mut self, now: Instant, sighting: Sighting) {
         let Sighting { address, mac, kind } = sighting;
+        let soon = self.least_audit_pause(now);
         let (Some(entry), Some(peers)) = (self.entries.get_mut(&address), &self.peers) else {
             return;
         };
@@ -44,6 +45,11 @@ impl Ownership {
             // who answers or announces has an address.
             Station::Foreign if kind == Kind::Probed => Outcome::Nothing,
             Station::Foreign => Outcome::Conflict,
+            Station::Member(name)
+                if kind == Kind::Probed && matches!(entry.state, State::HeldBy(_)) =>
+            {
+                asked(&self.me, peers, entry, name, now, soon)
+            }
             Station::Member(name) => {
                 let contest = self.limits.contest;
                 met(&self.me, peers, entry, name, kind, now, contest)
@@ -76,20 +82,34 @@ impl Ownership {
         }
     }
 
+    /// Leaves the address to a foreign station, and looks again after the pause.
+    pub(super) fn wait_for(
+        &mut self,
+        now: Instant,
+        address: IpAddr,
+        mac: MacAddress,
+        pause: Duration,
+    ) {
+        self.enter(address, State::InUse { mac, pause });
+        self.agenda.set_alarm(address, Some(now + pause));
+    }
+
     /// A foreign station has the address.
     fn clash(&mut self, now: Instant, address: IpAddr, mac: MacAddress) {
         let (Some(entry), Some(peers)) = (self.entries.get_mut(&address), &self.peers) else {
             return;
         };
         let untold = peers.has_untold();
-        let held = match &entry.state {
+        let held = match &mut entry.state {
             State::Idle(_) | State::InUse { .. } => return,
             State::Held(_) | State::HandingOver { .. } => true,
-            State::HeldBy(_) => false,
+            State::HeldBy(watching) => {
+                watching.foreign = Some(mac);
+                false
+            }
             State::Looking(look) => {
                 let pause = look.in_use_pause.min(self.limits.in_use_pause);
-                self.enter(address, State::InUse { mac, pause });
-                self.agenda.set_alarm(address, Some(now + pause));
+                self.wait_for(now, address, mac, pause);
                 false
             }
         };
@@ -99,6 +119,31 @@ impl Ownership {
                 .add(now, conflict, self.limits.conflict_pause);
         }
     }
+}
+
+/// What follows when the member that has the address asks whether anybody has it. One that hands it
+/// over asks again soon; one that audits what it took from another is not in such a hurry.
+fn asked(
+    me: &NodeName,
+    peers: &Peers,
+    entry: &mut Entry,
+    member: &NodeName,
+    now: Instant,
+    soon: Duration,
+) -> Outcome {
+    let may_take = yields(me, peers, entry, member);
+    let State::HeldBy(watching) = &mut entry.state else {
+        return Outcome::Nothing;
+    };
+    if watching.holder != *member {
+        return Outcome::Nothing;
+    }
+    let before = watching.asked.replace(now);
+    if may_take && before.is_some_and(|before| now.saturating_duration_since(before) < soon) {
+        entry.previous = Some(member.clone());
+        return Outcome::Hold;
+    }
+    Outcome::Nothing
 }
 
 /// What follows from a member's doing.

@@ -53,6 +53,7 @@ impl Ownership {
             State::HeldBy(watching) => {
                 if watching.seen {
                     watching.misses = 0;
+                    watching.foreign = None;
                     let pause = self.watch_pause();
                     let rest = pause.saturating_sub(self.limits.watch_pause);
                     self.agenda.set_probe(address, Some(now + rest));
@@ -81,6 +82,8 @@ impl Ownership {
         // In a minority only what goes from one of its members to another is taken.
         if peers.standing == Standing::Minority && !peers.is_live(&watching.holder) {
             self.rest(address, Idle::NoMajority);
+        } else if let Some(mac) = watching.foreign {
+            self.wait_for(now, address, mac, self.limits.in_use_pause / 10);
         } else {
             entry.previous = Some(watching.holder.clone());
             self.hold(now, address);
@@ -96,7 +99,7 @@ impl Ownership {
             State::Looking(look) => {
                 look.sent += 1;
                 let next = Some(now + look.pause);
-                if look.sent < self.limits.probes {
+                if look.sent < look.probes {
                     self.agenda.set_probe(address, next);
                 } else {
                     self.agenda.set_alarm(address, next);

@@ -157,3 +157,64 @@ fn announcements_that_are_far_apart_are_no_contest() {
     }
     assert_eq!(node.status(), Status::Held);
 }
+
+#[test]
+fn what_a_foreign_station_has_is_not_taken_because_a_member_that_waits_for_it_is_silent() {
+    let mut node = Node::of_three();
+    node.mine(&[ANN, ME, ZOE]);
+    node.pass_answered_by_stranger(5_000);
+    // It looks again too, sees the station and waits.
+    node.saw(ANN, Kind::Probed);
+    assert_eq!(node.status(), held_by(ANN));
+    node.pass_answered_by_stranger(60_000);
+    assert_eq!(node.status(), Status::InUse(STRANGER));
+    assert_eq!(node.announcements(), 0);
+    node.pass(5_200);
+    assert_eq!(node.status(), Status::Held);
+}
+
+#[test]
+fn what_a_foreign_station_had_is_not_taken_in_a_minority() {
+    let mut node = Node::of_three();
+    node.mine(&[ME, ANN, ZOE]);
+    node.pass_answered_by_stranger(5_000);
+    node.standing(Standing::Minority);
+    node.pass(20_000);
+    assert_eq!(node.status(), Status::NoMajority);
+    node.standing(Standing::Majority);
+    node.pass(1_000);
+    assert_eq!(node.status(), Status::Held);
+}
+
+/// A node that comes first by what it knows, and gave way to `ann`, which knows otherwise.
+fn gave_way() -> Node {
+    let mut node = Node::of_three();
+    node.take(&[ME, ANN, ZOE]);
+    for _ in 0..25 {
+        node.pass(100);
+        node.saw(ANN, Kind::Announced);
+    }
+    assert_eq!(node.status(), held_by(ANN));
+    node
+}
+
+#[test]
+fn one_that_gave_way_takes_the_address_when_the_other_hands_it_over() {
+    let mut node = gave_way();
+    node.pass_answered_by(ANN, 5_000);
+    // Who hands over asks again and again whether somebody has taken the address.
+    node.saw(ANN, Kind::Probed);
+    node.pass_answered_by(ANN, 200);
+    node.saw(ANN, Kind::Probed);
+    assert_eq!(node.status(), Status::Held);
+}
+
+#[test]
+fn one_that_gave_way_takes_nothing_from_one_that_asks_now_and_then() {
+    let mut node = gave_way();
+    for _ in 0..60 {
+        node.pass_answered_by(ANN, 1_000);
+        node.saw(ANN, Kind::Probed);
+    }
+    assert_eq!(node.status(), held_by(ANN));
+}

@@ -125,3 +125,34 @@ fn tasks_are_the_same_as_long_as_nothing_changes() {
     node.pass(1_000);
     assert!(Arc::ptr_eq(&before, &node.machine.tasks()));
 }
+
+#[test]
+fn asking_after_many_that_are_kept_costs_a_bounded_number_of_probes() {
+    let mut node = Node::of_three().sticky();
+    claim_all(&mut node, &mine(Failback::Sticky));
+    node.pass(3_000);
+    let kept = Claim::Theirs {
+        owner: ANN.into(),
+        interfaces: Some(Interfaces::All),
+        failback: Failback::Sticky,
+    };
+    claim_all(&mut node, &kept);
+    node.commands.clear();
+    node.pass(60_000);
+    assert!(addresses().all(|address| node.machine.status(address) == Status::Held));
+    let probes = node.probes();
+    // All at first, then each once in five seconds.
+    assert!((55_000..70_000).contains(&probes), "{probes} in a minute");
+    // Few are asked after often again.
+    claim_all(&mut node, &mine(Failback::Sticky));
+    node.pass(10_000);
+    let one = addresses().next().expect("there are some");
+    node.machine.set_claim(node.now, one, Some(kept));
+    node.commands.clear();
+    node.pass(1_000);
+    assert!(
+        (4..=6).contains(&node.probes()),
+        "{} in a second",
+        node.probes()
+    );
+}
