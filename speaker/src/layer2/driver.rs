@@ -9,7 +9,7 @@ use herald_announce::Interfaces;
 use herald_l2::{AddressSet, Attention};
 use herald_l2::{Announcement, Announcer};
 use herald_model::{IpFamily, LanInterface, MacAddress};
-use herald_netsys::{Change, Interface, Monitor};
+use herald_netsys::{CarrierWatch, Change, Interface, Monitor};
 use herald_ownership::{Command, Duty, Sighting, Task};
 use herald_runtime::health::Block;
 use herald_runtime::supervise::TaskResult;
@@ -73,6 +73,8 @@ pub struct Driver {
     /// a while.
     closed: Vec<Port>,
     unusable: BTreeMap<u32, Unusable>,
+    /// Asks for the carriers of the interfaces that are announced on, or would be with a carrier.
+    carriers: Option<CarrierWatch>,
     announcer: Announcer,
     tasks: JoinSet<Ended>,
     retry: Option<Instant>,
@@ -100,6 +102,7 @@ impl Driver {
             ports: BTreeMap::new(),
             closed: Vec::new(),
             unusable: BTreeMap::new(),
+            carriers: None,
             announcer: Announcer::new(refresh),
             tasks: JoinSet::new(),
             retry: None,
@@ -114,6 +117,7 @@ impl Driver {
     /// Drives until `token` is cancelled; the addresses are no longer answered for after that.
     pub async fn run(mut self, token: CancellationToken) -> TaskResult {
         let monitor = Monitor::start().await?;
+        self.carriers = Some(monitor.carriers());
         let present: Vec<_> = monitor.interfaces().cloned().collect();
         for interface in present {
             self.changed(Change::Present(interface));
@@ -413,6 +417,12 @@ impl Driver {
     /// Tells which interfaces are announced on.
     fn publish(&mut self) {
         self.check.get_or_insert_with(|| Instant::now() + SETTLED);
+        if let Some(carriers) = &self.carriers {
+            let absent = self.unusable.iter();
+            let absent = absent.filter(|(_, reason)| **reason == Unusable::NoCarrier);
+            let ports = self.ports.keys().chain(absent.map(|(index, _)| index));
+            carriers.set(&ports.copied().collect());
+        }
         let macs = self.known.values().filter_map(|interface| interface.mac);
         self.shared.set_own(macs.map(MacAddress).collect());
         let mut interfaces: Vec<_> = self
