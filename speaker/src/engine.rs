@@ -272,6 +272,9 @@ impl Engine {
         self.commands.extend(self.ownership.take_commands());
         self.commands.extend(self.lan.take_commands());
         self.publish_tasks();
+        if let Some(group) = &self.io.group {
+            group.set_settled(self.generation);
+        }
         if self.io.ready.take().is_some() {
             self.io.statuses.begin();
             tracing::info!("announcing begins");
@@ -312,8 +315,15 @@ impl Engine {
         let comings_changed = myself.take_comings_changed();
         // The thread of the group tells the others meanwhile.
         group.set_state(state.clone());
-        if comings_changed || std::mem::replace(&mut self.generation, generation) != generation {
+        let before = std::mem::replace(&mut self.generation, generation);
+        if comings_changed || before != generation {
             self.unsaved(Unsaved::Urgent);
+        }
+        if before != generation && !self.view.fenced && !view.fenced {
+            // It was fenced and is not any longer, and nobody looked meanwhile.
+            let mut fenced = view.as_ref().clone();
+            fenced.fenced = true;
+            self.ownership.set_group(now, &fenced);
         }
         if Arc::ptr_eq(&view, &self.seen) && state == self.view.me {
             return;

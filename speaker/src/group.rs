@@ -71,6 +71,7 @@ pub(crate) struct Link {
     pub(crate) view: watch::Receiver<Arc<GroupView>>,
     /// How often this speaker has come and gone, as it tells the others.
     pub(crate) generation: watch::Receiver<u64>,
+    settled: watch::Sender<u64>,
 }
 
 /// The other end of a [`Link`].
@@ -83,6 +84,8 @@ pub(crate) struct LinkEnd {
     left: CancellationToken,
     view: watch::Sender<Arc<GroupView>>,
     generation: watch::Sender<u64>,
+    /// The generation that the engine has drawn all conclusions from.
+    settled: watch::Receiver<u64>,
 }
 
 /// A link between the engine and the group, which begins with this generation.
@@ -92,6 +95,7 @@ pub(crate) fn link(generation: u64) -> (Link, LinkEnd) {
     let (state, state_there) = watch::channel(MemberState::default());
     let (view_there, view) = watch::channel(Arc::default());
     let (generation_there, generation) = watch::channel(generation);
+    let (settled, settled_there) = watch::channel(*generation.borrow());
     let (leave, left) = (CancellationToken::new(), CancellationToken::new());
     let end = LinkEnd {
         nodes: nodes_there,
@@ -101,6 +105,7 @@ pub(crate) fn link(generation: u64) -> (Link, LinkEnd) {
         left: left.clone(),
         view: view_there,
         generation: generation_there,
+        settled: settled_there,
     };
     let link = Link {
         nodes,
@@ -110,6 +115,7 @@ pub(crate) fn link(generation: u64) -> (Link, LinkEnd) {
         left,
         view,
         generation,
+        settled,
     };
     (link, end)
 }
@@ -130,6 +136,12 @@ impl Link {
         set(&self.state, state);
     }
 
+    /// All that follows from this node's having this generation has been done: what it answered
+    /// for in an earlier one, it has given up. Before that the thread does not let it answer.
+    pub(crate) fn set_settled(&self, generation: u64) {
+        set(&self.settled, generation);
+    }
+
     /// Waits until the view is another.
     pub(crate) async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
         self.view.changed().await
@@ -148,6 +160,14 @@ impl Link {
 impl LinkEnd {
     pub(crate) fn show(&self, view: GroupView) {
         self.view.send_replace(Arc::new(view));
+    }
+
+    pub(crate) fn show_generation(&self, generation: u64) {
+        self.generation.send_replace(generation);
+    }
+
+    pub(crate) fn settled(&self) -> u64 {
+        *self.settled.borrow()
     }
 
     pub(crate) fn state(&self) -> MemberState {

@@ -89,6 +89,7 @@ pub(crate) async fn run(founding: Founding, link: LinkEnd, token: CancellationTo
                 let state = thread.link.state.borrow_and_update().clone();
                 thread.group.set_state(Instant::now(), state);
             }
+            changed = thread.link.settled.changed() => changed.map_err(|_| GroupError::Closed)?,
             () = tokio::time::sleep_until(wake.into()) => {}
         }
         thread.turn();
@@ -279,7 +280,10 @@ impl Thread {
         if self.farewell.is_some_and(|end| end <= now) {
             self.link.left.cancel();
         }
-        if self.group.view().fenced {
+        // One that was declared down and is back, all between two looks of the engine, still holds
+        // what others have taken meanwhile.
+        let settled = *self.link.settled.borrow() == self.group.generation();
+        if self.group.view().fenced || !settled {
             self.lease.revoke();
         } else {
             self.lease.renew(now);

@@ -148,6 +148,21 @@ async fn an_address_is_probed_for_before_it_is_taken_and_nothing_is_held_while_f
 }
 
 #[tokio::test]
+async fn a_fence_that_nobody_saw_counts_as_one_that_was_seen() {
+    let mut running = grouped().await;
+    running.holds().await;
+    let group = running.group.as_ref().expect("there is a group");
+    // Declared down and back within one look: another has taken the address.
+    group.show_generation(9);
+    group.show(view(other(true, Phase::Ready)));
+    running.announces(&[]).await;
+    running.becomes(Phase::Settling).await;
+    let group = running.group.as_ref().expect("there is a group");
+    assert_eq!(group.settled(), 9, "it may answer again");
+    running.end().await;
+}
+
+#[tokio::test]
 async fn a_planned_end_goes_on_to_answer_until_another_announces() {
     let mut running = grouped().await;
     running.holds().await;
