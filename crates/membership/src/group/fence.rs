@@ -21,6 +21,8 @@ pub(super) struct Fence {
     declared: bool,
     asked: BTreeSet<NodeName>,
     confirmed: BTreeSet<NodeName>,
+    /// When another was last heard that does not take this one as alive.
+    denied: Option<Instant>,
 }
 
 impl Group {
@@ -62,6 +64,7 @@ impl Group {
             declared,
             asked: BTreeSet::new(),
             confirmed: BTreeSet::new(),
+            denied: None,
         });
         self.show_fence(true);
         if was.is_none() {
@@ -103,13 +106,26 @@ impl Group {
         } else {
             Duration::ZERO
         };
+        // One that hears others and is not heard must not take itself for the only one that is left.
+        let memory = (self.timers.reach_out * 3).max(patience);
+        let denied = fence
+            .denied
+            .is_some_and(|at| now.saturating_duration_since(at) < memory);
         let enough = !fence.confirmed.is_empty() && age >= ASK_EVERY;
-        if enough || (alone && age >= patience) {
+        if enough || (alone && age >= patience && !denied) {
             self.drop_fence();
             return;
         }
         self.ask(now);
         self.schedule(now + ASK_EVERY, Due::Fence);
+    }
+
+    /// Notes whether a member takes this one as alive, as it is now.
+    pub(super) fn heed(&mut self, now: Instant, envelope: &Envelope<'_>) {
+        let known = envelope.sees == Sees::Live && envelope.known == self.generation();
+        if let Some(fence) = self.fence.as_mut().filter(|_| !known) {
+            fence.denied = Some(now);
+        }
     }
 
     /// Takes what a member says of this one as an answer.

@@ -48,7 +48,9 @@ impl Group {
             self.said_farewell(now, name, envelope.generation);
             return Ok(());
         }
-        if self.own_run_is_over(now, name, envelope) || self.is_over(now, name, envelope) {
+        let over = self.own_run_is_over(now, name, envelope);
+        self.heed(now, envelope);
+        if over || self.is_over(now, name, envelope) {
             return Ok(());
         }
         if !envelope.swim.is_empty() {
