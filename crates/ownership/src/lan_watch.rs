@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use herald_announce::Interfaces;
 use herald_model::{GroupView, MacAddress, NodeName};
 
-use crate::ring::{Ring, Target};
+use crate::ring::{Ring, SUSPICIOUS, Target};
 use crate::{Command, Duty, Kind, Sighting, Task};
 
 /// How often each canary is asked for.
@@ -28,9 +28,6 @@ const HITS: u32 = 3;
 /// A round that comes so much later than it was due says nothing: the answers may not have been
 /// told yet.
 const LATE: Duration = Duration::from_millis(50);
-
-/// A node that hears none of at least so many is likely to be the one with the fault.
-const SUSPICIOUS: usize = 2;
 
 /// Asks some other members for their canary addresses and notes who does not answer.
 #[derive(Debug)]
@@ -166,8 +163,8 @@ impl LanWatch {
         &self.unheard
     }
 
-    /// At least two members are watched and none is heard: the fault is likely here. It changes
-    /// nothing, as the votes of the others tell the same.
+    /// At least two members are watched and none is heard: the fault is likely here, and what this
+    /// node does not hear does not count.
     pub fn suspects_itself(&self) -> bool {
         self.watched.len() >= SUSPICIOUS && self.unheard.len() == self.watched.len()
     }
@@ -210,8 +207,8 @@ fn watch(tasks: &mut BTreeMap<IpAddr, Task>, address: IpAddr, interface: &str) {
 }
 
 /// The live members (`me` included) that more than half of those that watch them, and at least two,
-/// do not hear on the LAN. The election should give such a node nothing as long as another one is
-/// heard.
+/// do not hear on the LAN; those that hear nobody are not asked. The election should give such a
+/// node nothing as long as another one is heard.
 pub fn not_heard(me: &NodeName, view: &GroupView) -> BTreeSet<NodeName> {
     let others = view.members.values().filter(|member| member.live);
     let states = others.filter_map(|member| member.state.as_ref());

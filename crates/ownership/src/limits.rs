@@ -7,6 +7,9 @@ use std::time::Duration;
 pub struct Limits {
     /// How many probes without an answer show that nobody has an address.
     pub probes: u32,
+    /// How many times as many are sent for a sticky address: there a LAN that loses some must not
+    /// take from another what it keeps.
+    pub sticky_rounds: u32,
     /// Between two probes, and after the last one, before an address is first announced. RFC 5227
     /// 1.1 waits seconds there, for networks that are not ready yet; ours is.
     pub probe_pause: Duration,
@@ -50,6 +53,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             probes: 3,
+            sticky_rounds: 3,
             probe_pause: Duration::from_millis(66),
             look_pause: Duration::from_millis(40),
             watch_pause: Duration::from_millis(200),

@@ -126,7 +126,7 @@ impl Ownership {
     /// Say this before the claims that follow from it. When a node is not fenced any longer because
     /// it joined anew, `view.me` must not be ready yet, and its claims be those of one that is not.
     pub fn set_group(&mut self, now: Instant, view: &GroupView) {
-        let peers = Peers::of(view);
+        let peers = Peers::of(view, self.peers.as_ref());
         let before = self.peers.replace(peers);
         let (Some(peers), before) = (&self.peers, before.unwrap_or_default()) else {
             return;
@@ -308,8 +308,21 @@ impl Ownership {
 
     /// Probes for the address before it is taken.
     fn look(&mut self, now: Instant, address: IpAddr, pause: Duration, in_use_pause: Duration) {
+        self.look_for(now, address, pause, in_use_pause, 1);
+    }
+
+    /// The same with so many times as many probes.
+    fn look_for(
+        &mut self,
+        now: Instant,
+        address: IpAddr,
+        pause: Duration,
+        in_use_pause: Duration,
+        rounds: u32,
+    ) {
         let look = Look {
             sent: 0,
+            probes: self.limits.probes * rounds,
             pause,
             in_use_pause,
             put_off: false,
@@ -325,14 +338,14 @@ impl Ownership {
         };
         let watching = Watching {
             live: peers.is_live(&holder),
+            outvoted: !peers.is_live(&holder) && peers.standing == Standing::Majority,
             holder,
             seen: true,
-            outvoted: !peers.is_live(&holder) && peers.standing == Standing::Majority,
             misses: 0,
-        };
-        self.enter(address, State::HeldBy(watching));
             foreign: None,
             asked: None,
+        };
+        self.enter(address, State::HeldBy(watching));
         self.agenda
             .set_probe(address, Some(now + self.limits.watch_pause));
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use herald_model::{GroupView, MacAddress, NodeName, Phase, Standing};
+use herald_model::{GroupView, MacAddress, Member, NodeName, Phase, Standing};
 
 /// Whose a MAC address is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,9 @@ pub(crate) struct Peers {
 }
 
 impl Peers {
-    pub(crate) fn of(view: &GroupView) -> Self {
+    /// `before` is how the group looked: a member that came back and has not told anything yet has
+    /// the MAC addresses that it had.
+    pub(crate) fn of(view: &GroupView, before: Option<&Self>) -> Self {
         let mut peers = Self {
             standing: view.standing,
             fenced: view.fenced,
@@ -51,6 +53,12 @@ impl Peers {
                 if member.live || !peers.stations.contains_key(&lan.mac) {
                     peers.stations.insert(lan.mac, name.clone());
                 }
+            }
+        }
+        for (mac, name) in before.iter().flat_map(|before| &before.stations) {
+            let untold = |member: &Member| member.state.is_none();
+            if view.members.get(name).is_some_and(untold) {
+                peers.stations.entry(*mac).or_insert_with(|| name.clone());
             }
         }
         peers

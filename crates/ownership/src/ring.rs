@@ -11,6 +11,9 @@ use herald_model::{GroupView, LanInterface, MemberState, NodeName};
 /// How many others each member watches.
 const TARGETS: usize = 3;
 
+/// A member that hears none of at least so many is likely to be the one with the fault.
+pub(crate) const SUSPICIOUS: usize = 2;
+
 /// How far along the ring they are looked for: a bound on the work where there are many LANs.
 const REACH: usize = 64;
 
@@ -48,18 +51,22 @@ impl<'a> Ring<'a> {
     }
 
     /// Those that watch one of `members`, by whom they watch: those of them that have something
-    /// there to be heard by.
+    /// there to be heard by. One that hears none of at least two is likely to be the one with the
+    /// fault, and does not count.
     pub(crate) fn watchers(
         &self,
         members: &BTreeSet<&NodeName>,
     ) -> BTreeMap<&'a NodeName, Vec<&'a MemberState>> {
         let mut watchers: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for (name, state) in &self.members {
-            let targets = self.targets(name);
-            let watched = targets.into_iter().filter(|target| {
-                members.contains(target.name) && target.canaries().next().is_some()
-            });
-            for target in watched {
+            let mut targets = self.targets(name);
+            targets.retain(|target| target.canaries().next().is_some());
+            let unheard = |target: &Target<'_>| state.unheard.contains(target.name);
+            if targets.len() >= SUSPICIOUS && targets.iter().all(unheard) {
+                continue;
+            }
+            let watched = targets.into_iter();
+            for target in watched.filter(|target| members.contains(target.name)) {
                 watchers.entry(target.name).or_default().push(*state);
             }
         }

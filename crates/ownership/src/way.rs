@@ -12,6 +12,8 @@ pub(crate) enum Way {
     Now,
     /// After quick probes: its owner is gone, or would not be there to be seen otherwise.
     Look,
+    /// After more of them, as another that lives may have it and keep it.
+    Search,
     /// After probes as for an address that nobody had yet.
     Probe,
     /// Not at all, until this node sees more of the speakers.
@@ -25,14 +27,21 @@ pub(crate) fn way(me: &NodeName, peers: &Peers, entry: &Entry, certain: bool) ->
         // As long as some have not told their state, the election passes them over.
         let sure = peers.standing != Standing::Minority && !peers.has_untold();
         let at_once = sure && !entry.is_sticky();
-        return if at_once { Way::Now } else { Way::Look };
+        return if at_once {
+            Way::Now
+        } else if entry.is_sticky() {
+            Way::Search
+        } else {
+            Way::Look
+        };
     }
     match (&entry.previous, peers.standing) {
         (Some(previous), _) if peers.is_live(previous) => {
-            if !entry.is_sticky() || must_give(peers, entry, previous) {
+            // Whom the election gave a sticky address need not be who has it.
+            if !entry.is_sticky() || certain && must_give(peers, entry, previous) {
                 Way::Now
             } else {
-                Way::Look
+                Way::Search
             }
         }
         (_, Standing::Minority) => Way::Refuse,

@@ -248,7 +248,9 @@ impl World {
         assert!(tasks.len() <= 4);
         for command in self.machine.take_commands() {
             match command {
-                Command::Probe(address) => assert!(tasks.contains_key(&address)),
+                Command::Probe(address) | Command::Ask(address) => {
+                    assert!(tasks.contains_key(&address))
+                }
                 Command::Announce(address) => {
                     assert_eq!(
                         tasks.get(&address).map(|task| task.duty),

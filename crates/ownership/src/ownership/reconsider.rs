@@ -70,6 +70,8 @@ impl Ownership {
                 self.show(address);
                 self.plan_audit(now, address);
             }
+            // What nobody has taken over yet may stay after all.
+            State::HandingOver { .. } if may_keep => self.hold(now, address),
             State::HandingOver { to } if *to == owner => {}
             State::Held(_) | State::HandingOver { .. } if live => {
                 self.hand_over(now, address, owner);
@@ -115,14 +117,17 @@ impl Ownership {
                 let shown = self.tasks.get(&address).map(|task| &task.interfaces);
                 let moved = shown != entry.interfaces();
                 match way(&self.me, peers, entry, false) {
-                    Way::Look | Way::Probe if !moved => {}
+                    Way::Look | Way::Search | Way::Probe if !moved => {}
                     way => self.go(now, address, way),
                 }
             }
             State::HeldBy(watching) => {
                 let live = peers.is_live(&watching.holder);
                 let lost = watching.live && !live;
+                let returned = !watching.live && live;
                 watching.live = live;
+                let outvoted = !live && peers.standing == Standing::Majority;
+                let outvoted = std::mem::replace(&mut watching.outvoted, outvoted);
                 let holder = watching.holder.clone();
                 if lost {
                     entry.previous = Some(holder);
@@ -131,6 +136,11 @@ impl Ownership {
                 } else if yields(&self.me, peers, entry, &holder) {
                     entry.previous = Some(holder);
                     self.hold(now, address);
+                } else if returned {
+                    // It was declared down, and learns that only now: then it stops.
+                    entry.previous = Some(holder);
+                    let way = if outvoted { Way::Now } else { Way::Look };
+                    self.go(now, address, way);
                 } else {
                     self.show(address);
                 }
@@ -151,6 +161,10 @@ impl Ownership {
         match way {
             Way::Now => self.hold(now, address),
             Way::Look => self.look(now, address, self.limits.look_pause, in_use_pause),
+            Way::Search => {
+                let (pause, rounds) = (self.limits.look_pause, self.limits.sticky_rounds);
+                self.look_for(now, address, pause, in_use_pause, rounds);
+            }
             Way::Probe => self.look(now, address, self.limits.probe_pause, in_use_pause),
             Way::Refuse => self.rest(address, Idle::NoMajority),
         }

@@ -60,17 +60,29 @@ fn a_foreign_probe_is_no_conflict() {
 #[test]
 fn a_strange_station_may_be_that_of_a_member_that_has_not_told_yet() {
     let mut node = Node::of_three();
-    let state = node.view.members.get_mut(ANN).unwrap().state.take();
+    let mut state = node.view.members.get_mut(ANN).unwrap().state.take();
     node.tell();
     node.mine(&[ME, ANN]);
-    node.saw(ANN, Kind::Answered);
-    assert_eq!(node.status(), Status::InUse(mac(ANN)));
+    node.saw_station(STRANGER, Kind::Answered);
+    assert_eq!(node.status(), Status::InUse(STRANGER));
     assert_eq!(node.machine.take_conflicts(), []);
+    state.as_mut().unwrap().interfaces[0].mac = STRANGER;
     node.view.members.get_mut(ANN).unwrap().state = state;
     node.tell();
     assert_eq!(node.status(), Status::Probing);
+    node.saw_station(STRANGER, Kind::Answered);
+    assert_eq!(node.status(), Status::Held);
+}
+
+#[test]
+fn a_member_that_came_back_and_has_not_told_yet_has_the_station_that_it_had() {
+    let mut node = Node::of_three();
+    node.view.members.get_mut(ANN).unwrap().state = None;
+    node.tell();
+    node.mine(&[ME, ANN]);
     node.saw(ANN, Kind::Answered);
     assert_eq!(node.status(), Status::Held);
+    assert_eq!(node.machine.take_conflicts(), []);
 }
 
 #[test]

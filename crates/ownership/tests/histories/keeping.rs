@@ -146,11 +146,39 @@ fn with_nobody_else_in_the_group_the_address_of_a_dead_owner_is_taken_at_once() 
 }
 
 #[test]
-fn a_draining_holder_is_relieved_at_once() {
+fn a_draining_holder_is_relieved_as_soon_as_it_is_seen_to_be_the_holder() {
     let mut node = Node::of_three().sticky();
     node.theirs(ANN);
     node.phase(ANN, Phase::Draining);
     node.mine(&[ME, ZOE, ANN]);
+    assert_eq!(node.status(), Status::Probing);
+    node.saw(ANN, Kind::Answered);
+    assert_eq!(node.status(), Status::Held);
+}
+
+#[test]
+fn what_another_keeps_is_not_taken_when_the_one_that_it_was_given_to_goes() {
+    let mut node = Node::of_three().sticky();
+    // The election gave it to ann, but zoe has it. Now ann can have it no longer.
+    node.theirs(ANN);
+    node.mine(&[ME, ZOE]);
+    assert_eq!(node.status(), Status::Probing);
+    node.pass(150);
+    node.saw(ZOE, Kind::Answered);
+    assert_eq!(node.status(), held_by(ZOE));
+}
+
+#[test]
+fn what_one_that_was_declared_down_kept_is_taken_when_it_comes_back() {
+    let mut node = Node::of_three().sticky();
+    node.theirs(ZOE);
+    node.down(ZOE, Standing::Majority);
+    node.mine(&[ZOE, ME, ANN]);
+    assert_eq!(node.status(), Status::Probing);
+    // It is only cut off from the group.
+    node.saw(ZOE, Kind::Answered);
+    assert_eq!(node.status(), held_by(ZOE));
+    node.up(ZOE, Standing::Majority);
     assert_eq!(node.status(), Status::Held);
 }
 

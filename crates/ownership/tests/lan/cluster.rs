@@ -277,7 +277,9 @@ impl Cluster {
         }
         for command in self.hosts[host].machine.take_commands() {
             match command {
-                Command::Probe(address) => self.broadcast(host, address, Kind::Probed),
+                Command::Probe(address) | Command::Ask(address) => {
+                    self.broadcast(host, address, Kind::Probed)
+                }
                 Command::Announce(address) => self.broadcast(host, address, Kind::Announced),
             }
         }
