@@ -3,13 +3,16 @@
 //! ```text
 //!   Desired (address → duty, where) ─┐
 //!   Commands (probe, announce)  ─────┤
-//!   Monitor (netlink)  ──────────────┼─▶ Driver ─▶ Port per interface ─▶ ARP task, NDP task, groups
-//!   Exclude (file)     ──────────────┘     │                               │      └─▶ Sightings
-//!                                          └─▶ Announcer ─▶ frames         └── Lease
+//!   Monitor (netlink)  ──────────────┼─▶ Driver ─▶ Port per interface ─▶ ARP task, NDP task
+//!   Exclude (file)     ──────────────┘   │ │ │                             │      └─▶ Sightings
+//!                                        │ │ └─▶ Announcer ─▶ frames       └── Lease
+//!                                        │ └─▶ Groups: a thread that joins multicast groups
+//!                                        └─▶ CarrierWatch: a thread that asks for carriers
 //! ```
 //!
 //! The driver reads no API and decides nothing but which interfaces can be announced on. It is to
-//! run on a thread of its own, so that nothing else in the process delays an answer.
+//! run on a thread of its own, so that nothing else in the process delays an answer; for the same
+//! reason what takes the kernel long is done by other threads.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -19,6 +22,7 @@ use herald_ownership::Task;
 mod answering;
 mod driver;
 mod exclude;
+mod groups;
 mod lan;
 mod lease;
 mod metrics;

@@ -40,23 +40,11 @@ impl GroupMemberships {
         }
     }
 
-    /// Joins and leaves groups so that exactly those of `wanted` are joined. Goes on after an
-    /// error; the errors are returned, and a group that failed is tried again by the next call.
+    /// Joins groups, and then leaves others, so that exactly those of `wanted` are joined. Goes on
+    /// after an error; the errors are returned, and a group that failed is tried again by the next
+    /// call. May take long: the more groups there are the longer each takes, 30 ms to 150 ms for a
+    /// thousand, and others may hold a lock that the kernel needs for it.
     pub fn set(&mut self, wanted: &BTreeSet<Ipv6Addr>) -> Vec<Error> {
-        let unwanted: Vec<_> = self
-            .joined
-            .iter()
-            .filter(|(group, _)| !wanted.contains(group))
-            .map(|(group, socket)| (*group, *socket))
-            .collect();
-        for (group, index) in unwanted {
-            self.joined.remove(&group);
-            if let Some(member) = self.sockets.get_mut(index) {
-                // Fails only if the interface is gone, and the membership with it.
-                let _ = member.socket.leave_multicast_v6(&group, self.interface);
-                member.full = false;
-            }
-        }
         let mut errors = Vec::new();
         for group in wanted {
             if self.joined.contains_key(group) {
@@ -71,6 +59,20 @@ impl GroupMemberships {
                     interface: self.interface,
                     source,
                 }),
+            }
+        }
+        let unwanted: Vec<_> = self
+            .joined
+            .iter()
+            .filter(|(group, _)| !wanted.contains(group))
+            .map(|(group, socket)| (*group, *socket))
+            .collect();
+        for (group, index) in unwanted {
+            self.joined.remove(&group);
+            if let Some(member) = self.sockets.get_mut(index) {
+                // Fails only if the interface is gone, and the membership with it.
+                let _ = member.socket.leave_multicast_v6(&group, self.interface);
+                member.full = false;
             }
         }
         errors

@@ -18,6 +18,7 @@ use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::answering::Shared;
+use super::groups::Groups;
 use super::lan::{MAX_INTERFACES, canary, prefixes};
 use super::port::{Ended, Port};
 use super::{Desired, Exclude, Lease, Metrics, Unusable, usable};
@@ -69,9 +70,9 @@ pub struct Driver {
     applied: Arc<Desired>,
     known: BTreeMap<u32, Interface>,
     ports: BTreeMap<u32, Port>,
-    /// To be dropped once it is published that they are closed: to leave thousands of groups takes
-    /// a while.
+    /// To be dropped once it is published that they are closed: it takes the kernel a while.
     closed: Vec<Port>,
+    groups: Groups,
     unusable: BTreeMap<u32, Unusable>,
     /// Asks for the carriers of the interfaces that are announced on, or would be with a carrier.
     carriers: Option<CarrierWatch>,
@@ -101,6 +102,7 @@ impl Driver {
             known: BTreeMap::new(),
             ports: BTreeMap::new(),
             closed: Vec::new(),
+            groups: Groups::default(),
             unusable: BTreeMap::new(),
             carriers: None,
             announcer: Announcer::new(refresh),
@@ -116,6 +118,7 @@ impl Driver {
 
     /// Drives until `token` is cancelled; the addresses are no longer answered for after that.
     pub async fn run(mut self, token: CancellationToken) -> TaskResult {
+        let mut joining = self.groups.start()?;
         let monitor = Monitor::start().await?;
         self.carriers = Some(monitor.carriers());
         let present: Vec<_> = monitor.interfaces().cloned().collect();
@@ -132,6 +135,7 @@ impl Driver {
             let may_announce = self.io.lease.is_valid(Instant::now());
             tokio::select! {
                 () = token.cancelled() => return Ok(()),
+                _ = &mut joining => return Err("the thread that joins groups has ended".into()),
                 change = news.recv() => {
                     let Some(change) = change else {
                         return Err("the interfaces are no longer followed".into());
@@ -180,11 +184,11 @@ impl Driver {
                 self.consider(&interface);
                 self.known.insert(interface.index, interface);
             }
-            Change::Gone { index, name } => {
+            Change::Gone { index, .. } => {
                 self.known.remove(&index);
                 self.unusable.remove(&index);
-                if let Some(port) = self.ports.remove(&index) {
-                    tracing::info!(interface = name, "interface is gone");
+                if let Some(port) = self.close(index) {
+                    tracing::info!(interface = port.name, "interface is gone");
                     self.closed.push(port);
                 }
                 self.announcer.forget(index);
@@ -202,6 +206,11 @@ impl Driver {
         self.known = known;
     }
 
+    fn close(&mut self, index: u32) -> Option<Port> {
+        self.groups.close(index);
+        self.ports.remove(&index)
+    }
+
     /// Opens, adapts or closes the port of an interface.
     fn consider(&mut self, interface: &Interface) {
         let index = interface.index;
@@ -209,7 +218,7 @@ impl Driver {
         let usable = match usable(interface, &exclude) {
             Ok(usable) => usable,
             Err(reason) => {
-                if let Some(port) = self.ports.remove(&index) {
+                if let Some(port) = self.close(index) {
                     tracing::info!(interface = interface.name, %reason, "announcing stops here");
                     self.closed.push(port);
                 } else if self.unusable.get(&index) != Some(&reason) {
@@ -227,11 +236,11 @@ impl Driver {
             .get(&index)
             .is_some_and(|p| p.name != interface.name)
         {
-            self.ports.remove(&index);
+            self.close(index);
             self.announcer.forget(index);
         }
         let known = self.ports.get(&index);
-        if known.is_some_and(|port| port.usable == usable && !port.is_incomplete()) {
+        if known.is_some_and(|port| port.usable == usable && !port.lacks_socket()) {
             return;
         }
         if known.is_some_and(|port| port.usable.mac != usable.mac) {
@@ -283,7 +292,7 @@ impl Driver {
         for index in &indexes {
             self.attend(*index);
         }
-        // Clients wait for these; the groups take longer, and are for those who ask.
+        // Clients wait for these. They may ask as soon as they hear them: that is seen to already.
         self.announce();
         for index in indexes {
             self.join_groups(index);
@@ -303,11 +312,14 @@ impl Driver {
     }
 
     fn join_groups(&mut self, index: u32) {
-        let Some(port) = self.ports.get_mut(&index) else {
+        let Some(port) = self.ports.get(&index) else {
             return;
         };
-        port.join_groups();
-        if port.is_incomplete() {
+        match port.groups() {
+            Some((server, groups)) => self.groups.set(index, &port.name, server, groups),
+            None => self.groups.close(index),
+        }
+        if port.lacks_socket() {
             self.retry.get_or_insert_with(|| Instant::now() + RETRY);
         }
     }

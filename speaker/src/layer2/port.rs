@@ -1,15 +1,15 @@
-//! One interface that is announced on: its sockets, the tasks that answer, its multicast groups.
+//! One interface that is announced on: its sockets and the tasks that answer.
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use herald_l2::{Attention, Interface, MAX_FRAME_LEN, Responder, filter};
 use herald_l2::{gratuitous, probe, solicited_node};
 use herald_model::{IpFamily, MacAddress};
-use herald_netsys::{Error, EtherType, GroupMemberships, Instruction, PacketSocket};
+use herald_netsys::{Error, EtherType, Instruction, PacketSocket};
 use tokio::task::{AbortHandle, Id, JoinSet};
 
 use super::answering::{Shared, answer};
@@ -23,7 +23,7 @@ pub(super) struct Ended {
     pub(super) error: io::Error,
 }
 
-/// An open interface. Dropping it stops the answers and leaves the groups.
+/// An open interface. Dropping it stops the answers.
 #[derive(Debug)]
 pub(super) struct Port {
     pub(super) index: u32,
@@ -33,9 +33,6 @@ pub(super) struct Port {
     pub(super) failing: bool,
     arp: Option<Half>,
     ndp: Option<Half>,
-    groups: GroupMemberships,
-    /// A group could not be joined, and that has been said.
-    groups_missing: bool,
     attention: Arc<ArcSwap<Attention>>,
 }
 
@@ -62,8 +59,6 @@ impl Port {
             failing: false,
             arp: None,
             ndp: None,
-            groups: GroupMemberships::new(index),
-            groups_missing: false,
             attention: Arc::default(),
         }
     }
@@ -76,11 +71,6 @@ impl Port {
     /// True if the task is the one that answers for the family now.
     pub(super) fn is_served_by(&self, family: IpFamily, task: Id) -> bool {
         self.half(family).is_some_and(|half| half.task.id() == task)
-    }
-
-    /// True if there is something to try again: a socket or a group that can be had is not.
-    pub(super) fn is_incomplete(&self) -> bool {
-        self.lacks_socket() || self.groups_missing
     }
 
     /// True if a family that can be had is not.
@@ -122,21 +112,16 @@ impl Port {
         outcome
     }
 
-    /// Closes the socket of a family and leaves its groups.
+    /// Closes the socket of a family.
     pub(super) fn close(&mut self, family: IpFamily) {
         match family {
             IpFamily::V4 => self.arp = None,
-            IpFamily::V6 => {
-                self.ndp = None;
-                self.groups.set(&BTreeSet::new());
-                self.groups_missing = false;
-            }
+            IpFamily::V6 => self.ndp = None,
         }
     }
 
-    /// Answers for and looks at exactly these addresses from now on, but for the groups, which
-    /// [`join_groups`](Self::join_groups) joins. A family whose filter cannot be changed is closed,
-    /// to be opened again.
+    /// Answers for and looks at exactly these addresses from now on. A family whose filter cannot be
+    /// changed is closed, to be opened again.
     pub(super) fn set(&mut self, attention: Attention) -> Result<(), Error> {
         if **self.attention.load() == attention {
             return Ok(());
@@ -261,23 +246,12 @@ impl Port {
             .collect()
     }
 
-    /// Joins the groups that solicitations for the addresses go to, and leaves the others.
-    pub(super) fn join_groups(&mut self) {
-        if self.ndp.is_none() {
-            return;
-        }
+    /// The groups that solicitations for the addresses go to, and the task that answers them;
+    /// `None` if there is none.
+    pub(super) fn groups(&self) -> Option<(Id, BTreeSet<Ipv6Addr>)> {
+        let server = self.ndp.as_ref()?.task.id();
         let attention = self.attention.load();
         let watched = attention.watched().v6().iter();
-        let groups: BTreeSet<_> = watched.map(|a| solicited_node(*a)).collect();
-        let errors = self.groups.set(&groups);
-        let known = std::mem::replace(&mut self.groups_missing, !errors.is_empty());
-        if let (Some(error), false) = (errors.first(), known) {
-            tracing::warn!(
-                interface = self.name,
-                %error,
-                groups = errors.len(),
-                "IPv6 clients may not find addresses, trying again every second"
-            );
-        }
+        Some((server, watched.map(|a| solicited_node(*a)).collect()))
     }
 }

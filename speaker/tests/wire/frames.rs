@@ -1,7 +1,7 @@
 //! Frames that the client sees and sends.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use herald_netsys::{EtherType, Instruction, PacketSocket};
 
@@ -9,6 +9,16 @@ use crate::harness::{Namespace, Node, V6};
 
 /// Frames of `ether_type` that the client's side of `lan` receives within `time`.
 pub(crate) async fn capture(node: &Node, ether_type: EtherType, time: Duration) -> Vec<Vec<u8>> {
+    let frames = capture_timed(node, ether_type, time).await.into_iter();
+    frames.map(|(_, frame)| frame).collect()
+}
+
+/// The same, with the time of each.
+pub(crate) async fn capture_timed(
+    node: &Node,
+    ether_type: EtherType,
+    time: Duration,
+) -> Vec<(Instant, Vec<u8>)> {
     let jobs = Namespace {
         path: String::new(),
         jobs: node.client.jobs.clone(),
@@ -35,7 +45,9 @@ pub(crate) async fn capture(node: &Node, ether_type: EtherType, time: Duration) 
                 let end = tokio::time::Instant::now() + time;
                 while let Ok(received) = tokio::time::timeout_at(
                     end,
-                    socket.receive(&mut buffer, |frame| frames.push(frame.to_vec())),
+                    socket.receive(&mut buffer, |frame| {
+                        frames.push((Instant::now(), frame.to_vec()));
+                    }),
                 )
                 .await
                 {

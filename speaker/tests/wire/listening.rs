@@ -179,43 +179,6 @@ fn what_another_interface_of_the_node_sends_is_not_seen() {
 
 #[test]
 #[ignore = "needs root: run by make test"]
-fn many_addresses_at_once_are_announced_in_order_and_the_first_at_once() {
-    with_node(async |node| {
-        node.cable("lan");
-        node.announces_on(&["lan"]).await;
-        let count = 1_700_u32;
-        let wanted: Vec<_> = (0..count)
-            .map(|n| std::net::Ipv4Addr::from(0x0a01_0000 + n).to_string())
-            .collect();
-        let wanted: Vec<_> = wanted
-            .iter()
-            .map(|a| (a.as_str(), Interfaces::All))
-            .collect();
-        let begun = Instant::now();
-        let ((), frames) = tokio::join!(
-            async {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                node.want(&wanted);
-            },
-            capture(node, EtherType::Arp, Duration::from_millis(1_500))
-        );
-        assert!(begun.elapsed() < Duration::from_secs(5));
-        let mut seen = std::collections::BTreeSet::new();
-        let first_times: Vec<u32> = frames
-            .iter()
-            .filter_map(|frame| Some(u32::from_be_bytes(frame.get(28..32)?.try_into().ok()?)))
-            .filter(|address| seen.insert(*address))
-            .collect();
-        assert_eq!(first_times.len(), usize::try_from(count).expect("small"));
-        assert!(
-            first_times.is_sorted(),
-            "in the order in which they were taken"
-        );
-    });
-}
-
-#[test]
-#[ignore = "needs root: run by make test"]
 fn the_group_is_told_of_an_interface_and_of_its_end() {
     with_node(async |node| {
         node.cable("lan");

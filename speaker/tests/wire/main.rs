@@ -7,6 +7,8 @@ mod frames;
 mod harness;
 #[cfg(test)]
 mod listening;
+#[cfg(test)]
+mod many;
 
 #[cfg(test)]
 mod tests {
