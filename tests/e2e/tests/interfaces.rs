@@ -152,6 +152,20 @@ async fn interfaces_that_appear_or_come_back_are_served_and_announced_on_at_once
         let command: Vec<&str> = ["ip"].into_iter().chain(command.split(' ')).collect();
         lab.exec(&node, &command).await?;
     }
+    // With the addresses: a node that has none in the subnet comes after those that have one.
+    for (family, option) in [("-4", "noprefixroute"), ("-6", "nodad")] {
+        let show = ["ip", family, "-o", "address", "show", "dev", "lan0"];
+        let addresses = lab
+            .exec(&node, &[&show[..], &["scope", "global"]].concat())
+            .await?;
+        for address in addresses
+            .lines()
+            .filter_map(|line| line.split_whitespace().nth(3))
+        {
+            let add = ["ip", "address", "add", address, "dev", "br0", option];
+            lab.exec(&node, &add).await?;
+        }
+    }
     lab.exec(&node, &["ip", "link", "set", "lan0", "master", "br0"])
         .await?;
     answers_on(&lab, "lan0", Mac([2, 0, 0, 0, 0, 0x77])).await?;
