@@ -9,9 +9,9 @@
 //! ```
 //!
 //! No I/O, no clock. An input that changes nothing marks nothing, and one that does marks only what
-//! depends on it: a slice its Service, an advertisement the Services of its pools, a node the
-//! Services of the pools whose advertisements see it differently; and with a Service those that
-//! share an address with it, because they have to agree on one owner.
+//! depends on it: a slice its Service, an advertisement the Services of its pools, a node those
+//! whose owner it is or becomes, and those that this node owns; and with a Service those that share
+//! an address with it, because they have to agree on one owner.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
@@ -20,6 +20,7 @@ use herald_announce::{Decision, Endpoint, Node, Reason, Service, agree, decide};
 use herald_model::{GroupView, NodeName, ServiceKey};
 use serde::{Deserialize, Serialize};
 
+mod marks;
 mod nodes;
 mod pools;
 mod saved;
@@ -36,7 +37,6 @@ use nodes::{Before, Nodes};
 use pools::Pools;
 use sharers::Sharers;
 use slices::Slices;
-use view::{view, went_down};
 
 /// What a Service of type `LoadBalancer` of our class says; its endpoints come from slices.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,6 +108,8 @@ pub struct World {
     slices: Slices,
     nodes: Nodes,
     pools: Pools,
+    /// This node, once there is a group.
+    me: Option<NodeName>,
     dirty: BTreeSet<ServiceKey>,
 }
 
@@ -213,6 +215,9 @@ impl World {
     /// How the group looks from the node `me`, which is a live member of it. From now on a node
     /// that is no live member announces nothing. A member without a Node object is no candidate.
     pub fn set_group(&mut self, me: &NodeName, view: &GroupView) {
+        if self.me.as_ref() != Some(me) {
+            self.me = Some(me.clone());
+        }
         let changed = self.nodes.set_group(me, view);
         self.nodes_changed(&changed);
     }
@@ -259,7 +264,9 @@ impl World {
     }
 
     /// The Services whose outcome may have changed since the last call, with their outcomes.
-    /// Services that share an address come together.
+    /// Services that share an address come together. In a group an outcome may change without
+    /// being told where it says nothing new of the owner, nor of the node of
+    /// [`set_group`](Self::set_group): in what it says of other nodes that are not the owner.
     pub fn take_outcomes(&mut self) -> Vec<(ServiceKey, Outcome)> {
         let mut dirty = std::mem::take(&mut self.dirty);
         let mut outcomes = Vec::with_capacity(dirty.len());
@@ -350,36 +357,6 @@ impl World {
             name: name.clone(),
             node: self.nodes.get(name).cloned(),
         }
-    }
-
-    /// Marks the Services whose election sees one of these nodes differently now.
-    fn nodes_changed(&mut self, nodes: &[Before]) {
-        let mut lost = HashSet::new();
-        for Before { name, node: before } in nodes {
-            let after = self.nodes.get(name);
-            if before.as_ref() == after {
-                continue;
-            }
-            if went_down(before.as_ref(), after) {
-                lost.insert(name);
-                continue;
-            }
-            for (pool, services) in &self.by_pool {
-                let advertisements = self.pools.advertisements(pool);
-                if view(before.as_ref(), advertisements) != view(after, advertisements) {
-                    self.dirty.extend(services.iter().cloned());
-                }
-            }
-        }
-        if lost.is_empty() {
-            return;
-        }
-        // Who was not the best is not missed: a node that goes changes nothing between the others.
-        let owned = self.services.iter().filter(|(_, entry)| {
-            let owner = entry.owner.as_ref();
-            owner.is_some_and(|owner| lost.contains(owner))
-        });
-        self.dirty.extend(owned.map(|(key, _)| key.clone()));
     }
 
     fn link(&mut self, key: &ServiceKey, pool: Option<&str>) {

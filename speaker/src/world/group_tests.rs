@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use herald_announce::Interfaces;
 use herald_model::{GroupView, LanInterface, MacAddress, Member, MemberState, Phase, Standing};
 
 use super::tests::*;
@@ -94,7 +95,11 @@ fn a_member_without_a_node_object_is_no_candidate() {
     assert!(decision(&world, "one").candidate(&"n0".into()).is_none());
     // Once the object is there, what the member told before counts.
     world.set_node(&"n0".into(), Some(NodeFacts::default()));
-    assert_eq!(dirty(&mut world), ["one", "two"]);
+    let marked = dirty(&mut world);
+    for name in ["one", "two"] {
+        let owner = owner(&world, name).expect("somebody");
+        assert_eq!(marked.iter().any(|n| n == name), owner != "n2", "{name}");
+    }
     assert!(decision(&world, "one").candidate(&"n0".into()).is_some());
 }
 
@@ -177,6 +182,77 @@ fn a_member_that_goes_down_marks_the_services_it_owns_and_no_others() {
 }
 
 #[test]
+fn a_member_that_changes_marks_what_it_may_own_and_what_this_node_owns() {
+    let mut world = World::new();
+    world.set_pools(vec![pool("a", "192.0.2.0/24", vec![advertisement("all")])]);
+    let others: Vec<_> = (2..=20).map(|n| format!("n{n}")).collect();
+    let members = others
+        .iter()
+        .map(|name| (name.as_str(), member(true, Some(ready()))));
+    let mut view = view(&members.collect::<Vec<_>>());
+    for name in others.iter().map(String::as_str).chain(["n1"]) {
+        world.set_node(&name.into(), Some(NodeFacts::default()));
+    }
+    for n in 1..=250 {
+        let name = format!("s{n}");
+        let facts = service(&name, &[&format!("192.0.2.{n}")]);
+        world.set_service(&key(&name), Some(facts));
+        let facts = (key(&name), vec![endpoint(Some("n1"), &[])]);
+        world.set_slice(&slice(&name), Some(facts));
+    }
+    let mut set = |view: &GroupView| {
+        world.set_group(&"n1".into(), view);
+        world.take_outcomes()
+    };
+    let owned = |outcomes: &[(ServiceKey, Outcome)]| -> BTreeSet<ServiceKey> {
+        let owned = outcomes
+            .iter()
+            .filter(|(_, o)| o.owner() == Some(&"n2".into()));
+        owned.map(|(key, _)| key.clone()).collect()
+    };
+    let all = set(&view);
+    assert_eq!(all.len(), 250);
+    let of_n2 = owned(&all);
+    state(&mut view, "n2").phase = Phase::Settling;
+    let after = set(&view);
+    assert!(after.len() < 50, "{} marked", after.len());
+    assert!(owned(&after).is_empty());
+    state(&mut view, "n2").phase = Phase::Ready;
+    let after = set(&view);
+    assert!(after.len() < 50, "{} marked", after.len());
+    assert_eq!(owned(&after), of_n2);
+}
+
+#[test]
+fn a_member_that_goes_down_marks_what_it_kept_from_a_sharer() {
+    let (mut world, mut view) = grouped();
+    let mut both = pool("c", "198.51.100.0/24", vec![advertisement("all-c")]);
+    both.cidrs.push("2001:db8:1::/64".parse().expect("valid"));
+    world.set_pools(vec![both]);
+    let shared = "198.51.100.1";
+    for (name, facts) in [
+        ("one", local("one", &[shared])),
+        ("two", local("two", &[shared])),
+        ("dual", service("dual", &[shared, "2001:db8:1::1"])),
+    ] {
+        world.set_service(&key(name), Some(facts));
+        let endpoints = vec![endpoint(Some("n1"), &[])];
+        world.set_slice(&slice(name), Some((key(name), endpoints)));
+    }
+    view.me.interfaces[0].ndp = false;
+    world.set_group(&"n1".into(), &view);
+    world.take_outcomes();
+    // Only n2 can announce both addresses, but the others want n1.
+    assert_eq!(owner(&world, "one").as_deref(), Some("n1"));
+    assert_eq!(owner(&world, "dual"), None);
+    let n2 = view.members.get_mut(&NodeName::from("n2"));
+    n2.expect("a member").live = false;
+    world.set_group(&"n1".into(), &view);
+    assert_eq!(dirty(&mut world), ["dual", "one", "two"]);
+    assert_eq!(owner(&world, "dual").as_deref(), Some("n1"));
+}
+
+#[test]
 fn a_node_that_is_not_heard_owns_only_what_no_other_can() {
     let (mut world, mut view) = grouped();
     let owner_of = |world: &World| owner(world, "one").expect("somebody");
@@ -219,6 +295,19 @@ fn a_drained_node_is_passed_over_and_one_out_of_service_is_none() {
     assert_eq!(owner(&world, "one").as_deref(), Some("n2"));
 }
 
+/// What a node makes of an outcome: the owner, its own part, and who comes before it if that is it.
+fn what_matters(
+    outcome: &Outcome,
+    me: &NodeName,
+) -> (Option<NodeName>, Result<Interfaces, Why>, Vec<NodeName>) {
+    let owner = outcome.owner().cloned();
+    let order = match outcome {
+        Outcome::Decided(decision) if owner.as_ref() == Some(me) => decision.order.clone(),
+        _ => Vec::new(),
+    };
+    (owner, verdict(outcome, me), order)
+}
+
 /// After any sequence of changes, what was taken last is what a world that learns everything at
 /// once says: nothing that matters went unmarked.
 #[test]
@@ -235,9 +324,12 @@ fn nothing_that_matters_goes_unmarked() {
         let mut world = World::new();
         let mut lately = advertisement("rack");
         lately.interfaces = ["eth0".to_owned()].into();
+        let mut both = pool("c", "198.51.100.0/24", vec![advertisement("all-c")]);
+        both.cidrs.push("2001:db8:1::/64".parse().expect("valid"));
         world.set_pools(vec![
             pool("a", "192.0.2.0/24", vec![advertisement("all-a")]),
             pool("b", "2001:db8::/64", vec![lately]),
+            both,
         ]);
         let mut group = view(&[]);
         let mut nodes: BTreeMap<NodeName, NodeFacts> = BTreeMap::new();
@@ -257,15 +349,24 @@ fn nothing_that_matters_goes_unmarked() {
             let facts = (key(&name), vec![endpoint(Some("n1"), &[])]);
             world.set_slice(&slice(&name), Some(facts));
         }
+        // Two on the nodes of their endpoints share an address with one of both families.
+        for (name, node) in [("u1", "n1"), ("u2", "n1"), ("u3", "n2")] {
+            world.set_service(&key(name), Some(local(name, &["198.51.100.1"])));
+            let facts = (key(name), vec![endpoint(Some(node), &[])]);
+            world.set_slice(&slice(name), Some(facts));
+        }
+        let dual = ["198.51.100.1", "2001:db8:1::1"];
+        world.set_service(&key("dual"), Some(service("dual", &dual)));
+        let facts = (key("dual"), vec![endpoint(Some("n1"), &[])]);
+        world.set_slice(&slice("dual"), Some(facts));
         let mut taken = HashMap::new();
         for _ in 0..60 {
             let name = NodeName::from(&*format!("n{}", random(5)));
+            let mut interface = lan(&format!("eth{}", random(2)), &["192.0.2.0/24"][..random(2)]);
+            (interface.arp, interface.ndp) = (random(4) > 0, random(3) > 0);
             let told = MemberState {
                 phase: [Phase::Ready, Phase::Settling, Phase::Draining][random(3)],
-                interfaces: vec![lan(
-                    &format!("eth{}", random(2)),
-                    &["192.0.2.0/24"][..random(2)],
-                )],
+                interfaces: vec![interface],
                 unheard: BTreeSet::new(),
             };
             match random(7) {
@@ -300,18 +401,15 @@ fn nothing_that_matters_goes_unmarked() {
             }
             world.set_group(&"n0".into(), &group);
             for (key, outcome) in world.take_outcomes() {
-                taken.insert(key, outcome.owner().cloned());
+                taken.insert(key, what_matters(&outcome, &"n0".into()));
             }
             let mut fresh = World::new();
             fresh.import(world.export());
             fresh.set_group(&"n0".into(), &group);
             fresh.set_not_heard(unheard.clone());
             for (key, outcome) in fresh.take_outcomes() {
-                assert_eq!(
-                    outcome.owner(),
-                    taken[&key].as_ref(),
-                    "round {round}: {key}"
-                );
+                let wanted = what_matters(&outcome, &"n0".into());
+                assert_eq!(taken[&key], wanted, "round {round}: {key}");
             }
         }
     }

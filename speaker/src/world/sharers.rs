@@ -34,6 +34,12 @@ impl Sharers {
         }
     }
 
+    /// True if more than one Service has one of these addresses.
+    pub(super) fn are_shared(&self, addresses: &[IpAddr]) -> bool {
+        let mut sharers = addresses.iter().filter_map(|a| self.by_address.get(a));
+        sharers.any(|keys| keys.len() > 1)
+    }
+
     /// The Services that have one of these addresses.
     pub(super) fn of<'a>(
         &'a self,

@@ -3,6 +3,24 @@
 use std::sync::Arc;
 
 use herald_announce::{L2Advertisement, Node, Speaker};
+use herald_model::MemberState;
+
+/// True if nothing is different but how ready the node is: it can announce the same as before.
+pub(super) fn changed_phase(before: Option<&Node>, after: Option<&Node>) -> bool {
+    let (Some(before), Some(after)) = (before, after) else {
+        return false;
+    };
+    let (Speaker::Live(told), Speaker::Live(tells)) = (&before.speaker, &after.speaker) else {
+        return false;
+    };
+    let mut alike = MemberState::clone(told);
+    alike.phase = tells.phase;
+    Speaker::Live(Arc::new(alike)).elects_like(&after.speaker)
+        && (before.unheard, before.excluded) == (after.unheard, after.excluded)
+        && (before.network_unavailable, before.out_of_service)
+            == (after.network_unavailable, after.out_of_service)
+        && before.labels == after.labels
+}
 
 /// True if nothing is different but that the node's speaker left the group.
 pub(super) fn went_down(before: Option<&Node>, after: Option<&Node>) -> bool {
