@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,10 +11,10 @@ use arc_swap::ArcSwap;
 use herald_l2::{Attention, MAX_FRAME_LEN, Nonce, Responder, SightingKind, Verdict};
 use herald_model::MacAddress;
 use herald_netsys::PacketSocket;
-use herald_ownership::{Kind, Sighting};
-use tokio::sync::mpsc;
+use herald_ownership::{Duty, Kind, Sighting};
+use tokio::sync::{mpsc, watch};
 
-use super::{Lease, Metrics};
+use super::{Desired, Lease, Metrics};
 
 /// Longer than any message that matters; the rest of a frame is of no interest.
 const FRAME_BUFFER: usize = 2048;
@@ -26,12 +27,19 @@ pub(super) struct Shared {
     /// The nonce of the driver's detections.
     pub(super) nonce: Nonce,
     sightings: mpsc::Sender<Sighting>,
+    /// What is desired now, which the driver may not have got to yet.
+    desired: watch::Receiver<Arc<Desired>>,
     /// The MAC addresses of all interfaces of the node.
     own: Arc<ArcSwap<BTreeSet<MacAddress>>>,
 }
 
 impl Shared {
-    pub(super) fn new(lease: Lease, metrics: Metrics, sightings: mpsc::Sender<Sighting>) -> Self {
+    pub(super) fn new(
+        lease: Lease,
+        metrics: Metrics,
+        sightings: mpsc::Sender<Sighting>,
+        desired: watch::Receiver<Arc<Desired>>,
+    ) -> Self {
         let random = RandomState::new().hash_one(0).to_ne_bytes();
         let [nonce @ .., _, _] = random;
         Self {
@@ -39,6 +47,7 @@ impl Shared {
             metrics,
             nonce: Nonce(nonce),
             sightings,
+            desired,
             own: Arc::default(),
         }
     }
@@ -48,6 +57,17 @@ impl Shared {
         if **self.own.load() != own {
             self.own.store(Arc::new(own));
         }
+    }
+
+    /// True if questions for the address may be answered at this moment: those that waited while the
+    /// thread did not run may be for an address that is another node's by now.
+    fn may_answer(&self, address: IpAddr) -> bool {
+        let is_desired = || {
+            let desired = self.desired.borrow();
+            let task = desired.get(&address);
+            task.is_some_and(|task| matches!(task.duty, Duty::Announce | Duty::Answer))
+        };
+        self.lease.is_valid(Instant::now()) && is_desired()
     }
 
     /// Tells of a sighting, unless it is of the node itself. Never waits.
@@ -92,7 +112,7 @@ pub(super) async fn answer(
                 }
             };
             metrics.request(address);
-            if !shared.lease.is_valid(Instant::now()) {
+            if !shared.may_answer(address) {
                 metrics.refused.inc();
                 return;
             }
@@ -116,6 +136,9 @@ pub(super) async fn answer(
 
 #[cfg(test)]
 mod tests {
+    use herald_announce::Interfaces;
+    use herald_ownership::Task;
+
     use super::*;
 
     const OWN: MacAddress = MacAddress([2, 0, 0, 0, 0, 1]);
@@ -129,10 +152,38 @@ mod tests {
         }
     }
 
+    fn shared(metrics: Metrics, sightings: mpsc::Sender<Sighting>) -> Shared {
+        let (_, desired) = watch::channel(Arc::default());
+        Shared::new(Lease::default(), metrics, sightings, desired)
+    }
+
+    #[test]
+    fn what_is_withdrawn_is_answered_for_no_longer_although_the_driver_is_late() {
+        let (lease, (sightings, _)) = (Lease::default(), mpsc::channel(1));
+        let (sender, desired) = watch::channel(Arc::default());
+        let shared = Shared::new(lease.clone(), Metrics::default(), sightings, desired);
+        let address: IpAddr = "192.0.2.1".parse().expect("valid");
+        let may_answer = |duty: Option<Duty>| {
+            let task = duty.map(|duty| Task {
+                duty,
+                interfaces: Interfaces::All,
+            });
+            let desired: Desired = task.map(|task| (address, task)).into_iter().collect();
+            sender.send_replace(Arc::new(desired));
+            shared.may_answer(address)
+        };
+        assert!(!may_answer(Some(Duty::Announce)), "without a lease");
+        lease.renew(Instant::now());
+        assert!(may_answer(Some(Duty::Announce)));
+        assert!(may_answer(Some(Duty::Answer)));
+        assert!(!may_answer(Some(Duty::Watch)));
+        assert!(!may_answer(None));
+    }
+
     #[test]
     fn sightings_of_the_node_itself_are_none() {
         let (sender, mut sightings) = mpsc::channel(4);
-        let shared = Shared::new(Lease::default(), Metrics::default(), sender);
+        let shared = shared(Metrics::default(), sender);
         shared.set_own([OWN].into());
         shared.see(seen(OWN));
         assert!(sightings.try_recv().is_err());
@@ -145,7 +196,7 @@ mod tests {
     fn sightings_without_room_are_counted_and_nobody_waits() {
         let (sender, mut sightings) = mpsc::channel(1);
         let metrics = Metrics::default();
-        let shared = Shared::new(Lease::default(), metrics.clone(), sender);
+        let shared = shared(metrics.clone(), sender);
         for _ in 0..3 {
             shared.see(seen(OTHER));
         }
@@ -157,7 +208,7 @@ mod tests {
     #[test]
     fn every_driver_has_a_nonce_of_its_own() {
         let (sender, _sightings) = mpsc::channel(1);
-        let nonce = || Shared::new(Lease::default(), Metrics::default(), sender.clone()).nonce;
+        let nonce = || shared(Metrics::default(), sender.clone()).nonce;
         assert_ne!(nonce(), nonce());
     }
 }

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use herald_announce::Interfaces;
 use herald_l2::{AddressSet, Attention};
 use herald_l2::{Announcement, Announcer};
-use herald_model::{IpFamily, LanInterface, MacAddress};
+use herald_model::{IpFamily, LanInterface};
 use herald_netsys::{CarrierWatch, Change, Interface, Monitor};
-use herald_ownership::{Command, Duty, Sighting, Task};
+use herald_ownership::{Command, Duty, Sighting};
 use herald_runtime::health::Block;
 use herald_runtime::supervise::TaskResult;
 use tokio::sync::{mpsc, watch};
@@ -19,7 +19,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::answering::Shared;
 use super::groups::Groups;
-use super::lan::{MAX_INTERFACES, canary, prefixes};
 use super::port::{Ended, Port};
 use super::{Desired, Exclude, Lease, Metrics, Unusable, usable};
 
@@ -87,6 +86,8 @@ pub struct Driver {
     unserved: BTreeSet<IpAddr>,
     /// There are more interfaces than are told, and that has been said.
     too_many: bool,
+    /// Where the kernel answers for addresses of Services by itself, so far as that has been said.
+    kernel_answers: BTreeSet<String>,
     due: Vec<Announcement>,
 }
 
@@ -94,7 +95,8 @@ impl Driver {
     /// A driver that has not looked at anything yet. `refresh` is the period in which addresses are
     /// announced again for ever, if they are.
     pub fn new(io: DriverIo, metrics: Metrics, refresh: Option<Duration>) -> Self {
-        let shared = Shared::new(io.lease.clone(), metrics, io.sightings.clone());
+        let (lease, sightings) = (io.lease.clone(), io.sightings.clone());
+        let shared = Shared::new(lease, metrics, sightings, io.desired.clone());
         Self {
             io,
             shared,
@@ -112,6 +114,7 @@ impl Driver {
             check: None,
             unserved: BTreeSet::new(),
             too_many: false,
+            kernel_answers: BTreeSet::new(),
             due: Vec::new(),
         }
     }
@@ -148,10 +151,13 @@ impl Driver {
                     self.apply();
                 }
                 Some(command) = self.io.commands.recv(), if self.pause.is_none() => {
-                    self.obey(command)?;
+                    self.obey(command);
                 }
                 () = until(self.pause), if self.pause.is_some() => self.pause = None,
-                () = self.io.lease.revived() => self.announce(),
+                () = self.io.lease.revived() => {
+                    self.catch_up();
+                    self.announce();
+                }
                 changed = self.io.exclude.changed() => {
                     changed?;
                     self.reconsider();
@@ -168,8 +174,15 @@ impl Driver {
                         Err(error) => return Err(error.into()),
                     }
                 }
-                () = until(announce), if announce.is_some() && may_announce => self.announce(),
-                () = until(self.check), if self.check.is_some() => self.tell_unserved(),
+                () = until(announce), if announce.is_some() && may_announce => {
+                    // Late, it may be another's by now.
+                    self.catch_up();
+                    self.announce();
+                }
+                () = until(self.check), if self.check.is_some() => {
+                    self.tell_unserved();
+                    self.tell_kernel_answers();
+                }
                 () = until(self.retry), if self.retry.is_some() => {
                     self.reconsider();
                     self.publish();
@@ -349,11 +362,8 @@ impl Driver {
 
     /// Does what is commanded, and what was commanded after it, a limited number at a time. What is
     /// desired comes first: a command is about that.
-    fn obey(&mut self, command: Command) -> Result<(), watch::error::RecvError> {
-        if self.io.desired.has_changed()? {
-            self.io.desired.mark_unchanged();
-            self.apply();
-        }
+    fn obey(&mut self, command: Command) {
+        self.catch_up();
         let (mut next, mut obeyed) = (Some(command), 0);
         while let Some(command) = next {
             match command {
@@ -369,7 +379,14 @@ impl Driver {
             next = self.io.commands.try_recv().ok();
         }
         self.announce();
-        Ok(())
+    }
+
+    /// Does what is desired now; what was before may be so no longer.
+    fn catch_up(&mut self) {
+        if self.io.desired.has_changed().unwrap_or_default() {
+            self.io.desired.mark_unchanged();
+            self.apply();
+        }
     }
 
     /// Sends something about the address wherever it is desired.
@@ -396,84 +413,6 @@ impl Driver {
             }
         }
     }
-
-    /// Warns, once, of addresses that this node is to announce and cannot on any interface.
-    fn tell_unserved(&mut self) {
-        self.check = None;
-        let desired = Arc::clone(&self.io.desired.borrow());
-        let serves = |port: &Port, address: &IpAddr, task: &Task| {
-            port.is_open(IpFamily::of(*address)) && covers(&task.interfaces, &port.name)
-        };
-        let unserved: BTreeSet<IpAddr> = desired
-            .iter()
-            .filter(|(_, task)| task.duty != Duty::Watch)
-            .filter(|(address, task)| !self.ports.values().any(|p| serves(p, address, task)))
-            .map(|(address, _)| *address)
-            .collect();
-        for address in unserved.difference(&self.unserved) {
-            let remedy = match IpFamily::of(*address) {
-                IpFamily::V4 => "an interface that is up and can do broadcasts",
-                IpFamily::V6 => "an interface that is up and has an IPv6 link-local address",
-            };
-            tracing::warn!(
-                ip = %address,
-                family = %IpFamily::of(*address),
-                interfaces = ?desired.get(address).map(|task| &task.interfaces),
-                "this node is to announce the address, but none of the interfaces can: give it \
-                 {remedy}, or leave the node out by the nodeSelectors of the L2Advertisement"
-            );
-        }
-        self.unserved = unserved;
-    }
-
-    /// Tells which interfaces are announced on.
-    fn publish(&mut self) {
-        self.check.get_or_insert_with(|| Instant::now() + SETTLED);
-        if let Some(carriers) = &self.carriers {
-            let absent = self.unusable.iter();
-            let absent = absent.filter(|(_, reason)| **reason == Unusable::NoCarrier);
-            let ports = self.ports.keys().chain(absent.map(|(index, _)| index));
-            carriers.set(&ports.copied().collect());
-        }
-        let macs = self.known.values().filter_map(|interface| interface.mac);
-        self.shared.set_own(macs.map(MacAddress).collect());
-        let mut interfaces: Vec<_> = self
-            .ports
-            .values()
-            .map(|port| LanInterface {
-                name: port.name.clone(),
-                mac: MacAddress(port.usable.mac),
-                arp: port.is_open(IpFamily::V4),
-                ndp: port.is_open(IpFamily::V6),
-                prefixes: self
-                    .known
-                    .get(&port.index)
-                    .map(prefixes)
-                    .unwrap_or_default(),
-                canary: self.known.get(&port.index).and_then(canary),
-            })
-            .filter(|interface| interface.arp || interface.ndp)
-            .collect();
-        interfaces.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        if interfaces.len() > MAX_INTERFACES && !std::mem::replace(&mut self.too_many, true) {
-            tracing::warn!(
-                interfaces = interfaces.len(),
-                "only the first {MAX_INTERFACES} interfaces by name take part in the election: \
-                 exclude those without clients by announcedInterfacesToExclude in the exclude file"
-            );
-        }
-        interfaces.truncate(MAX_INTERFACES);
-        let interfaces = Some(interfaces);
-        self.io.interfaces.send_if_modified(|current| {
-            let changed = *current != interfaces;
-            *current = interfaces;
-            changed
-        });
-        self.closed.clear();
-        if !self.ports.values().any(Port::lacks_socket) {
-            self.io.ready = None;
-        }
-    }
 }
 
 fn covers(interfaces: &Interfaces, name: &str) -> bool {
@@ -490,5 +429,6 @@ async fn until(instant: Option<Instant>) {
     }
 }
 
+mod telling;
 #[cfg(test)]
 mod tests;

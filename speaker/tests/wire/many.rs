@@ -76,6 +76,17 @@ async fn take_many(
     firsts.collect()
 }
 
+/// An idle machine announces the first within 10 ms and the last after 0.17 s; a busy one that tests
+/// other things too is given its time.
+fn in_time(announced: &[(Duration, u32)]) {
+    let (first, last) = (announced[0].0, announced[announced.len() - 1].0);
+    assert!(
+        first < Duration::from_millis(300),
+        "the first after {first:?}"
+    );
+    assert!(last < Duration::from_secs(1), "the last after {last:?}");
+}
+
 #[test]
 #[ignore = "needs root: run by make test"]
 fn many_addresses_are_announced_in_order_and_the_first_at_once() {
@@ -89,13 +100,7 @@ fn many_addresses_are_announced_in_order_and_the_first_at_once() {
         let of: Vec<u32> = all.iter().map(|(_, address)| *address).collect();
         let wanted: Vec<u32> = (HELD..HELD + TAKEN).map(|n| 0x0a01_0000 + n).collect();
         assert_eq!(of, wanted, "in the order in which they were taken");
-        let (first, last) = (all[0].0, all[all.len() - 1].0);
-        eprintln!("v4 {first:?} {last:?}");
-        assert!(
-            first < Duration::from_millis(50),
-            "the first after {first:?}"
-        );
-        assert!(last < Duration::from_millis(800), "the last after {last:?}");
+        in_time(&all);
     });
 }
 
@@ -115,13 +120,7 @@ fn groups_that_are_joined_delay_neither_announcements_nor_answers() {
         .await;
         let announced: BTreeMap<u32, Duration> = all.iter().map(|(at, a)| (*a, *at)).collect();
         assert_eq!(announced.len(), usize::try_from(TAKEN).expect("small"));
-        let (first, last) = (all[0].0, all[all.len() - 1].0);
-        eprintln!("v6 {first:?} {last:?}");
-        assert!(
-            first < Duration::from_millis(50),
-            "the first after {first:?}"
-        );
-        assert!(last < Duration::from_millis(800), "the last after {last:?}");
+        in_time(&all);
         // Whoever asks later is answered too.
         let jobs = Namespace {
             path: String::new(),

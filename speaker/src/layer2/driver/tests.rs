@@ -3,6 +3,7 @@
 use std::process::Command;
 use std::thread;
 
+use herald_ownership::Task;
 use herald_runtime::health::Readiness;
 use nix::sched::{CloneFlags, unshare};
 
@@ -129,5 +130,51 @@ fn an_address_that_no_interface_can_announce_is_noted_until_one_can() {
         assert!(!bench.readiness.pending().is_empty());
         bench.driver.publish();
         assert!(bench.readiness.pending().is_empty(), "the sockets are open");
+    });
+}
+
+#[test]
+#[ignore = "needs root: run by make test"]
+fn what_was_withdrawn_while_the_driver_was_late_is_not_announced_again() {
+    with_bench(async |mut bench| {
+        let address: IpAddr = "192.0.2.100".parse().expect("valid");
+        let lease = bench.driver.io.lease.clone();
+        lease.renew(Instant::now());
+        bench.driver.changed(Change::Present(bench.lan.clone()));
+        bench
+            .desired
+            .send_replace(Arc::new([(address, announce())].into()));
+        bench.driver.catch_up();
+        assert!(bench.driver.announcer.next_timeout().is_some());
+        bench.desired.send_replace(Arc::default());
+        bench.driver.catch_up();
+        assert_eq!(bench.driver.announcer.next_timeout(), None);
+    });
+}
+
+#[test]
+#[ignore = "needs root: run by make test"]
+fn a_kernel_that_answers_for_the_addresses_of_all_services_is_noted() {
+    with_bench(async |mut bench| {
+        let arp_ignore = |value: &str| {
+            let path = "/proc/sys/net/ipv4/conf/all/arp_ignore";
+            std::fs::write(path, value).expect("written");
+        };
+        arp_ignore("0");
+        bench.driver.changed(Change::Present(bench.lan.clone()));
+        let told = |driver: &mut Driver| {
+            driver.tell_kernel_answers();
+            driver.kernel_answers.len()
+        };
+        assert_eq!(told(&mut bench.driver), 0, "kube-proxy does without");
+        ip("link add kube-ipvs0 type bridge");
+        ip("addr add 192.0.2.100/32 dev kube-ipvs0");
+        let monitor = Monitor::start().await.expect("netlink");
+        let ipvs = monitor.interfaces().find(|i| i.name == "kube-ipvs0");
+        let ipvs = ipvs.expect("just made").clone();
+        bench.driver.changed(Change::Present(ipvs));
+        assert_eq!(told(&mut bench.driver), 1);
+        arp_ignore("1");
+        assert_eq!(told(&mut bench.driver), 0, "strictARP");
     });
 }
