@@ -59,7 +59,7 @@ impl fmt::Debug for MacAddress {
 pub enum Phase {
     /// It may own what the election gives it.
     Ready,
-    /// It has only just come (back): it owns only what no other can.
+    /// It has only just come (back): it takes only what no other can, and keeps what it has.
     #[default]
     Settling,
     /// It is about to leave: it owns only what no other can, and hands over the rest.

@@ -14,6 +14,9 @@ pub(crate) struct Entry {
     pub(crate) state: State,
     /// Who answered for it last, so far as is known.
     pub(crate) previous: Option<NodeName>,
+    /// That one settled already when the election gave it the address, and so may have it still if
+    /// it settles. One that begins to settle has lost what it had.
+    pub(crate) settled_with_it: bool,
     /// This node answered for it before it restarted.
     pub(crate) resumed: bool,
 }
@@ -112,6 +115,7 @@ impl Entry {
             claim: Claim::Nobody,
             state: State::Idle(Idle::NotOurs),
             previous: None,
+            settled_with_it: false,
             resumed,
         }
     }

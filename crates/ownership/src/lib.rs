@@ -15,6 +15,9 @@
 //! | an old owner that answers although its successor does not announce | at most 10 s |
 //! | a probe of each of many addresses | 64 in 5 ms for all together |
 //!
+//! A member that settles takes nothing that another has, and keeps what it has until it is ready:
+//! where all come back together, nothing moves only because one is ready before the others.
+//!
 //! Nothing here reads a clock, sends or waits: whoever drives it calls it with the time.
 
 mod conflicts;

@@ -28,6 +28,8 @@ pub(crate) struct Peers {
     pub(crate) fenced: bool,
     /// This node hands over what it can.
     pub(crate) draining: bool,
+    /// This node takes nothing from others yet.
+    pub(crate) settling: bool,
 }
 
 impl Peers {
@@ -38,6 +40,7 @@ impl Peers {
             standing: view.standing,
             fenced: view.fenced,
             draining: view.me.phase == Phase::Draining,
+            settling: view.me.phase == Phase::Settling,
             own: view.me.interfaces.iter().map(|lan| lan.mac).collect(),
             ..Self::default()
         };
@@ -85,6 +88,11 @@ impl Peers {
     /// It is live and says that it leaves.
     pub(crate) fn is_leaving(&self, name: &NodeName) -> bool {
         self.live.get(name) == Some(&Some(Phase::Draining))
+    }
+
+    /// It is live and says that it settles.
+    pub(crate) fn is_settling(&self, name: &NodeName) -> bool {
+        self.live.get(name) == Some(&Some(Phase::Settling))
     }
 
     /// Some live member has not told its MAC addresses yet: a strange one may be its.

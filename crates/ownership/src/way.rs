@@ -37,6 +37,10 @@ pub(crate) fn way(me: &NodeName, peers: &Peers, entry: &Entry, certain: bool) ->
     }
     match (&entry.previous, peers.standing) {
         (Some(previous), _) if peers.is_live(previous) => {
+            let keeps = entry.settled_with_it && peers.is_settling(previous);
+            if keeps && !must_give(peers, entry, previous) {
+                return Way::Look;
+            }
             // Whom the election gave a sticky address need not be who has it.
             if !entry.is_sticky() || certain && must_give(peers, entry, previous) {
                 Way::Now
@@ -65,7 +69,8 @@ pub(crate) fn way(me: &NodeName, peers: &Peers, entry: &Entry, certain: bool) ->
 /// True if `holder`, which has the address, gives it up once `me` announces it.
 pub(crate) fn yields(me: &NodeName, peers: &Peers, entry: &Entry, holder: &NodeName) -> bool {
     peers.is_live(holder)
-        && (must_give(peers, entry, holder) || !entry.is_sticky() && !entry.is_behind(me, holder))
+        && (must_give(peers, entry, holder)
+            || !entry.is_sticky() && !peers.is_settling(holder) && !entry.is_behind(me, holder))
 }
 
 /// It cannot keep the address whatever the policy: it leaves, or is no candidate any longer.

@@ -26,7 +26,11 @@ impl Ownership {
             return;
         }
         match &entry.claim {
-            Claim::Nobody => self.rest(address, Idle::NotOurs),
+            Claim::Nobody => {
+                // Whoever gets it next gets it anew.
+                entry.settled_with_it = true;
+                self.rest(address, Idle::NotOurs);
+            }
             Claim::Theirs { owner, .. } => {
                 let owner = owner.clone();
                 note(&self.me, peers, entry, &owner);
@@ -60,7 +64,7 @@ impl Ownership {
         let (Some(entry), Some(peers)) = (self.entries.get_mut(&address), &self.peers) else {
             return;
         };
-        let may_keep = entry.is_sticky()
+        let may_keep = (entry.is_sticky() || peers.settling)
             && entry.interfaces().is_some()
             && !peers.draining
             && self.leaving == Leaving::No;
@@ -180,6 +184,8 @@ fn note(me: &NodeName, peers: &Peers, entry: &mut Entry, owner: &NodeName) {
         .as_ref()
         .is_some_and(|previous| previous == me || peers.is_live(previous));
     if planned || peers.standing != Standing::Minority {
-        entry.previous = Some(owner.clone());
+        let before = entry.previous.replace(owner.clone());
+        let settled = entry.settled_with_it || before.as_ref() != Some(owner);
+        entry.settled_with_it = settled && peers.is_settling(owner);
     }
 }

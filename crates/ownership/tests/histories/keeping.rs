@@ -1,7 +1,7 @@
 //! Sticky addresses: they stay where they are.
 
 use herald_model::{Phase, Standing};
-use herald_ownership::{Duty, Kind, Status};
+use herald_ownership::{Claim, Duty, Kind, Status};
 
 use crate::node::*;
 
@@ -200,4 +200,77 @@ fn a_holder_that_is_lost_in_a_minority_is_not_replaced() {
     node.up(ZOE, Standing::Majority);
     node.pass_answered_by(ZOE, 500);
     assert_eq!(node.status(), held_by(ZOE));
+}
+
+/// A node that settles and has an address that the election gives `ann`, which is ready.
+fn settling() -> Node {
+    let mut node = Node::of_three();
+    node.view.me.phase = Phase::Settling;
+    node.tell();
+    node.take(&[ME, ANN, ZOE]);
+    node.theirs(ANN);
+    assert_eq!(node.status(), Status::Held);
+    node
+}
+
+#[test]
+fn one_that_settles_keeps_what_it_has_until_it_is_ready_or_leaves() {
+    let mut node = settling();
+    node.pass(60_000);
+    assert_eq!(node.status(), Status::Held);
+    for phase in [Phase::Ready, Phase::Draining] {
+        let mut node = settling();
+        node.view.me.phase = phase;
+        node.tell();
+        assert_eq!(node.status(), handing_over(ANN));
+    }
+    let mut node = settling();
+    node.theirs_only(ANN);
+    assert_eq!(node.status(), handing_over(ANN));
+    let mut node = settling();
+    node.saw(ANN, Kind::Announced);
+    assert_eq!(node.status(), Status::NotOurs);
+}
+
+#[test]
+fn what_one_that_settles_has_is_taken_when_it_is_ready_leaves_or_dies() {
+    let waiting = || {
+        let mut node = Node::of_three();
+        node.phase(ANN, Phase::Settling);
+        node.theirs(ANN);
+        node.mine(&[ME, ZOE, ANN]);
+        node.pass_answered_by(ANN, 10_000);
+        assert_eq!(node.status(), held_by(ANN));
+        node
+    };
+    for phase in [Phase::Ready, Phase::Draining] {
+        let mut node = waiting();
+        node.phase(ANN, phase);
+        assert_eq!(node.status(), Status::Held);
+    }
+    let mut node = waiting();
+    node.down(ANN, Standing::Majority);
+    assert_eq!(node.status(), Status::Held);
+}
+
+#[test]
+fn what_nobody_had_may_be_had_by_one_that_settles() {
+    let mut node = Node::of_three();
+    node.theirs(ANN);
+    node.claim(Some(Claim::Nobody));
+    node.phase(ANN, Phase::Settling);
+    node.theirs(ANN);
+    node.mine(&[ME, ZOE, ANN]);
+    assert_eq!(node.status(), Status::Probing);
+    node.pass_answered_by(ANN, 500);
+    assert_eq!(node.status(), held_by(ANN));
+}
+
+#[test]
+fn one_that_begins_to_settle_has_nothing_any_longer() {
+    let mut node = Node::of_three();
+    node.theirs(ANN);
+    node.phase(ANN, Phase::Settling);
+    node.mine(&[ME, ZOE, ANN]);
+    assert_eq!(node.status(), Status::Held);
 }

@@ -96,6 +96,17 @@ fn mac(host: usize) -> MacAddress {
 
 impl Cluster {
     pub(crate) fn new(seed: u64, hosts: usize, addresses: u8, failback: Failback) -> Self {
+        Self::in_phase(Phase::Ready, seed, hosts, addresses, failback)
+    }
+
+    /// All begin in this phase.
+    pub(crate) fn in_phase(
+        phase: Phase,
+        seed: u64,
+        hosts: usize,
+        addresses: u8,
+        failback: Failback,
+    ) -> Self {
         let now = Instant::now();
         let addresses: Vec<IpAddr> = (0..addresses)
             .map(|number| IpAddr::from([192, 0, 2, number]))
@@ -125,10 +136,8 @@ impl Cluster {
                 running: true,
                 paused: false,
                 fenced: false,
-                phase: Phase::Ready,
-                beliefs: beliefs
-                    .map(|other| (*other, (true, Phase::Ready)))
-                    .collect(),
+                phase,
+                beliefs: beliefs.map(|other| (*other, (true, phase))).collect(),
                 candidates: candidates.collect(),
                 tasks: BTreeMap::new(),
                 epochs: BTreeMap::new(),
@@ -278,7 +287,7 @@ impl Cluster {
         for command in self.hosts[host].machine.take_commands() {
             match command {
                 Command::Probe(address) | Command::Ask(address) => {
-                    self.broadcast(host, address, Kind::Probed)
+                    self.broadcast(host, address, Kind::Probed);
                 }
                 Command::Announce(address) => self.broadcast(host, address, Kind::Announced),
             }

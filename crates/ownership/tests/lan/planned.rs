@@ -163,3 +163,29 @@ fn a_returned_node_gets_back_what_reverts_and_nothing_that_sticks() {
         }
     });
 }
+
+#[test]
+fn when_all_come_back_together_nothing_moves_although_they_are_ready_one_after_the_other() {
+    each_seed(|seed, hosts, failback| {
+        let mut cluster = Cluster::in_phase(Phase::Settling, seed, hosts, 6, failback);
+        cluster.run(ms(2_000));
+        let before: Vec<_> = cluster
+            .addresses
+            .iter()
+            .map(|a| holders(&cluster, *a))
+            .collect();
+        assert!(
+            before.iter().all(|holders| holders.len() == 1),
+            "{before:?}"
+        );
+        cluster.watch.reset();
+        for host in 0..hosts {
+            cluster.set_phase(host, Phase::Ready);
+            cluster.run(ms(50 + seed * 150));
+        }
+        cluster.run(ms(5_000));
+        assert!(cluster.watch.moves.is_empty(), "seed {seed}");
+        assert_eq!(cluster.watch.longest_nobody, Duration::ZERO, "seed {seed}");
+        assert_eq!(cluster.watch.longest_double, Duration::ZERO, "seed {seed}");
+    });
+}
