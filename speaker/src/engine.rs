@@ -37,6 +37,7 @@ use crate::world;
 
 mod claims;
 mod conflicts;
+mod ending;
 mod inputs;
 mod start;
 mod tell;
@@ -107,6 +108,8 @@ pub(crate) struct Engine {
     /// The group as its thread last told it.
     seen: Arc<GroupView>,
     generation: u64,
+    /// This node is not fenced any longer, which ownership is yet to be told.
+    returns: bool,
     /// The addresses that this node answers for.
     held: BTreeSet<IpAddr>,
     /// The tasks of ownership and of the watch of the LAN that `desired` was made from.
@@ -153,9 +156,12 @@ impl Engine {
             },
         };
         let mut ownership = Ownership::new(me.clone(), limits);
-        if io.group.is_none() {
+        let generation = if let Some(group) = &io.group {
+            *group.generation.borrow()
+        } else {
             ownership.set_group(now, &alone());
-        }
+            0
+        };
         let mut comings = None;
         if let Some(saved) = &saved {
             cluster.expect(&saved.world, saved.members.keys().cloned());
@@ -176,7 +182,8 @@ impl Engine {
             ownership,
             view: Arc::default(),
             seen: Arc::default(),
-            generation: 0,
+            generation,
+            returns: false,
             held: BTreeSet::new(),
             applied: (Arc::default(), Arc::default()),
             commands: Vec::new(),
@@ -257,6 +264,9 @@ impl Engine {
             }
             touched.insert(key);
         }
+        if std::mem::take(&mut self.returns) {
+            self.ownership.set_group(now, &self.view);
+        }
         // What is due is decided knowing all that was seen until now.
         while let Ok(sighting) = self.io.sightings.try_recv() {
             self.saw(now, sighting);
@@ -319,13 +329,9 @@ impl Engine {
         if comings_changed || before != generation {
             self.unsaved(Unsaved::Urgent);
         }
-        if before != generation && !self.view.fenced && !view.fenced {
-            // It was fenced and is not any longer, and nobody looked meanwhile.
-            let mut fenced = view.as_ref().clone();
-            fenced.fenced = true;
-            self.ownership.set_group(now, &fenced);
-        }
-        if Arc::ptr_eq(&view, &self.seen) && state == self.view.me {
+        // It may have been fenced and not be any longer without anybody having looked meanwhile.
+        let was_fenced = self.view.fenced || before != generation;
+        if Arc::ptr_eq(&view, &self.seen) && state == self.view.me && before == generation {
             return;
         }
         self.seen = Arc::clone(&view);
@@ -337,7 +343,16 @@ impl Engine {
         self.cluster.world.set_group(me, &view);
         self.cluster.world.set_not_heard(not_heard(me, &view));
         self.lan.set_group(now, &view);
-        self.ownership.set_group(now, &view);
+        if was_fenced && !view.fenced {
+            // What follows from the claims as they were is given up, and nothing taken before they
+            // are those of a node that came back.
+            let mut fenced = view.as_ref().clone();
+            fenced.fenced = true;
+            self.ownership.set_group(now, &fenced);
+            self.returns = true;
+        } else {
+            self.ownership.set_group(now, &view);
+        }
         self.view = view;
         self.unsaved(Unsaved::Something);
     }
@@ -397,46 +412,8 @@ impl Engine {
         }
     }
 
-    /// The process is to end as planned.
-    fn drain(&mut self, now: Instant) {
-        tracing::info!(
-            event = "handover",
-            addresses = self.held.len(),
-            "handing over to other speakers before the end"
-        );
-        self.end = Some(now + self.settings.handover);
-        self.settle_myself(now);
-        self.ownership.leaving(now);
-    }
-
-    /// The process is to end as planned, and nothing is left to hand over, or no time.
-    fn is_over(&self, now: Instant) -> bool {
-        self.end
-            .is_some_and(|end| end <= now || !self.start.has_begun() || self.ownership.is_quiet())
-    }
-
     fn unsaved(&mut self, what: Unsaved) {
         self.unsaved = self.unsaved.max(what);
-    }
-
-    /// Hands over to the next speaker of this node, and to those that end the process.
-    async fn finish(&mut self, journal: Journal<Kept>) {
-        if !self.ownership.is_quiet() {
-            tracing::warn!(
-                event = "handover",
-                addresses = self.held.len(),
-                limit = ?self.settings.handover,
-                "not all addresses were taken over in time: ending all the same"
-            );
-        }
-        if let Some(group) = &self.io.group {
-            group.leave().await;
-        }
-        if self.start.may_save() {
-            journal.close(self.kept(true)).await;
-        }
-        // Now the tasks may end.
-        self.io.drain = None;
     }
 
     /// When something is due that no input causes.

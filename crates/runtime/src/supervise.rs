@@ -298,7 +298,7 @@ mod tests {
     async fn tasks_end_after_what_has_to_be_done_before() {
         let mut supervisor = Supervisor::new();
         let token = supervisor.token();
-        let drain = supervisor.drain(Duration::from_secs(60));
+        let drain = supervisor.drain(Duration::from_mins(1));
         let draining = supervisor.draining();
         let (done, finished) = tokio::sync::oneshot::channel();
         supervisor.spawn("steady", async move {
