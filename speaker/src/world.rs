@@ -95,6 +95,8 @@ impl NotOurs {
 struct Entry {
     facts: ServiceFacts,
     pool: Option<String>,
+    /// Some outcome was taken; if not, it is marked.
+    decided: bool,
     /// The owner by the last outcome that was taken.
     owner: Option<NodeName>,
 }
@@ -143,6 +145,7 @@ impl World {
         let entry = Entry {
             facts,
             pool,
+            decided: false,
             owner: None,
         };
         self.services.insert(key.clone(), entry);
@@ -274,6 +277,7 @@ impl World {
             for (key, outcome) in self.outcomes_around(&key) {
                 dirty.remove(&key);
                 if let Some(entry) = self.services.get_mut(&key) {
+                    entry.decided = true;
                     entry.owner = outcome.owner().cloned();
                 }
                 outcomes.push((key, outcome));

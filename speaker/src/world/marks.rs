@@ -31,7 +31,7 @@ impl World {
             return;
         }
         let concerned = self.services.iter().filter(|(key, entry)| {
-            !self.dirty.contains(*key) && self.is_concerned(entry, &changes)
+            entry.decided && !self.dirty.contains(*key) && self.is_concerned(entry, &changes)
         });
         let concerned: Vec<_> = concerned.map(|(key, _)| key.clone()).collect();
         self.dirty.extend(concerned);
