@@ -99,6 +99,8 @@ pub(crate) struct Watching {
     pub(crate) live: bool,
     /// It was declared down by a majority that this node is in.
     pub(crate) outvoted: bool,
+    /// It has settled ever since; one that only begins to settle has lost what it had.
+    pub(crate) settles: bool,
     /// It was seen with the address since the last probe.
     pub(crate) seen: bool,
     /// Probes in a row that it did not answer.

@@ -338,6 +338,7 @@ impl Ownership {
         };
         let watching = Watching {
             live: peers.is_live(&holder),
+            settles: peers.is_settling(&holder),
             outvoted: !peers.is_live(&holder) && peers.standing == Standing::Majority,
             holder,
             seen: true,

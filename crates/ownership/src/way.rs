@@ -66,11 +66,18 @@ pub(crate) fn way(me: &NodeName, peers: &Peers, entry: &Entry, certain: bool) ->
     }
 }
 
-/// True if `holder`, which has the address, gives it up once `me` announces it.
-pub(crate) fn yields(me: &NodeName, peers: &Peers, entry: &Entry, holder: &NodeName) -> bool {
+/// True if `holder`, which has the address, gives it up once `me` announces it. `settles`: it has
+/// it although it settles, so that it keeps it.
+pub(crate) fn yields(
+    me: &NodeName,
+    peers: &Peers,
+    entry: &Entry,
+    holder: &NodeName,
+    settles: bool,
+) -> bool {
     peers.is_live(holder)
         && (must_give(peers, entry, holder)
-            || !entry.is_sticky() && !peers.is_settling(holder) && !entry.is_behind(me, holder))
+            || !entry.is_sticky() && !settles && !entry.is_behind(me, holder))
 }
 
 /// It cannot keep the address whatever the policy: it leaves, or is no candidate any longer.

@@ -132,12 +132,14 @@ impl Ownership {
                 watching.live = live;
                 let outvoted = !live && peers.standing == Standing::Majority;
                 let outvoted = std::mem::replace(&mut watching.outvoted, outvoted);
+                watching.settles &= peers.is_settling(&watching.holder);
+                let settles = watching.settles;
                 let holder = watching.holder.clone();
                 if lost {
                     entry.previous = Some(holder);
                     let way = way(&self.me, peers, entry, true);
                     self.go(now, address, way);
-                } else if yields(&self.me, peers, entry, &holder) {
+                } else if yields(&self.me, peers, entry, &holder, settles) {
                     entry.previous = Some(holder);
                     self.hold(now, address);
                 } else if returned {

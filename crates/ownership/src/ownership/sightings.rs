@@ -131,7 +131,6 @@ fn asked(
     now: Instant,
     soon: Duration,
 ) -> Outcome {
-    let may_take = yields(me, peers, entry, member);
     let State::HeldBy(watching) = &mut entry.state else {
         return Outcome::Nothing;
     };
@@ -139,6 +138,8 @@ fn asked(
         return Outcome::Nothing;
     }
     let before = watching.asked.replace(now);
+    let settles = watching.settles;
+    let may_take = yields(me, peers, entry, member, settles);
     if may_take && before.is_some_and(|before| now.saturating_duration_since(before) < soon) {
         entry.previous = Some(member.clone());
         return Outcome::Hold;
@@ -192,7 +193,7 @@ fn met(
                 watching.misses = 0;
                 return Outcome::Nothing;
             }
-            if yields(me, peers, entry, member) {
+            if yields(me, peers, entry, member, peers.is_settling(member)) {
                 entry.previous = Some(member.clone());
                 return Outcome::Hold;
             }

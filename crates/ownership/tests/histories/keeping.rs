@@ -274,3 +274,17 @@ fn one_that_begins_to_settle_has_nothing_any_longer() {
     node.mine(&[ME, ZOE, ANN]);
     assert_eq!(node.status(), Status::Held);
 }
+
+#[test]
+fn one_that_returns_to_the_group_and_settles_has_nothing_any_longer() {
+    let mut node = Node::of_three();
+    node.down(ANN, Standing::Half);
+    node.theirs(ANN);
+    node.mine(&[ANN, ME, ZOE]);
+    node.pass_answered_by(ANN, 1_000);
+    assert_eq!(node.status(), held_by(ANN));
+    node.mine(&[ME, ZOE, ANN]);
+    node.view.members.get_mut(ANN).expect("a member").state = Some(state(ANN, Phase::Settling));
+    node.up(ANN, Standing::Majority);
+    assert_eq!(node.status(), Status::Held);
+}
