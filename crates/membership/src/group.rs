@@ -114,14 +114,13 @@ struct Contact {
     live: bool,
     /// When it went down, if it was seen to.
     down: Option<Instant>,
-    /// It was declared down only because this one heard nobody at all.
+    /// It was declared down when this one itself was cut off rather, which says nothing of it.
     doubted: bool,
     /// It said that it leaves.
     left: bool,
     /// The run that left.
     left_run: Option<u128>,
-    /// Under suspicion since then, of having this incarnation.
-    suspect: Option<(Instant, u16)>,
+    suspect: Option<Suspicion>,
     /// The newest time at which something was sent to it that it received.
     proved: Option<Instant>,
     /// When it was last sent a note without SWIM message.
@@ -134,6 +133,16 @@ struct Contact {
     acknowledged: u64,
     /// How often states were asked for or told in vain; `None` if nothing is scheduled.
     tries: Option<u32>,
+}
+
+/// Why a member is asked whether it lives.
+#[derive(Debug, Clone, Copy)]
+struct Suspicion {
+    since: Instant,
+    /// Of having this incarnation.
+    incarnation: u16,
+    /// Another has declared it down.
+    accused: bool,
 }
 
 impl Contact {

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod failure;
+mod healing;
 mod hostile;
 mod joining;
 mod net;

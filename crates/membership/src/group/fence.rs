@@ -53,8 +53,19 @@ impl Group {
     /// The group went on without this one, so what this one has seen of others meanwhile says
     /// nothing of them.
     pub(super) fn doubt_all(&mut self) {
+        self.doubt(|_| true);
+    }
+
+    /// This one fell into the minority: it is rather cut off than those are down that were lost on
+    /// the way there.
+    pub(super) fn doubt_the_last(&mut self, now: Instant) {
+        let way = self.timers.least_detection() * 4;
+        self.doubt(|down| now.saturating_duration_since(down) < way);
+    }
+
+    fn doubt(&mut self, which: impl Fn(Instant) -> bool) {
         for contact in self.contacts.values_mut() {
-            contact.doubted |= !contact.live && !contact.left;
+            contact.doubted |= !contact.live && !contact.left && contact.down.is_none_or(&which);
         }
     }
 

@@ -19,6 +19,14 @@ pub(super) struct Screened {
     pub(super) own: Option<u64>,
 }
 
+/// What becomes of a piece of news.
+enum Verdict {
+    Believed,
+    Ignored,
+    /// That a member is down is taken as a suspicion first: it is asked.
+    Asked,
+}
+
 /// Who brought a message.
 pub(super) struct Bearer<'a> {
     pub(super) name: &'a NodeName,
@@ -83,11 +91,18 @@ impl Group {
             let bytes = rest.get(..rest.len() - after.len()).unwrap_or_default();
             rest = after;
             match self.believes(now, bearer, &member, &mut own) {
-                Ok(true) => {
+                Ok(Verdict::Believed) => {
                     kept.extend(bytes);
                     believed += 1;
                 }
-                Ok(false) => {}
+                Ok(Verdict::Asked) => {
+                    let suspect =
+                        Member::new(member.id().clone(), member.incarnation(), State::Suspect);
+                    kept.extend(postcard::to_stdvec(&suspect).map_err(|_| ProblemKind::Malformed)?);
+                    believed += 1;
+                    self.urgent = true;
+                }
+                Ok(Verdict::Ignored) => {}
                 Err(kind) => self.problem(kind, bearer.address, Some(&member.id().name)),
             }
         }
@@ -106,7 +121,7 @@ impl Group {
         bearer: &Bearer<'_>,
         member: &Member<Identity>,
         own: &mut Option<u64>,
-    ) -> Result<bool, ProblemKind> {
+    ) -> Result<Verdict, ProblemKind> {
         let identity = member.id();
         let down = member.state() == State::Down;
         let mine = self.swim.identity();
@@ -114,14 +129,15 @@ impl Group {
             if !same(identity.address, self.address) {
                 return Err(ProblemKind::OwnName);
             }
-            if identity.generation > mine.generation
-                || (identity == mine
-                    && down
-                    && bearer.standing >= self.standing_without(bearer.name))
-            {
+            // Whether the bearer takes this run as down it says itself.
+            if identity.generation > mine.generation {
                 *own = (*own).max(Some(identity.generation));
             }
-            return Ok(identity == mine && member.state() == State::Suspect);
+            return Ok(if identity == mine && member.state() == State::Suspect {
+                Verdict::Believed
+            } else {
+                Verdict::Ignored
+            });
         }
         self.vet(&identity.name, identity.address)?;
         let Some(contact) = self.contacts.get(&identity.name) else {
@@ -131,19 +147,26 @@ impl Group {
             if down {
                 self.meet_down(identity);
             }
-            return Ok(true);
+            return Ok(Verdict::Believed);
         };
-        if !down || !contact.live || identity.generation < contact.identity.generation {
-            return Ok(true);
-        }
-        // One that answered just now is not down, and who stands worse than this one does not
-        // declare for it.
-        let answered = contact
-            .proved
-            .is_some_and(|proved| now.saturating_duration_since(proved) < self.timers.suspicion);
-        let weaker = bearer.standing < self.standing_without(bearer.name);
         let of_itself = identity.name == *bearer.name;
-        Ok(of_itself || !(answered || weaker))
+        if !down || !contact.live || of_itself || identity.generation < contact.identity.generation
+        {
+            return Ok(Verdict::Believed);
+        }
+        // Who stands worse than this one does not declare for it.
+        if bearer.standing < self.standing_without(bearer.name) {
+            return Ok(Verdict::Ignored);
+        }
+        // One that answers is not down, whoever says so.
+        let asked = contact.suspect.is_some_and(|suspicion| {
+            now.saturating_duration_since(suspicion.since) >= self.timers.suspicion / 2
+        });
+        if asked {
+            return Ok(Verdict::Believed);
+        }
+        self.suspected(now, identity, member.incarnation(), true);
+        Ok(Verdict::Asked)
     }
 
     /// Whether a member of this name may be at this address.

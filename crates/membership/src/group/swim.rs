@@ -7,10 +7,10 @@ use foca::{
     AccumulatingRuntime, Config, Foca, Member, NoCustomBroadcast, OwnedNotification,
     PeriodicParams, PostcardCodec, State, Timer,
 };
-use herald_model::NodeName;
+use herald_model::{NodeName, Standing};
 use rand::rngs::ChaCha8Rng;
 
-use super::{Contact, Due, Group};
+use super::{Contact, Due, Group, Suspicion};
 use crate::identity::Identity;
 use crate::{ProblemKind, Timers};
 
@@ -103,7 +103,7 @@ impl Group {
                 ..
             } = &timer
             {
-                self.suspected(now, member_id, *incarnation);
+                self.suspected(now, member_id, *incarnation, false);
             }
             self.schedule(now + after, Due::Swim(timer));
         }
@@ -202,10 +202,11 @@ impl Group {
     }
 
     fn went_down(&mut self, now: Instant, identity: &Identity, deaf: bool) {
+        let unsure = deaf || self.fence.is_some() || self.view.standing == Standing::Minority;
         if let Some(contact) = self.contacts.get_mut(&identity.name) {
             contact.live = false;
             contact.down = Some(now);
-            contact.doubted = deaf;
+            contact.doubted = unsure;
             contact.suspect = None;
             contact.proved = None;
         }
@@ -226,26 +227,45 @@ impl Group {
         self.queue_exchange(now, &name);
     }
 
-    fn suspected(&mut self, now: Instant, identity: &Identity, incarnation: u16) {
+    pub(super) fn suspected(
+        &mut self,
+        now: Instant,
+        identity: &Identity,
+        incarnation: u16,
+        accused: bool,
+    ) {
         let Some(contact) = self.contacts.get_mut(&identity.name) else {
             return;
         };
-        if contact.suspect.is_none() {
-            contact.suspect = Some((now, incarnation));
-            self.schedule(now, Due::Nudge(identity.name.clone()));
+        if let Some(suspicion) = &mut contact.suspect {
+            suspicion.accused |= accused;
+            return;
         }
+        contact.suspect = Some(Suspicion {
+            since: now,
+            incarnation,
+            accused,
+        });
+        self.schedule(now, Due::Nudge(identity.name.clone()));
     }
 
-    /// Asks a suspected member directly, again and again.
+    /// Asks a suspected member directly, again and again. One that was declared down by another
+    /// and does not answer is down.
     pub(super) fn nudge(&mut self, now: Instant, name: &NodeName) {
-        let suspected = self
-            .contacts
-            .get(name)
-            .is_some_and(|contact| contact.live && contact.suspect.is_some());
-        if suspected {
-            self.note(now, name, true);
-            self.schedule(now + self.timers.suspicion / 5, Due::Nudge(name.clone()));
+        let Some(contact) = self.contacts.get(name).filter(|contact| contact.live) else {
+            return;
+        };
+        let Some(suspicion) = contact.suspect else {
+            return;
+        };
+        let age = now.saturating_duration_since(suspicion.since);
+        if suspicion.accused && age >= self.timers.suspicion {
+            let identity = contact.identity.clone();
+            self.swim_apply(now, identity, suspicion.incarnation, State::Down);
+            return;
         }
+        self.note(now, name, true);
+        self.schedule(now + self.timers.suspicion / 5, Due::Nudge(name.clone()));
     }
 
     /// Ends a suspicion of a member that has received something since it began.
@@ -253,13 +273,18 @@ impl Group {
         let Some(contact) = self.contacts.get_mut(name) else {
             return;
         };
-        let Some((since, incarnation)) = contact.suspect else {
+        let Some(suspicion) = contact.suspect else {
             return;
         };
-        if contact.live && contact.proved.is_some_and(|proved| proved >= since) {
+        if contact.live
+            && contact
+                .proved
+                .is_some_and(|proved| proved >= suspicion.since)
+        {
             contact.suspect = None;
             let identity = contact.identity.clone();
-            self.swim_apply(now, identity, incarnation.saturating_add(1), State::Alive);
+            let incarnation = suspicion.incarnation.saturating_add(1);
+            self.swim_apply(now, identity, incarnation, State::Alive);
         }
     }
 

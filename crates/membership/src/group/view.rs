@@ -77,6 +77,9 @@ impl Group {
             (_, Some(_)) => self.majority = None,
         }
         if self.view.standing != standing {
+            if standing == Standing::Minority {
+                self.doubt_the_last(now);
+            }
             Arc::make_mut(&mut self.view).standing = standing;
         }
     }
