@@ -65,6 +65,10 @@ chaos: packages kubernetes build ## Run the tests that cut, kill, stop and starv
 	CARGO_TARGET_$(HOST)_RUNNER="$(TEST_RUNNER)" $(CARGO) test --locked --no-fail-fast -p herald-e2e \
 		$(CHAOS:%=--test %) -- --include-ignored --test-threads=1
 
+.PHONY: simulate
+simulate: ## Run random faults on simulated clusters (SIMULATE_ARGS="--seeds 0..5000" for more)
+	$(CARGO) run --release --locked --quiet -p herald-simulation -- $(or $(SIMULATE_ARGS),--seeds 0..400)
+
 .PHONY: bench
 bench: packages kubernetes peer build ## Measure Herald beside MetalLB (BENCH_ARGS=--quick for a glance)
 	$(CARGO) bench --locked -p herald-ipam -p herald-l2

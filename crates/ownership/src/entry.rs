@@ -93,6 +93,10 @@ pub(crate) struct Look {
 
 /// Another node that has an address.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts that do not depend on each other"
+)]
 pub(crate) struct Watching {
     pub(crate) holder: NodeName,
     /// It was in the group when that was last looked at.

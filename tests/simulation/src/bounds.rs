@@ -7,23 +7,34 @@ use std::time::Duration;
 /// what nobody had yet.
 pub const FORMED: Duration = Duration::from_secs(3);
 
+/// A speaker that was stopped counts again so long after it goes on: it is fenced until it knows
+/// that the others take it as alive.
+pub const REJOINED: Duration = Duration::from_secs(1);
+
 /// An address answers again so long after something failed: the failure is noticed within 400 ms,
 /// the news travels for 100 ms, and with half of the speakers three probes take 120 ms.
 pub const SERVED: Duration = Duration::from_millis(700);
 
-/// The same where the group's network loses some of what is sent: probes have to be repeated.
+/// The same where a network loses some of what is sent, so that probes have to be repeated, or where
+/// the group is cut: the LAN has to show that one that keeps an address is gone. The same in a group
+/// of more than thirty, where the news takes some rounds to reach all.
 pub const SERVED_LOSSY: Duration = Duration::from_millis(1500);
 
 /// The same where a node is silent on the LAN, but lives in the group: four probes of its canary,
 /// and the votes of those who sent them.
 pub const SERVED_BY_VOTE: Duration = Duration::from_millis(2500);
 
-/// A planned move, a return or a heal leaves no address without an answer for longer: one look.
+/// A planned move, a return or a heal leaves no address without an answer for longer than the news
+/// takes from one node to another.
 pub const BLINK: Duration = Duration::from_millis(50);
 
 /// Two nodes that hear each other on the LAN do not both answer for an address so long after the
 /// last change: the announcements of both are repeated until the better one has been heard.
 pub const TWO_OWNERS: Duration = Duration::from_secs(1);
+
+/// The same where they are not in one group: their orders may differ, and after two seconds of
+/// contest the names decide.
+pub const TWO_OWNERS_CONTEST: Duration = Duration::from_millis(3500);
 
 /// The same where they hear each other in the group only: the one that hands over waits 10 s for
 /// an announcement that it cannot hear.

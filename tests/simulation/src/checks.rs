@@ -7,7 +7,9 @@ use std::time::Duration;
 use herald_announce::Failback;
 use herald_model::Phase;
 
-use crate::bounds::{BLINK, CALM, FORMED, STICKY, TWO_OWNERS, TWO_OWNERS_APART};
+use crate::bounds::{
+    BLINK, CALM, FORMED, STICKY, TWO_OWNERS, TWO_OWNERS_APART, TWO_OWNERS_CONTEST,
+};
 use crate::cluster::Cluster;
 use crate::machine::Machine;
 use crate::plan::Plan;
@@ -41,7 +43,7 @@ pub struct Checks {
 /// What is remembered of an address.
 #[derive(Debug)]
 struct Address {
-    address: IpAddr,
+    ip: IpAddr,
     sticky: bool,
     holders: Vec<usize>,
     /// The last node that was the only holder.
@@ -57,7 +59,7 @@ struct Address {
 impl Checks {
     pub(crate) fn new(plan: &Plan, nodes: usize) -> Self {
         let address = |(address, failback): (IpAddr, Option<Failback>)| Address {
-            address,
+            ip: address,
             sticky: failback == Some(Failback::Sticky),
             holders: Vec::new(),
             owner: None,
@@ -122,7 +124,7 @@ impl Checks {
     }
 
     /// Forgets the silences so far.
-    pub fn forget_silence(&mut self) {
+    pub(crate) fn forget_silence(&mut self) {
         for address in &mut self.addresses {
             address.longest_silence = Duration::ZERO;
         }
@@ -169,10 +171,11 @@ impl Cluster {
     fn look_for_answer(&self, checks: &Checks, address: &mut Address) -> Result<(), String> {
         let now = self.now;
         let client = self.client();
-        let answered =
-            self.machines.iter().enumerate().any(|(node, machine)| {
-                machine.answers(address.address) && self.lan.both(node, client)
-            });
+        let answered = self
+            .machines
+            .iter()
+            .enumerate()
+            .any(|(node, machine)| machine.answers(address.ip) && self.lan.both(node, client));
         if answered {
             address.silent = None;
             return Ok(());
@@ -183,7 +186,7 @@ impl Cluster {
         };
         let excused = checks.struck + bound;
         let since = began.max(promised);
-        address.longest_silence = address.longest_silence.max(now - since);
+        address.longest_silence = address.longest_silence.max(now.saturating_sub(since));
         let bound = if began > excused && promised + bound < began {
             BLINK
         } else {
@@ -194,11 +197,11 @@ impl Cluster {
         } else {
             since.max(checks.struck)
         };
-        if now - since <= bound {
+        if now.saturating_sub(since) <= bound {
             return Ok(());
         }
-        let silent = now - since;
-        let address = address.address;
+        let silent = now.saturating_sub(since);
+        let address = address.ip;
         Err(format!(
             "nobody answers for {address} for {silent:?}, the bound is {bound:?}"
         ))
@@ -207,16 +210,21 @@ impl Cluster {
     /// No two that hear each other answer for long.
     fn look_for_two(&self, checks: &Checks, address: &mut Address) -> Result<(), String> {
         let now = self.now;
-        let answering: Vec<_> = self.answering(address.address);
+        let answering: Vec<_> = self.answering(address.ip);
         if answering.len() < 2 && address.together.is_empty() {
             return Ok(());
         }
         let mut together = BTreeMap::new();
         for (place, one) in answering.iter().enumerate() {
             for other in answering.iter().skip(place + 1) {
+                let grouped = self.gossip.both(*one, *other);
                 let bound = if self.lan.both(*one, *other) {
-                    TWO_OWNERS
-                } else if self.gossip.both(*one, *other) {
+                    if grouped {
+                        TWO_OWNERS
+                    } else {
+                        TWO_OWNERS_CONTEST
+                    }
+                } else if grouped {
                     TWO_OWNERS_APART
                 } else {
                     continue;
@@ -226,8 +234,8 @@ impl Cluster {
                 together.insert(pair, since);
                 let busy = |node: &usize| self.machines.get(*node).is_some_and(|m| m.busy);
                 let since = since.max(checks.changed);
-                if now - since > bound && !busy(one) && !busy(other) {
-                    let (address, long) = (address.address, now - since);
+                if now.saturating_sub(since) > bound && !busy(one) && !busy(other) {
+                    let (address, long) = (address.ip, now.saturating_sub(since));
                     return Err(format!(
                         "n{one} and n{other} both answer for {address} for {long:?}, the bound is {bound:?}"
                     ));
@@ -248,7 +256,7 @@ impl Cluster {
         let now = self.now;
         let machines = self.machines.iter().enumerate();
         let holders: Vec<_> = machines
-            .filter(|(_, machine): &(usize, &Machine)| machine.holds(address.address))
+            .filter(|(_, machine): &(usize, &Machine)| machine.holds(address.ip))
             .map(|(node, _)| node)
             .collect();
         if holders == address.holders {
@@ -259,11 +267,11 @@ impl Cluster {
         self.history.say(now, || {
             format!("s{number} is held by {holders:?}, was by {before:?}")
         });
-        if now - checks.changed > CALM {
-            let address = address.address;
+        if now.saturating_sub(checks.changed) > CALM {
+            let address = address.ip;
             return Err(format!(
                 "{address} went from {before:?} to {holders:?} although nothing happened for {:?}",
-                now - checks.changed
+                now.saturating_sub(checks.changed)
             ));
         }
         let [owner] = holders[..] else {
@@ -276,10 +284,10 @@ impl Cluster {
         let disturbed = checks.disturbed.get(previous).copied().unwrap_or_default();
         let suffers = self.suffers(previous) || now < disturbed + STICKY;
         if address.sticky && !suffers && now > FORMED {
-            let address = address.address;
+            let address = address.ip;
             return Err(format!(
                 "{address} is sticky and went from n{previous} to n{owner} although nothing happened to n{previous} for {:?}",
-                now - disturbed
+                now.saturating_sub(disturbed)
             ));
         }
         Ok(())

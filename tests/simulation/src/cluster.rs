@@ -91,7 +91,6 @@ pub(crate) enum Event {
     Api {
         to: usize,
         node: usize,
-        facts: Facts,
     },
     Strike(Fault),
     Heal(Fault),
@@ -129,7 +128,7 @@ impl Cluster {
         let plan = Rc::new(Plan::new(nodes, &setup.failbacks));
         let mut queue = Queue::new();
         let million = 1_000_000;
-        let rates = million - setup.drift..=million + setup.drift;
+        let rates = (million - setup.drift)..=(million + setup.drift);
         let machines = (0..nodes).map(|node| {
             let at = up_to(&mut random, setup.start);
             queue.push(at, Event::Start(node));
@@ -196,6 +195,11 @@ impl Cluster {
         &self.checks
     }
 
+    /// Forgets how long nobody answered so far.
+    pub fn forget_silence(&mut self) {
+        self.checks.forget_silence();
+    }
+
     /// Lets something go wrong at `at`.
     pub fn strike_at(&mut self, at: Duration, fault: Fault) {
         self.queue.push(at, Event::Strike(fault));
@@ -241,7 +245,7 @@ impl Cluster {
             }
             Event::Start(node) => self.start(node),
             Event::Turn(node) => self.turn(node),
-            Event::Api { to, node, facts } => self.api(to, node, facts),
+            Event::Api { to, node } => self.api(to, node),
             Event::Strike(fault) => self.strike(fault),
             Event::Heal(fault) => self.heal(&fault),
             Event::Look => {}
@@ -438,8 +442,9 @@ impl Cluster {
         let Some(process) = &mut machine.process else {
             return;
         };
+        machine.resumed = self.now;
         let now = machine.clock.show(self.now);
-        let leased = self.now - backlog.since < LEASE;
+        let leased = self.now.saturating_sub(backlog.since) < LEASE;
         for (from, bytes) in backlog.datagrams {
             process.datagram(now, plan::socket(from), &bytes);
         }
@@ -477,10 +482,12 @@ impl Cluster {
         self.queue.push(self.now + pause, Event::Turn(node));
     }
 
-    fn api(&mut self, to: usize, node: usize, facts: Facts) {
-        let Some(machine) = self.machines.get_mut(to) else {
+    /// A watch shows how the object is by then.
+    fn api(&mut self, to: usize, node: usize) {
+        let (Some(machine), Some(facts)) = (self.machines.get_mut(to), self.facts.get(node)) else {
             return;
         };
+        let facts = *facts;
         if let Some(known) = machine.api.get_mut(node) {
             *known = facts;
         }
@@ -494,13 +501,9 @@ impl Cluster {
 
     /// Tells all nodes what the API has of one, each in its time.
     pub(crate) fn publish(&mut self, node: usize) {
-        let Some(facts) = self.facts.get(node).copied() else {
-            return;
-        };
         for to in 0..self.machines.len() {
             let delay = up_to(&mut self.random, self.api_delay);
-            self.queue
-                .push(self.now + delay, Event::Api { to, node, facts });
+            self.queue.push(self.now + delay, Event::Api { to, node });
         }
     }
 

@@ -107,6 +107,15 @@ impl Fault {
         }
     }
 
+    /// The group is not whole because of it.
+    pub(crate) fn cuts_group(&self) -> bool {
+        match self {
+            Self::Cut { network, .. } => network.gossips(),
+            Self::Carrier { gossip, .. } => *gossip,
+            _ => false,
+        }
+    }
+
     /// Nothing is lost by it: what it takes is handed over first.
     pub(crate) fn is_planned(&self) -> bool {
         matches!(self, Self::Terminate { .. } | Self::Drain { .. })

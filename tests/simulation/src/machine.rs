@@ -78,6 +78,8 @@ pub(crate) struct Machine {
     pub(crate) process: Option<Process>,
     /// When the process was started.
     pub(crate) started: Duration,
+    /// When it last went on after it was stopped.
+    pub(crate) resumed: Duration,
     /// The process is stopped, and this waits for it.
     pub(crate) stopped: Option<Backlog>,
     /// It has power, so that its kernel answers for its own address.
@@ -99,6 +101,7 @@ impl Machine {
             api: vec![Facts::default(); nodes],
             process: None,
             started: Duration::ZERO,
+            resumed: Duration::ZERO,
             stopped: None,
             power: true,
             carrier: true,
@@ -108,9 +111,10 @@ impl Machine {
         }
     }
 
-    /// The process, if it runs and is not stopped.
+    /// The process, if it runs and is not stopped; what is only busy answers soon.
     pub(crate) fn running(&self) -> Option<&Process> {
-        self.process.as_ref().filter(|_| self.stopped.is_none())
+        let runs = self.busy || self.stopped.is_none();
+        self.process.as_ref().filter(|_| runs)
     }
 
     /// Frames reach it and leave it.

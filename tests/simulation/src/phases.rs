@@ -13,9 +13,9 @@ pub(crate) struct Phases {
     settled: Instant,
     /// When its interface has.
     interface_settled: Option<Instant>,
-    generation: u64,
-    /// The generation that was fenced.
-    fenced: Option<u64>,
+    fenced: bool,
+    /// The generation that it had when it was last not fenced.
+    generation: Option<u64>,
 }
 
 /// How often the node and its interface went, and came back.
@@ -38,8 +38,8 @@ impl Phases {
             comings,
             settled: now + wait,
             interface_settled: None,
-            generation: 0,
-            fenced: None,
+            fenced: false,
+            generation: None,
         }
     }
 
@@ -53,20 +53,19 @@ impl Phases {
     }
 
     /// The node must not answer as long as it is fenced. One that had to join anew has returned.
-    pub(crate) fn set_fenced(&mut self, now: Instant, fenced: bool, generation: u64) {
+    /// Gives true if that is so now.
+    pub(crate) fn set_fenced(&mut self, now: Instant, fenced: bool, generation: u64) -> bool {
+        self.fenced = fenced;
         if fenced {
-            self.fenced.get_or_insert(self.generation);
-            return;
+            return false;
         }
-        self.generation = generation;
-        if self
-            .fenced
-            .take()
-            .is_some_and(|before| before != generation)
-        {
+        let before = self.generation.replace(generation);
+        let returned = before.is_some_and(|before| before != generation);
+        if returned {
             self.comings.node.departed(now);
             self.settled = now + self.comings.node.wait(now);
         }
+        returned
     }
 
     pub(crate) fn set_carrier(&mut self, now: Instant, carrier: bool) {
@@ -81,7 +80,7 @@ impl Phases {
 
     pub(crate) fn phase(&self, now: Instant) -> Phase {
         let settling = now < self.settled || self.interface_settled.is_some_and(|at| now < at);
-        if self.fenced.is_some() || settling {
+        if self.fenced || settling {
             Phase::Settling
         } else {
             Phase::Ready

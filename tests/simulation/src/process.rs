@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use herald_l2::Announcer;
 use herald_membership::{Event, Group, Keyring, Settings, Timers};
-use herald_model::{GroupView, LanInterface, MacAddress, MemberState, NodeName, Phase};
+use herald_model::{GroupView, MacAddress, MemberState, NodeName, Phase};
 use herald_ownership::{
     Claim, Command, Duty, Kind, LanWatch, Limits, Ownership, Sighting, Status, Task, not_heard,
 };
@@ -73,12 +73,12 @@ pub(crate) struct Process {
     /// When it decides although it has heard nobody.
     patience: Instant,
     begun: bool,
+    /// The generation that the engine knows of: an answer needs a lease, and that this.
+    acknowledged: u64,
     /// The group as the engine last looked at it, with what this speaker tells at present.
     view: Arc<GroupView>,
     /// The group as it was then.
     seen: Arc<GroupView>,
-    /// An address that it announces, for others to ask for.
-    canary: Option<IpAddr>,
     claims: BTreeMap<IpAddr, Claim>,
     applied: Arc<BTreeMap<IpAddr, Task>>,
     told: MemberState,
@@ -119,9 +119,9 @@ impl Process {
             phase_timeout: None,
             patience: now + PATIENCE,
             begun: false,
+            acknowledged: 0,
             view: Arc::default(),
             seen: Arc::default(),
-            canary: None,
             claims: BTreeMap::new(),
             applied: Arc::default(),
             told: MemberState::default(),
@@ -288,8 +288,15 @@ impl Process {
     /// What the engine does with a change.
     fn settle(&mut self, now: Instant, decisions: &mut Decisions) {
         let mut view = self.group.shared_view();
-        self.phases
-            .set_fenced(now, view.fenced, self.group.generation());
+        let generation = self.group.generation();
+        let returned = self.phases.set_fenced(now, view.fenced, generation);
+        if returned && !self.view.fenced {
+            // It was fenced and is not any longer, all since the last look.
+            let mut fenced = (*view).clone();
+            fenced.fenced = true;
+            self.ownership.set_group(now, &fenced);
+        }
+        self.acknowledged = generation;
         self.phase_timeout = self.phases.next_timeout(now);
         let state = self.tells(now);
         if state != self.told {
@@ -331,16 +338,8 @@ impl Process {
     }
 
     /// What this speaker is.
-    fn tells(&mut self, now: Instant) -> MemberState {
-        let announced = |address: &IpAddr| self.duty(*address) == Some(Duty::Announce);
-        self.canary = self
-            .canary
-            .filter(announced)
-            .or_else(|| self.plan.addresses().find(announced));
-        let interface = self.carrier.then(|| LanInterface {
-            canary: self.canary,
-            ..plan::interface(self.node)
-        });
+    fn tells(&self, now: Instant) -> MemberState {
+        let interface = self.carrier.then(|| plan::interface(self.node));
         MemberState {
             phase: if self.leaving || self.draining {
                 Phase::Draining
@@ -368,7 +367,9 @@ impl Process {
         commands.extend(self.watch.take_commands());
         for command in commands {
             match command {
-                Command::Probe(address) => self.send(What::Question, address, out),
+                Command::Probe(address) | Command::Ask(address) => {
+                    self.send(What::Question, address, out)
+                }
                 Command::Announce(address) => self.announcer.again(now, address),
             }
         }
@@ -396,7 +397,7 @@ impl Process {
 
     /// The lease by which it may answer is revoked.
     pub(crate) fn is_fenced(&self) -> bool {
-        self.group.view().fenced
+        self.group.view().fenced || self.group.generation() != self.acknowledged
     }
 
     fn duty(&self, address: IpAddr) -> Option<Duty> {

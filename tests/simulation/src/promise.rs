@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-use crate::bounds::{FORMED, MOST_LOSS, SERVED, SERVED_BY_VOTE, SERVED_LOSSY};
+use crate::bounds::{FORMED, MOST_LOSS, REJOINED, SERVED, SERVED_BY_VOTE, SERVED_LOSSY};
 use crate::cluster::Cluster;
+use crate::electorate::Facts;
 use crate::fault::Fault;
+
+/// In a group of more the news of a death takes some rounds of gossip to reach all.
+const MANY: usize = 30;
 
 impl Cluster {
     /// Within which time an address must answer the client again; `None` if nothing is promised.
@@ -23,7 +27,7 @@ impl Cluster {
         let on_lan = |node: &usize| self.machines.get(*node).is_some_and(|m| m.is_on_lan());
         let heard = |node: &usize| on_lan(node) && self.lan.both(*node, client);
         let well: Vec<_> = group.iter().copied().filter(heard).collect();
-        if well.is_empty() {
+        if !well.iter().any(|node| self.is_eligible(*node)) {
             return None;
         }
         let stations = || well.iter().copied().chain([client]);
@@ -53,13 +57,25 @@ impl Cluster {
                 return None;
             }
         }
+        let watched = self.active.iter().any(Fault::cuts_group);
         Some(if by_vote {
             SERVED_BY_VOTE
-        } else if self.gossip.loss() > 0 || self.lan.loss() > 0 {
+        } else if watched
+            || self.machines.len() > MANY
+            || self.gossip.loss() > 0
+            || self.lan.loss() > 0
+        {
             SERVED_LOSSY
         } else {
             SERVED
         })
+    }
+
+    /// All nodes know, or once knew and may still think, that it may announce.
+    fn is_eligible(&self, node: usize) -> bool {
+        let barred = |facts: &[Facts]| facts.get(node).is_none_or(|facts| facts.out_of_service);
+        let mut machines = self.machines.iter();
+        !barred(&self.facts) && !machines.any(|machine| barred(&machine.api))
     }
 
     /// The most speakers that run and all reach each other, directly or by two others.
@@ -67,7 +83,8 @@ impl Cluster {
         let able = |node: usize| {
             let machine = self.machines.get(node)?;
             let process = machine.running()?;
-            let settled = self.now >= machine.started + FORMED;
+            let settled =
+                self.now >= machine.started + FORMED && self.now >= machine.resumed + REJOINED;
             (settled && !machine.busy && !process.is_leaving()).then_some(node)
         };
         let mut left: Vec<usize> = (0..self.machines.len()).filter_map(able).collect();

@@ -164,7 +164,9 @@ impl Cluster {
     /// Tells the checks whom this concerns.
     fn note(&mut self, fault: &Fault, begins: bool) {
         self.checks.changed(self.now);
-        if begins && !fault.is_planned() || matches!(fault, Fault::Stop { .. }) {
+        // One that leaves while the group is cut cannot hand over to whom it does not see.
+        let cut = self.active.iter().any(Fault::cuts_group);
+        if begins && (cut || !fault.is_planned()) {
             self.checks.struck(self.now);
         }
         match fault {
