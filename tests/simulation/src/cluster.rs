@@ -426,7 +426,9 @@ impl Cluster {
         if let Some(machine) = self.machines.get_mut(node)
             && machine.process.is_some()
         {
-            machine.stopped.get_or_insert(Backlog::new(self.now));
+            machine
+                .stopped
+                .get_or_insert_with(|| Backlog::new(self.now));
         }
     }
 

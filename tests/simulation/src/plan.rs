@@ -105,7 +105,7 @@ pub(crate) fn mac(node: usize) -> MacAddress {
 /// The address of a Service.
 pub(crate) fn virtual_address(number: usize) -> IpAddr {
     let [high, low] = low_bytes(number + 1);
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         IpAddr::V4(Ipv4Addr::new(10, 0, 100 + high, low))
     } else {
         let segment = u16::from_be_bytes([high, low]);

@@ -56,6 +56,10 @@ pub(crate) struct Start<'a> {
 
 /// A running speaker.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts that do not depend on each other"
+)]
 pub(crate) struct Process {
     node: usize,
     me: NodeName,
@@ -368,7 +372,7 @@ impl Process {
         for command in commands {
             match command {
                 Command::Probe(address) | Command::Ask(address) => {
-                    self.send(What::Question, address, out)
+                    self.send(What::Question, address, out);
                 }
                 Command::Announce(address) => self.announcer.again(now, address),
             }

@@ -6,6 +6,7 @@ use crate::bounds::{FORMED, MOST_LOSS, REJOINED, SERVED, SERVED_BY_VOTE, SERVED_
 use crate::cluster::Cluster;
 use crate::electorate::Facts;
 use crate::fault::Fault;
+use crate::machine::Machine;
 
 /// In a group of more the news of a death takes some rounds of gossip to reach all.
 const MANY: usize = 30;
@@ -24,7 +25,7 @@ impl Cluster {
             return None;
         }
         let client = self.client();
-        let on_lan = |node: &usize| self.machines.get(*node).is_some_and(|m| m.is_on_lan());
+        let on_lan = |node: &usize| self.machines.get(*node).is_some_and(Machine::is_on_lan);
         let heard = |node: &usize| on_lan(node) && self.lan.both(*node, client);
         let well: Vec<_> = group.iter().copied().filter(heard).collect();
         if !well.iter().any(|node| self.is_eligible(*node)) {

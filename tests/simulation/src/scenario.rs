@@ -15,7 +15,7 @@ use crate::fault::{Fault, Network};
 use crate::wires::{Quality, chance, up_to};
 
 /// How long a random run takes, in its own time.
-const LENGTH: Duration = Duration::from_secs(60);
+const LENGTH: Duration = Duration::from_mins(1);
 
 /// How long nothing goes wrong before its end.
 const QUIET_END: Duration = Duration::from_secs(12);
