@@ -17,7 +17,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use herald_model::{GroupView, LanInterface, NodeName, ServiceKey, Standing};
+use herald_model::{GroupView, LanInterface, MemberState, NodeName, Phase, ServiceKey, Standing};
 use herald_ownership::{Command, LanWatch, Limits, Ownership, Sighting, Status, not_heard};
 use herald_runtime::events::Recorder;
 use herald_runtime::health::Block;
@@ -169,7 +169,7 @@ impl Engine {
             comings = Some((saved.damping.clone(), saved.left_cleanly));
         }
         Self {
-            claims: Claims::new(me.clone()),
+            claims: Claims::new(me.clone(), io.group.is_some()),
             lan: LanWatch::new(me.clone()),
             announcing: Announcing::new(me.clone()),
             myself: Myself::new(now, comings),
@@ -434,9 +434,14 @@ impl Engine {
     }
 }
 
-/// The group of a speaker that belongs to none.
+/// The group of a speaker that belongs to none. It is ready: one that settles keeps what the
+/// election gives another.
 fn alone() -> GroupView {
     GroupView {
+        me: MemberState {
+            phase: Phase::Ready,
+            ..MemberState::default()
+        },
         standing: Standing::Majority,
         ..GroupView::default()
     }

@@ -5,7 +5,8 @@ use std::time::Duration;
 /// How long and how often; the defaults are what `docs/failover.md` promises.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// How many probes without an answer show that nobody has an address.
+    /// How many probes without an answer show that nobody has an address; 0: none are sent, and it
+    /// is taken at once.
     pub probes: u32,
     /// How many times as many are sent for a sticky address: there a LAN that loses some must not
     /// take from another what it keeps.

@@ -320,6 +320,9 @@ impl Ownership {
         in_use_pause: Duration,
         rounds: u32,
     ) {
+        if self.limits.probes == 0 {
+            return self.hold(now, address);
+        }
         let look = Look {
             sent: 0,
             probes: self.limits.probes * rounds,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
-use herald_announce::{Decision, Interfaces};
+use herald_announce::{Decision, Failback, Interfaces};
 use herald_model::{NodeName, ServiceKey};
 use herald_ownership::Claim;
 
@@ -14,15 +14,19 @@ use crate::world::Outcome;
 #[derive(Debug)]
 pub(super) struct Claims {
     me: NodeName,
+    /// Others see what this node has: it may keep what the election gives one of them.
+    grouped: bool,
     services: HashMap<ServiceKey, Vec<IpAddr>>,
     by_address: HashMap<IpAddr, BTreeMap<ServiceKey, Claim>>,
 }
 
 impl Claims {
-    /// Nothing is claimed yet.
-    pub(super) fn new(me: NodeName) -> Self {
+    /// Nothing is claimed yet. Without a group nobody can tell whether another has kept an address,
+    /// so none is sticky.
+    pub(super) fn new(me: NodeName, grouped: bool) -> Self {
         Self {
             me,
+            grouped,
             services: HashMap::new(),
             by_address: HashMap::new(),
         }
@@ -38,7 +42,7 @@ impl Claims {
     ) -> Vec<(IpAddr, Option<Claim>)> {
         let claim = match outcome {
             Outcome::NotOurs(_) => None,
-            Outcome::Decided(decision) => Some(claim(decision, &self.me)),
+            Outcome::Decided(decision) => Some(self.claim(decision)),
         };
         let now = claim.as_ref().map_or(&[][..], |_| addresses);
         let before = if now.is_empty() {
@@ -78,26 +82,30 @@ impl Claims {
             .into_iter()
             .flat_map(BTreeMap::keys)
     }
-}
 
-/// What a decision comes to on node `me`.
-fn claim(decision: &Decision, me: &NodeName) -> Claim {
-    let Some(owner) = decision.owner() else {
-        return Claim::Nobody;
-    };
-    if owner.node == *me {
-        return Claim::Mine {
-            interfaces: owner.interfaces.clone(),
-            order: decision.order.clone(),
-            failback: decision.failback,
+    /// What a decision comes to on this node.
+    fn claim(&self, decision: &Decision) -> Claim {
+        let Some(owner) = decision.owner() else {
+            return Claim::Nobody;
         };
-    }
-    let mut candidates = decision.candidates.iter();
-    let own = candidates.find(|candidate| candidate.node == *me);
-    Claim::Theirs {
-        owner: owner.node.clone(),
-        interfaces: own.map(|candidate| candidate.interfaces.clone()),
-        failback: decision.failback,
+        let failback = match decision.failback {
+            Failback::Sticky if self.grouped => Failback::Sticky,
+            Failback::Sticky | Failback::Revertive => Failback::Revertive,
+        };
+        if owner.node == self.me {
+            return Claim::Mine {
+                interfaces: owner.interfaces.clone(),
+                order: decision.order.clone(),
+                failback,
+            };
+        }
+        let mut candidates = decision.candidates.iter();
+        let own = candidates.find(|candidate| candidate.node == self.me);
+        Claim::Theirs {
+            owner: owner.node.clone(),
+            interfaces: own.map(|candidate| candidate.interfaces.clone()),
+            failback,
+        }
     }
 }
 
@@ -156,7 +164,7 @@ fn union(one: Interfaces, other: Interfaces) -> Interfaces {
 
 #[cfg(test)]
 mod tests {
-    use herald_announce::{Candidate, Failback};
+    use herald_announce::Candidate;
     use herald_model::Phase;
 
     use super::*;
@@ -191,7 +199,27 @@ mod tests {
     }
 
     fn claims() -> Claims {
-        Claims::new("me".into())
+        Claims::new("me".into(), true)
+    }
+
+    #[test]
+    fn without_a_group_no_address_is_sticky() {
+        let mut claims = Claims::new("me".into(), false);
+        let outcome = decided(&["other", "me"], &Interfaces::All, Failback::Sticky);
+        let settled = claims.settle(&key("a"), &[address("192.0.2.1")], &outcome);
+        assert!(
+            matches!(
+                settled[..],
+                [(
+                    _,
+                    Some(Claim::Theirs {
+                        failback: Failback::Revertive,
+                        ..
+                    })
+                )]
+            ),
+            "{settled:?}"
+        );
     }
 
     #[test]

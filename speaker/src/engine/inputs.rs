@@ -86,8 +86,24 @@ impl Cluster {
         self.peers_changed = true;
     }
 
-    /// Takes up from the disk what the API does not tell. A list that comes later replaces it.
-    pub(super) fn resume(&mut self, saved: Saved) {
+    /// Takes up from the disk what the API does not tell. A list that comes later replaces it, and
+    /// one that came before has the last word.
+    pub(super) fn resume(&mut self, mut saved: Saved) {
+        let [services, slices, nodes, _, _, speakers] = KINDS;
+        let told = |kind| !self.incomplete.contains(kind);
+        if told(services) {
+            saved.services.clear();
+        }
+        if told(slices) {
+            saved.slices.clear();
+        }
+        if told(nodes) {
+            saved.nodes.clear();
+        }
+        if told(speakers) {
+            saved.interfaces.clear();
+        }
+        // The pools are made anew by `configure` if both of its kinds were told.
         self.world.import(saved);
     }
 

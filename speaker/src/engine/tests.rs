@@ -346,6 +346,32 @@ async fn a_pool_that_no_longer_has_the_address_withdraws_it() {
 }
 
 #[tokio::test]
+async fn without_a_group_what_the_election_gives_another_is_let_go_and_nothing_is_asked() {
+    let mut running = start().await;
+    running.send_the_rest().await;
+    let both = vec![service("a", "192.0.2.1"), service("b", "192.0.2.3")];
+    running.send(Input::Services(all(both))).await;
+    running.announces(&["192.0.2.1", "192.0.2.3"]).await;
+    // The hash puts it first for 192.0.2.1, and second for 192.0.2.3.
+    let node = object(json!({ "metadata": { "name": "other" } }));
+    running.send(Input::Nodes(Event::Applied(node))).await;
+    running
+        .send(Input::Speakers(Event::Applied(state("other", "eth0"))))
+        .await;
+    running.announces(&["192.0.2.3"]).await;
+    let gone = ObjectName {
+        namespace: None,
+        name: "other".to_owned(),
+    };
+    running.send(Input::Nodes(Event::Deleted(gone))).await;
+    running.announces(&["192.0.2.1", "192.0.2.3"]).await;
+    while let Ok(command) = running.commands.try_recv() {
+        assert!(matches!(command, Command::Announce(_)), "{command:?}");
+    }
+    running.end().await;
+}
+
+#[tokio::test]
 async fn a_presence_that_somebody_deleted_or_changed_is_written_again() {
     let running = start().await;
     running.send_the_rest().await;

@@ -199,8 +199,8 @@ async fn one_that_has_nobody_to_hand_over_to_ends_at_once() {
     running.task.await.expect("no panic").expect("asked to end");
 }
 
-#[tokio::test]
-async fn without_the_api_what_the_disk_has_is_gone_on_with() {
+/// The directory of a speaker that held the address and was killed.
+async fn killed() -> tempfile::TempDir {
     let mut first = grouped().await;
     first.holds().await;
     let file = first.directory.path().to_owned();
@@ -216,11 +216,31 @@ async fn without_the_api_what_the_disk_has_is_gone_on_with() {
     tokio::time::timeout(Duration::from_secs(5), written)
         .await
         .expect("written");
-    // As if it were killed.
     first.task.abort();
     first.state_writer.abort();
     let _ = first.state_writer.await;
-    let mut second = start_in(first.directory, true).await;
+    first.directory
+}
+
+#[tokio::test]
+async fn a_list_that_came_before_the_disk_was_taken_up_has_the_last_word() {
+    let mut second = start_in(killed().await, true).await;
+    second.interfaces.send_replace(Some(vec![lan("eth0")]));
+    second.show(view(other(false, Phase::Ready)));
+    // Service `a` is gone; the lists of other kinds never come.
+    second
+        .send(Input::Services(all(vec![service("b", "192.0.2.2")])))
+        .await;
+    second
+        .send(Input::Slices(all(vec![slice("b", true)])))
+        .await;
+    second.announces(&["192.0.2.2"]).await;
+    second.end().await;
+}
+
+#[tokio::test]
+async fn without_the_api_what_the_disk_has_is_gone_on_with() {
+    let mut second = start_in(killed().await, true).await;
     second.interfaces.send_replace(Some(vec![lan("eth0")]));
     second.show(view(other(false, Phase::Ready)));
     second.announces(&["192.0.2.1"]).await;
