@@ -28,6 +28,8 @@ pub(crate) struct Envelope<'a> {
     pub(crate) sees: Sees,
     /// How the sender would stand without the receiver.
     pub(crate) standing: Standing,
+    /// How fit the sender is to own addresses: the greater the better. Counts in a tie.
+    pub(crate) fitness: u8,
     /// The greatest counter that the sender has received from the receiver.
     pub(crate) heard: u64,
     /// Which version of the receiver's state the sender has; 0 if none.

@@ -112,6 +112,8 @@ pub struct Group {
 struct Contact {
     identity: Identity,
     live: bool,
+    /// It takes this run of this one as live: by its last word on it.
+    mutual: bool,
     /// When it went down, if it was seen to.
     down: Option<Instant>,
     /// It was declared down when this one itself was cut off rather, which says nothing of it.
@@ -150,6 +152,7 @@ impl Contact {
         Self {
             identity,
             live: false,
+            mutual: false,
             down: None,
             doubted: false,
             left: false,

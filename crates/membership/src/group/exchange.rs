@@ -66,7 +66,8 @@ impl Group {
         let Some(tries) = contact.tries else {
             return;
         };
-        if !contact.live || (contact.have > 0 && contact.acknowledged == version) {
+        let complete = contact.have > 0 && contact.acknowledged == version && contact.mutual;
+        if !contact.live || complete {
             contact.tries = None;
             return;
         }
@@ -133,6 +134,7 @@ impl Group {
             known: contact.map_or(0, |contact| contact.identity.generation),
             sees,
             standing,
+            fitness: self.fitness(),
             heard: self.seal.received(to.address),
             seen: contact.map_or(0, |contact| contact.have),
             reply,

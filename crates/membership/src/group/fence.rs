@@ -44,6 +44,7 @@ impl Group {
         }
         self.doubt_all();
         self.swim_renew(now, generation);
+        self.nobody_knows_yet(now);
         self.reach_now(now);
         if self.fence.is_some() {
             self.ask(now);
@@ -66,6 +67,24 @@ impl Group {
     fn doubt(&mut self, which: impl Fn(Instant) -> bool) {
         for contact in self.contacts.values_mut() {
             contact.doubted |= !contact.live && !contact.left && contact.down.is_none_or(&which);
+        }
+    }
+
+    /// None of the others has said yet that it takes this run as live.
+    fn nobody_knows_yet(&mut self, now: Instant) {
+        let live: Vec<_> = self
+            .contacts
+            .iter_mut()
+            .filter(|(_, contact)| contact.live)
+            .map(|(name, contact)| {
+                contact.mutual = false;
+                contact.tries = None;
+                name.clone()
+            })
+            .collect();
+        for name in live {
+            self.show(&name);
+            self.queue_exchange(now, &name);
         }
     }
 

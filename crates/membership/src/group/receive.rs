@@ -3,13 +3,15 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use herald_model::{MemberState, NodeName};
+use foca::State;
+use herald_model::{MemberState, NodeName, Phase};
 
 use super::Group;
 use super::screen::Bearer;
-use crate::ProblemKind;
 use crate::envelope::{Envelope, Sees};
+use crate::identity::Identity;
 use crate::seal::Opened;
+use crate::{MAX_MEMBERS, ProblemKind};
 
 /// One member is sent notes as answers at most so often.
 const NOTE_EVERY: Duration = Duration::from_millis(5);
@@ -48,12 +50,15 @@ impl Group {
             self.said_farewell(now, name, envelope.generation);
             return Ok(());
         }
+        self.note_word(now, name, envelope);
         let over = self.own_run_is_over(now, name, envelope);
         self.heed(now, envelope);
         if over || self.is_over(now, name, envelope) {
             return Ok(());
         }
-        if !envelope.swim.is_empty() {
+        if envelope.swim.is_empty() {
+            self.meet(now, from, name, envelope)?;
+        } else {
             let bearer = Bearer {
                 name,
                 address: from,
@@ -66,6 +71,7 @@ impl Group {
             }
             self.swim_message(now, &screened.message)?;
         }
+        self.note_word(now, name, envelope);
         self.note_state(now, from, name, envelope)?;
         self.confirmed_by(now, name, envelope);
         if envelope.reply {
@@ -100,6 +106,53 @@ impl Group {
         if contact.suspect.is_some() {
             self.clear_if_proved(now, name);
         }
+    }
+
+    /// Notes whether the sender takes this one, as it is now, as live. One that has just started
+    /// does not know yet: that changes nothing.
+    fn note_word(&mut self, now: Instant, name: &NodeName, envelope: &Envelope<'_>) {
+        let mutual = match envelope.sees {
+            _ if envelope.known != self.generation() => return,
+            Sees::Live => true,
+            Sees::Down => false,
+            Sees::Unknown => return,
+        };
+        let Some(contact) = self.contacts.get_mut(name) else {
+            return;
+        };
+        if contact.mutual != mutual && (contact.live || !mutual) {
+            contact.mutual = mutual;
+            if contact.live {
+                self.show(name);
+                self.queue_exchange(now, name);
+            }
+        }
+    }
+
+    /// Takes up one that is not known in this run, or at all, but speaks.
+    fn meet(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        name: &NodeName,
+        envelope: &Envelope<'_>,
+    ) -> Result<(), ProblemKind> {
+        let known = self
+            .contacts
+            .get(name)
+            .map(|contact| contact.identity.generation);
+        if known.is_none() && self.contacts.len() >= MAX_MEMBERS {
+            return Err(ProblemKind::Crowded);
+        }
+        if known.is_none_or(|known| known < envelope.generation) {
+            let identity = Identity {
+                name: name.clone(),
+                address: from,
+                generation: envelope.generation,
+            };
+            self.swim_apply(now, identity, 0, State::Alive);
+        }
+        Ok(())
     }
 
     /// The sender knows a later run of this one, or has declared this one down.
@@ -149,8 +202,8 @@ impl Group {
 
     /// Whether this one's word counts more than the sender's when one has declared the other down.
     /// Each is asked how it would stand without the other: one that is cut off does not declare for
-    /// a group that is not. Between equals the one that declared is right; if both did, the one of
-    /// the lesser name.
+    /// a group that is not. Between equals the one that declared is right; if both did, the fitter
+    /// one, or else the one of the lesser name.
     fn prevails(&self, name: &NodeName, envelope: &Envelope<'_>) -> bool {
         let mine = self.standing_without(name);
         let down = self
@@ -161,9 +214,18 @@ impl Group {
         match mine.cmp(&envelope.standing) {
             std::cmp::Ordering::Greater => true,
             std::cmp::Ordering::Less => false,
-            std::cmp::Ordering::Equal if mutual => self.me < *name,
+            std::cmp::Ordering::Equal if mutual => {
+                let fitter = self.fitness().cmp(&envelope.fitness);
+                fitter.then_with(|| name.cmp(&self.me)).is_gt()
+            }
             std::cmp::Ordering::Equal => down,
         }
+    }
+
+    /// Better ready than not, and then better with interfaces to announce on than without.
+    pub(super) fn fitness(&self) -> u8 {
+        let me = &self.view.me;
+        u8::from(me.phase == Phase::Ready) * 2 + u8::from(!me.interfaces.is_empty())
     }
 
     fn note_state(

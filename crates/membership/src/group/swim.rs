@@ -119,6 +119,15 @@ impl Group {
     pub(super) fn swim_timer(&mut self, now: Instant, timer: Timer<Identity>) {
         if let Timer::ChangeSuspectToDown { member_id, .. } = &timer {
             self.clear_if_proved(now, &member_id.name.clone());
+            // It may have gone down and come back meanwhile: that ended this suspicion.
+            let ripe = self.contacts.get(&member_id.name).is_some_and(|contact| {
+                contact.suspect.is_some_and(|suspicion| {
+                    now.saturating_duration_since(suspicion.since) >= self.timers.suspicion
+                })
+            });
+            if !ripe {
+                return;
+            }
         }
         // A probe that was cut short by a change of identity is reported, and means nothing.
         let _ = self.swim(now, |foca, runtime| foca.handle_timer(timer, runtime));
@@ -190,6 +199,7 @@ impl Group {
             .or_insert_with(|| Contact::new(identity.clone()));
         contact.identity = identity;
         contact.live = true;
+        contact.mutual = false;
         contact.down = None;
         contact.doubted = false;
         contact.left = false;
@@ -203,10 +213,17 @@ impl Group {
 
     fn went_down(&mut self, now: Instant, identity: &Identity, deaf: bool) {
         let unsure = deaf || self.fence.is_some() || self.view.standing == Standing::Minority;
+        let majority = self.majority;
         if let Some(contact) = self.contacts.get_mut(&identity.name) {
+            // What this one suspected before it was in the majority, it did in a worse place.
+            let before = contact.suspect.zip(majority);
+            let unsure = unsure
+                || !contact.mutual
+                || before.is_some_and(|(suspicion, since)| suspicion.since < since);
             contact.live = false;
             contact.down = Some(now);
             contact.doubted = unsure;
+            contact.mutual = false;
             contact.suspect = None;
             contact.proved = None;
         }

@@ -12,6 +12,14 @@ use crate::quorum::Quorum;
 /// A member that was down for so long, while this one was in the majority, counts no longer.
 const GIVEN_UP_AFTER: Duration = Duration::from_hours(1);
 
+impl Contact {
+    /// Whether it is in the group as far as others are concerned: the two take each other as live.
+    /// One that hears others and is not heard by them is in no group with them.
+    pub(super) fn counts_live(&self) -> bool {
+        self.live && self.mutual
+    }
+}
+
 impl Group {
     fn change(&mut self) -> &mut GroupView {
         self.changed = true;
@@ -23,7 +31,7 @@ impl Group {
         let Some(contact) = self.contacts.get(name) else {
             return;
         };
-        let (address, live) = (contact.identity.address, contact.live);
+        let (address, live) = (contact.identity.address, contact.counts_live());
         let member = self.change().members.entry(name.clone()).or_insert(Member {
             address,
             live,
@@ -104,7 +112,7 @@ impl Group {
                     let contact = self.contacts.get(name);
                     if contact.is_none_or(|contact| self.counts(now, contact)) {
                         quorum.size += 1;
-                        quorum.live += usize::from(contact.is_some_and(|contact| contact.live));
+                        quorum.live += usize::from(contact.is_some_and(Contact::counts_live));
                     }
                 }
             }
@@ -112,7 +120,7 @@ impl Group {
                 for contact in self.contacts.values() {
                     if self.counts(now, contact) {
                         quorum.size += 1;
-                        quorum.live += usize::from(contact.live);
+                        quorum.live += usize::from(contact.counts_live());
                     }
                 }
             }
@@ -153,7 +161,7 @@ impl Group {
             .roster
             .as_ref()
             .is_none_or(|roster| roster.contains(name));
-        let live = self.contacts.get(name).is_some_and(|contact| contact.live);
+        let live = self.contacts.get(name).is_some_and(Contact::counts_live);
         if counted && live {
             self.quorum.without_one().standing()
         } else {

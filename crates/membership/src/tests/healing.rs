@@ -1,6 +1,7 @@
 //! Who is believed when parts of a group meet again, or hear each other one way only.
 
-use super::net::{Net, ms};
+use super::net::{Net, ms, name};
+use herald_model::{MemberState, Phase, Standing};
 
 /// How often any of these was fenced.
 fn fenced(net: &Net, among: impl IntoIterator<Item = usize>) -> usize {
@@ -36,5 +37,91 @@ fn what_few_that_were_cut_off_say_of_others_takes_nobody_down() {
         net.until(ms(2000), Net::whole);
         net.run(ms(2000));
         assert_eq!(fenced(&net, [1, 2, 3, 5, 6, 7]), 0, "seed {seed}");
+    }
+}
+
+#[test]
+fn those_that_hear_all_and_are_heard_by_few_count_only_who_hears_them() {
+    for seed in 0..20 {
+        let mut net = Net::new(7, seed);
+        net.until(ms(3000), Net::whole);
+        net.run(ms(500));
+        let most = [0, 2, 3, 4, 5];
+        for from in [1, 6] {
+            net.cut.extend(most.map(|to| (from, to)));
+        }
+        net.until(ms(1000), |net| net.fenced(1) > 0 && net.fenced(6) > 0);
+        net.run(ms(500));
+        for _ in 0..4000 {
+            net.run(ms(1));
+            for (index, other) in [(1, 6), (6, 1)] {
+                let view = net.view(index);
+                assert_eq!(view.standing, Standing::Minority, "seed {seed}");
+                let live = net.live(index);
+                assert!(
+                    live.is_empty() || live == [name(other)],
+                    "seed {seed}: {live:?}"
+                );
+            }
+        }
+        for index in most {
+            assert_eq!(net.live(index).len(), 4, "seed {seed}");
+            assert_eq!(net.view(index).standing, Standing::Majority);
+        }
+        net.cut.clear();
+        net.until(ms(2000), Net::whole);
+        net.run(ms(2000));
+        assert!(net.whole(), "seed {seed}");
+        assert_eq!(fenced(&net, most), 0, "seed {seed}");
+    }
+}
+
+#[test]
+fn in_a_tie_the_one_that_is_ready_stands() {
+    for seed in 0..40 {
+        for settling in [0, 1] {
+            let mut net = Net::new(2, seed);
+            net.until(ms(2000), Net::whole);
+            net.part(&[0], &[1]);
+            net.run(ms(1000));
+            let now = net.now;
+            let state = MemberState {
+                phase: Phase::Settling,
+                ..MemberState::default()
+            };
+            net.hosts[settling].group.set_state(now, state);
+            net.run(ms(seed * 17));
+            net.cut.clear();
+            net.until(ms(500), |net| net.fenced(settling) > 0);
+            net.until(ms(500), Net::whole);
+            net.run(ms(1000));
+            assert_eq!(net.fenced(1 - settling), 0, "seed {seed}");
+            assert_eq!(net.fenced(settling), 1, "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn in_a_tie_of_two_that_are_ready_the_one_with_interfaces_stands() {
+    for seed in 0..40 {
+        for with in [0, 1] {
+            let mut net = Net::new(2, seed);
+            let state = MemberState {
+                phase: Phase::Ready,
+                interfaces: vec![super::net::lan("eth0")],
+                ..MemberState::default()
+            };
+            let now = net.now;
+            net.hosts[with].group.set_state(now, state);
+            net.until(ms(2000), Net::whole);
+            net.part(&[0], &[1]);
+            net.run(ms(1000 + seed * 17));
+            net.cut.clear();
+            net.until(ms(500), |net| net.fenced(1 - with) > 0);
+            net.until(ms(500), Net::whole);
+            net.run(ms(1000));
+            assert_eq!(net.fenced(with), 0, "seed {seed}");
+            assert_eq!(net.fenced(1 - with), 1, "seed {seed}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use herald_model::{GroupView, MemberState, NodeName, Phase};
+use herald_model::{GroupView, LanInterface, MacAddress, MemberState, NodeName, Phase};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
@@ -20,6 +20,18 @@ pub(super) fn ms(ms: u64) -> Duration {
 
 pub(super) fn name(index: usize) -> NodeName {
     NodeName::new(format!("node-{index:04}"))
+}
+
+/// An interface that a node announces on.
+pub(super) fn lan(name: &str) -> LanInterface {
+    LanInterface {
+        name: name.into(),
+        mac: MacAddress([2, 0, 0, 0, 0, 1]),
+        arp: true,
+        ndp: true,
+        prefixes: BTreeSet::new(),
+        canary: None,
+    }
 }
 
 /// One node: its group, and what its caller does with it.
