@@ -65,10 +65,6 @@ pub(crate) async fn run(founding: Founding, link: LinkEnd, token: CancellationTo
             biased;
             () = token.cancelled() => break,
             () = thread.link.leave.cancelled(), if thread.farewell.is_none() => thread.leave(),
-            readable = thread.socket.readable() => {
-                readable?;
-                thread.receive(&mut buffer);
-            }
             changed = thread.keys.changed() => {
                 changed.map_err(|_| GroupError::Closed)?;
                 let keys = thread.keys.borrow_and_update().clone();
@@ -90,6 +86,11 @@ pub(crate) async fn run(founding: Founding, link: LinkEnd, token: CancellationTo
                 thread.group.set_state(Instant::now(), state);
             }
             changed = thread.link.settled.changed() => changed.map_err(|_| GroupError::Closed)?,
+            // After what is rare: whoever sends without end must not keep it from being heard.
+            readable = thread.socket.readable() => {
+                readable?;
+                thread.receive(&mut buffer);
+            }
             () = tokio::time::sleep_until(wake.into()) => {}
         }
         thread.turn();
@@ -290,3 +291,6 @@ impl Thread {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

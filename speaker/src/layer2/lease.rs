@@ -77,7 +77,7 @@ impl Lease {
 
     /// Returns when it was renewed after it had expired, also if that was before the call. For one
     /// waiter; it may wake once in vain.
-    pub(super) async fn revived(&self) {
+    pub(crate) async fn revived(&self) {
         self.0.revived.notified().await;
     }
 
