@@ -4,6 +4,7 @@
 //! nothing from others before it has stayed for a while; the while grows with how often it went
 //! (see [`Damping`]). No I/O, no clock.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
@@ -11,7 +12,7 @@ use herald_membership::Damping;
 use herald_model::{GroupView, LanInterface, MemberState, NodeName, Phase};
 use serde::{Deserialize, Serialize};
 
-/// No more interfaces are remembered: names can be made up without end.
+/// No more interfaces are remembered.
 const MAX_INTERFACES: usize = 64;
 
 /// How often this node and its interfaces went, and came back.
@@ -105,15 +106,7 @@ impl Myself {
         let (before, after) = (names(self.interfaces.as_deref()), names(interfaces));
         for name in before.difference(&after) {
             self.settling.remove(name);
-            if self.gone.len() < MAX_INTERFACES {
-                self.gone.insert(name.clone());
-            }
-            let known = self.comings.interfaces.len();
-            if known < MAX_INTERFACES || self.comings.interfaces.contains_key(name) {
-                let damping = self.comings.interfaces.entry(name.clone()).or_default();
-                damping.departed(now);
-                self.comings_changed = true;
-            }
+            self.went(now, name, &after);
         }
         for name in after.difference(&before) {
             if self.gone.remove(name)
@@ -123,6 +116,26 @@ impl Myself {
             }
         }
         self.interfaces = interfaces.map(<[_]>::to_vec);
+    }
+
+    /// Remembers that an interface went. Of too many the one that went least often is forgotten,
+    /// of those that are not `present`: the interfaces of pods come and go under ever new names.
+    fn went(&mut self, now: Instant, name: &str, present: &BTreeSet<String>) {
+        let known = &mut self.comings.interfaces;
+        if known.len() >= MAX_INTERFACES && !known.contains_key(name) {
+            let absent = known
+                .iter_mut()
+                .filter(|(name, _)| !present.contains(*name));
+            let least = absent.map(|(name, damping)| (Reverse(damping.count(now)), name.clone()));
+            let Some((_, least)) = least.max() else {
+                return;
+            };
+            known.remove(&least);
+            self.gone.remove(&least);
+        }
+        known.entry(name.to_owned()).or_default().departed(now);
+        self.gone.insert(name.to_owned());
+        self.comings_changed = true;
     }
 
     /// This node is about to leave, or is not any longer.

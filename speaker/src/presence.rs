@@ -34,6 +34,14 @@ const STATUS_MANAGER: &str = "configReconciler";
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// How long changes of conflicts are gathered before they are written: stations on the LAN cause
+/// as many of them as they like.
+const CONFLICTS_PAUSE: Duration = Duration::from_secs(1);
+
+/// The most that the message of a condition may have is 32,768 characters; the API server refuses
+/// a longer one, and with it all that the status says.
+const LONGEST_MESSAGE: usize = 30_000;
+
 /// The node of the speaker that the object is of.
 pub(crate) fn speaker_node(object: &ConfigurationState) -> Option<NodeName> {
     object
@@ -97,7 +105,13 @@ impl Presence {
                         tokio::select! {
                             changed = self.interfaces.changed() => changed?,
                             changed = self.problems.changed() => changed?,
-                            changed = self.conflicts.changed() => changed?,
+                            changed = self.conflicts.changed() => {
+                                changed?;
+                                tokio::select! {
+                                    () = tokio::time::sleep(CONFLICTS_PAUSE) => {}
+                                    changed = self.interfaces.changed() => changed?,
+                                }
+                            }
                             // Writing what is there already changes nothing, so a late notice
                             // of our own write does no harm.
                             () = self.lost.notified() => {
@@ -189,7 +203,7 @@ impl Conditions {
     /// The status that says this. Writing the same again is no transition.
     fn status(&mut self, problems: &[String], conflicts: &Conflicting, now: Timestamp) -> Value {
         let valid = problems.is_empty();
-        let summary = problems.join("\n");
+        let summary = message(problems);
         let conflict = !conflicts.is_empty();
         let stations = conflicts.iter();
         let stations: Vec<_> = stations
@@ -210,12 +224,28 @@ impl Conditions {
                     "type": "herald.io/AddressConflict",
                     "status": truth(conflict),
                     "reason": if conflict { "ForeignStation" } else { "NoConflict" },
-                    "message": stations.join("\n"),
+                    "message": message(&stations),
                     "lastTransitionTime": since(&mut self.conflict, conflict, now),
                 },
             ],
         })
     }
+}
+
+/// The lines as one text; of too many the first ones, and how many more there are.
+fn message(lines: &[String]) -> String {
+    let mut text = String::new();
+    for (index, line) in lines.iter().enumerate() {
+        if text.len() + line.len() >= LONGEST_MESSAGE {
+            text.push_str(&format!("\nand {} more", lines.len() - index));
+            break;
+        }
+        if index > 0 {
+            text.push('\n');
+        }
+        text.push_str(line);
+    }
+    text
 }
 
 fn truth(value: bool) -> &'static str {
@@ -242,6 +272,24 @@ mod tests {
     use herald_model::MacAddress;
 
     use super::*;
+
+    #[test]
+    fn a_message_is_never_longer_than_the_api_takes() {
+        let station = |n: u32| {
+            let address = std::net::Ipv4Addr::from(0xc000_0200 + n).into();
+            (address, MacAddress([2, 0, 0, 0, 0, 9]))
+        };
+        let conflicts: Conflicting = (0..5000).map(station).collect();
+        let mut conditions = Conditions::default();
+        let status = conditions.status(&[], &conflicts, Timestamp::UNIX_EPOCH);
+        let message = status["conditions"][1]["message"].as_str().expect("text");
+        assert!(message.len() <= 32_768, "{}", message.len());
+        let (told, last) = message.rsplit_once('\n').expect("lines");
+        let more = 5000 - told.lines().count();
+        assert_eq!(last, format!("and {more} more"));
+        let long = ["x".repeat(40_000)];
+        assert_eq!(super::message(&long), "\nand 1 more");
+    }
 
     #[test]
     fn the_status_has_the_words_that_tools_know() {

@@ -32,6 +32,11 @@ impl Conflicts {
             }
             // It looks again now and then; that says nothing yet.
             Status::Probing => {}
+            // Whoever has it now reports.
+            Status::NotOurs => {
+                self.current.remove(&address);
+                self.until.remove(&address);
+            }
             _ if !self.until.contains_key(&address) => {
                 self.current.remove(&address);
             }
@@ -89,6 +94,19 @@ mod tests {
         assert_eq!(conflicts.next_timeout(), None);
         conflicts.status(address(), &Status::Held);
         assert!(conflicts.current().is_empty());
+    }
+
+    #[test]
+    fn a_conflict_ends_with_the_address() {
+        let (mut conflicts, now) = (Conflicts::default(), Instant::now());
+        let seen = Conflict {
+            address: address(),
+            mac: MAC,
+            held: true,
+        };
+        conflicts.report(now, seen);
+        conflicts.status(address(), &Status::NotOurs);
+        assert!(conflicts.current().is_empty() && conflicts.next_timeout().is_none());
     }
 
     #[test]

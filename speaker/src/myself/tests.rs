@@ -142,3 +142,17 @@ fn an_interface_that_is_new_counts_at_once() {
     let state = myself.state(now, &view);
     assert_eq!((names(&state).len(), state.phase), (2, Phase::Ready));
 }
+
+#[test]
+fn interfaces_that_never_come_back_do_not_crowd_out_one_that_does() {
+    let view = others(&["eth0", "eth1"]);
+    let (mut myself, now) = settled(&["eth0", "eth1"]);
+    for pod in 0..100 {
+        set(&mut myself, now, &["eth0", "eth1", &format!("veth{pod}")]);
+    }
+    set(&mut myself, now, &["eth0"]);
+    set(&mut myself, now, &["eth0", "eth1"]);
+    assert_eq!(names(&myself.state(now, &view)), ["eth0"], "it settles");
+    assert!(myself.comings().interfaces.len() <= MAX_INTERFACES);
+    assert!(myself.gone.len() <= MAX_INTERFACES);
+}
