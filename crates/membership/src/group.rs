@@ -79,6 +79,8 @@ pub struct Group {
     contacts: BTreeMap<NodeName, Contact>,
     directory: Directory,
     roster: Option<BTreeSet<NodeName>>,
+    /// How many of the roster were never heard of.
+    strangers: usize,
     /// The speakers as they were counted last.
     quorum: Quorum,
     /// Since when this one has been in the majority.
@@ -104,14 +106,22 @@ pub struct Group {
     last: (Instant, Instant),
     view: Arc<GroupView>,
     changed: bool,
+    /// Who counts, or how, may have changed.
+    recount: bool,
     events: VecDeque<Event>,
 }
 
 /// What is known of another member.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are independent of each other"
+)]
 struct Contact {
     identity: Identity,
     live: bool,
+    /// It should have a speaker.
+    expected: bool,
     /// It takes this run of this one as live: by its last word on it.
     mutual: bool,
     /// When it went down, if it was seen to.
@@ -152,6 +162,7 @@ impl Contact {
         Self {
             identity,
             live: false,
+            expected: true,
             mutual: false,
             down: None,
             doubted: false,
@@ -202,6 +213,7 @@ impl Group {
             directory: Directory::new(me.clone(), address),
             me,
             roster: None,
+            strangers: 0,
             quorum: Quorum { live: 1, size: 1 },
             majority: None,
             state: Vec::new(),
@@ -218,6 +230,7 @@ impl Group {
             last: (now, now),
             view: Arc::new(GroupView::default()),
             changed: false,
+            recount: true,
             events: VecDeque::new(),
         };
         group.tell(now, state);
@@ -278,6 +291,7 @@ impl Group {
         let now = self.enter(now);
         if self.roster.as_ref() != Some(&roster) {
             self.roster = Some(roster);
+            self.compare_roster();
             self.changed = true;
         }
         self.finish(now);
@@ -365,7 +379,9 @@ impl Group {
     fn finish(&mut self, now: Instant) {
         if self.changed {
             self.changed = false;
-            self.stand(now);
+            if std::mem::take(&mut self.recount) {
+                self.stand(now);
+            }
             self.push_event(Event::Changed);
         }
     }

@@ -170,6 +170,7 @@ impl Group {
         contact.left = true;
         contact.left_run = contact.run;
         let identity = contact.identity.clone();
+        self.recount = true;
         self.swim_apply(now, identity, 0, State::Down);
     }
 }

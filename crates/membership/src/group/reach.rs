@@ -103,8 +103,7 @@ impl Group {
         if let Some((name, contact)) = gone {
             let (name, identity) = (name.clone(), contact.identity.clone());
             self.swim_forgive(now, identity);
-            self.contacts.remove(&name);
-            self.hide(&name);
+            self.drop_contact(&name);
         }
     }
 }

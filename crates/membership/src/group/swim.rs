@@ -10,7 +10,7 @@ use foca::{
 use herald_model::{NodeName, Standing};
 use rand::rngs::ChaCha8Rng;
 
-use super::{Contact, Due, Group, Suspicion};
+use super::{Due, Group, Suspicion};
 use crate::identity::Identity;
 use crate::{ProblemKind, Timers};
 
@@ -193,10 +193,10 @@ impl Group {
 
     fn came_up(&mut self, now: Instant, identity: Identity) {
         let name = identity.name.clone();
-        let contact = self
-            .contacts
-            .entry(name.clone())
-            .or_insert_with(|| Contact::new(identity.clone()));
+        self.keep_contact(&identity);
+        let Some(contact) = self.contacts.get_mut(&name) else {
+            return;
+        };
         contact.identity = identity;
         contact.live = true;
         contact.mutual = false;

@@ -32,6 +32,7 @@ impl Group {
             return;
         };
         let (address, live) = (contact.identity.address, contact.counts_live());
+        self.recount = true;
         let member = self.change().members.entry(name.clone()).or_insert(Member {
             address,
             live,
@@ -41,10 +42,43 @@ impl Group {
         member.live = live;
     }
 
+    /// Makes sure that there is a contact for a member.
+    pub(super) fn keep_contact(&mut self, identity: &Identity) {
+        if self.contacts.contains_key(&identity.name) {
+            return;
+        }
+        let mut contact = Contact::new(identity.clone());
+        if let Some(roster) = &self.roster {
+            contact.expected = roster.contains(&identity.name);
+            self.strangers = self.strangers.saturating_sub(usize::from(contact.expected));
+        }
+        self.contacts.insert(identity.name.clone(), contact);
+    }
+
+    pub(super) fn drop_contact(&mut self, name: &NodeName) {
+        if self.contacts.remove(name).is_some() {
+            self.compare_roster();
+            self.change().members.remove(name);
+        }
+    }
+
+    /// Looks again who of the contacts is expected.
+    pub(super) fn compare_roster(&mut self) {
+        self.recount = true;
+        let Some(roster) = &self.roster else {
+            return;
+        };
+        let mut met = usize::from(roster.contains(&self.me));
+        for (name, contact) in &mut self.contacts {
+            contact.expected = roster.contains(name);
+            met += usize::from(contact.expected);
+        }
+        self.strangers = roster.len().saturating_sub(met);
+    }
+
     /// Keeps one that is known only as down.
     pub(super) fn meet_down(&mut self, identity: &Identity) {
-        let contact = Contact::new(identity.clone());
-        self.contacts.insert(identity.name.clone(), contact);
+        self.keep_contact(identity);
         self.show(&identity.name);
     }
 
@@ -95,34 +129,20 @@ impl Group {
     /// Counts again what only time changes.
     pub(super) fn stand_again(&mut self, now: Instant) {
         if self.count(now) != self.quorum {
+            self.recount = true;
             self.changed = true;
         }
     }
 
-    /// Takes a member out of the view.
-    pub(super) fn hide(&mut self, name: &NodeName) {
-        self.change().members.remove(name);
-    }
-
     fn count(&self, now: Instant) -> Quorum {
-        let mut quorum = Quorum { live: 1, size: 1 };
-        match &self.roster {
-            Some(roster) => {
-                for name in roster.iter().filter(|name| **name != self.me) {
-                    let contact = self.contacts.get(name);
-                    if contact.is_none_or(|contact| self.counts(now, contact)) {
-                        quorum.size += 1;
-                        quorum.live += usize::from(contact.is_some_and(Contact::counts_live));
-                    }
-                }
-            }
-            None => {
-                for contact in self.contacts.values() {
-                    if self.counts(now, contact) {
-                        quorum.size += 1;
-                        quorum.live += usize::from(contact.counts_live());
-                    }
-                }
+        let mut quorum = Quorum {
+            live: 1,
+            size: 1 + self.strangers,
+        };
+        for contact in self.contacts.values() {
+            if contact.expected && self.counts(now, contact) {
+                quorum.size += 1;
+                quorum.live += usize::from(contact.counts_live());
             }
         }
         quorum
@@ -157,12 +177,8 @@ impl Group {
         if self.fence.is_some() {
             return Standing::Minority;
         }
-        let counted = self
-            .roster
-            .as_ref()
-            .is_none_or(|roster| roster.contains(name));
-        let live = self.contacts.get(name).is_some_and(Contact::counts_live);
-        if counted && live {
+        let counted = |contact: &Contact| contact.expected && contact.counts_live();
+        if self.contacts.get(name).is_some_and(counted) {
             self.quorum.without_one().standing()
         } else {
             self.quorum.standing()
