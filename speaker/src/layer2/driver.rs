@@ -51,7 +51,7 @@ pub struct DriverIo {
     /// What other stations are seen to do about the addresses desired. Those that find no room are
     /// dropped and counted.
     pub sightings: mpsc::Sender<Sighting>,
-    /// The interfaces that are announced on, by name, at most 16; `None`
+    /// The interfaces that are announced on, by name, at most 16 of them; `None`
     /// until they are known.
     pub interfaces: watch::Sender<Option<Vec<LanInterface>>>,
     /// Without it nothing is answered and nothing announced.

@@ -17,6 +17,16 @@ pub fn names(interfaces: &[LanInterface]) -> BTreeSet<String> {
     interfaces.iter().map(|i| i.name.clone()).collect()
 }
 
+/// Those of the interfaces that are told, by name. Of too many those with prefixes come first: the
+/// LAN has them, and the ends of pods' links, of which there may be hundreds, do not.
+pub(super) fn told(mut interfaces: Vec<LanInterface>) -> Vec<LanInterface> {
+    let rank = |interface: &LanInterface| (interface.prefixes.is_empty(), interface.name.clone());
+    interfaces.sort_by_cached_key(rank);
+    interfaces.truncate(MAX_INTERFACES);
+    interfaces.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    interfaces
+}
+
 /// The prefixes of the addresses that are neither link-local nor found to be duplicates, at most
 /// eight of them.
 pub(super) fn prefixes(interface: &Interface) -> BTreeSet<Cidr> {
@@ -106,6 +116,26 @@ mod tests {
             let expected = expected.map(|text| text.parse().expect("valid"));
             assert_eq!(canary(&interface(addresses)), expected, "{addresses:?}");
         }
+    }
+
+    #[test]
+    fn the_lan_is_told_although_there_are_many_links_of_pods() {
+        let one = |name: String, prefix: Option<&str>| LanInterface {
+            name,
+            mac: herald_model::MacAddress([2, 0, 0, 0, 0, 1]),
+            arp: true,
+            ndp: true,
+            prefixes: prefix
+                .map(|p| p.parse().expect("valid"))
+                .into_iter()
+                .collect(),
+            canary: None,
+        };
+        let mut all: Vec<_> = (10..60).map(|n| one(format!("cali{n}"), None)).collect();
+        all.push(one("eth0".to_owned(), Some("192.0.2.0/24")));
+        let told = told(all);
+        let names: Vec<_> = told.iter().map(|i| i.name.as_str()).collect();
+        assert_eq!((names.len(), names[0], names[15]), (16, "cali10", "eth0"));
     }
 
     #[test]

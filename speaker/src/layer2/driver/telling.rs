@@ -10,7 +10,7 @@ use herald_ownership::{Duty, Task};
 
 use super::{Driver, SETTLED, covers};
 use crate::layer2::Unusable;
-use crate::layer2::lan::{MAX_INTERFACES, canary, prefixes};
+use crate::layer2::lan::{MAX_INTERFACES, canary, prefixes, told};
 use crate::layer2::port::Port;
 
 /// The interface on which kube-proxy puts the addresses of all Services in its mode IPVS.
@@ -57,7 +57,7 @@ impl Driver {
         }
         let macs = self.known.values().filter_map(|interface| interface.mac);
         self.shared.set_own(macs.map(MacAddress).collect());
-        let mut interfaces: Vec<_> = self
+        let interfaces: Vec<_> = self
             .ports
             .values()
             .map(|port| LanInterface {
@@ -74,16 +74,15 @@ impl Driver {
             })
             .filter(|interface| interface.arp || interface.ndp)
             .collect();
-        interfaces.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         if interfaces.len() > MAX_INTERFACES && !std::mem::replace(&mut self.too_many, true) {
             tracing::warn!(
                 interfaces = interfaces.len(),
-                "only the first {MAX_INTERFACES} interfaces by name take part in the election: \
-                 exclude those without clients by announcedInterfacesToExclude in the exclude file"
+                "only {MAX_INTERFACES} interfaces take part in the election, those with addresses \
+                 before others and then by name: exclude those without clients by \
+                 announcedInterfacesToExclude in the exclude file"
             );
         }
-        interfaces.truncate(MAX_INTERFACES);
-        let interfaces = Some(interfaces);
+        let interfaces = Some(told(interfaces));
         self.io.interfaces.send_if_modified(|current| {
             let changed = *current != interfaces;
             *current = interfaces;
