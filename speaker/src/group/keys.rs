@@ -53,7 +53,8 @@ pub(crate) enum KeyError {
 }
 
 /// Reads the directory. `None`, no file `secretkey`, and one that cannot be used are warned of and
-/// give a key that everybody knows, so that a group without a Secret works as one with it does.
+/// give a key that everybody knows, so that a group without a Secret works as one with it does. A
+/// further file that cannot be used is warned of and left out.
 pub(crate) fn load(directory: Option<&Path>) -> Keyring {
     let Some(directory) = directory else {
         tracing::warn!(
@@ -64,7 +65,7 @@ pub(crate) fn load(directory: Option<&Path>) -> Keyring {
         );
         return no_secret();
     };
-    read(directory).unwrap_or_else(|error| {
+    read(directory).map(Found::usable).unwrap_or_else(|error| {
         tracing::warn!(
             event = "membershipNoKey",
             %error,
@@ -80,7 +81,35 @@ fn no_secret() -> Keyring {
     Keyring::new([NO_SECRET]).expect("one text of more than 16 bytes is a keyring")
 }
 
-fn read(directory: &Path) -> Result<Keyring, KeyError> {
+/// What is in a directory with a usable file `secretkey`.
+#[derive(Debug)]
+struct Found {
+    keys: Keyring,
+    /// What is in the way of a further file, which is not among the keys.
+    flaw: Option<KeyError>,
+}
+
+impl Found {
+    /// The keys without what is flawed: a speaker that starts does not understand the others with
+    /// none at all.
+    fn usable(self) -> Keyring {
+        if let Some(error) = self.flaw {
+            tracing::warn!(
+                event = "membershipKeys",
+                %error,
+                "leaving out a further key of the speakers' group"
+            );
+        }
+        self.keys
+    }
+
+    /// The keys, if nothing is wrong with any.
+    fn all(self) -> Result<Keyring, KeyError> {
+        self.flaw.map_or(Ok(self.keys), Err)
+    }
+}
+
+fn read(directory: &Path) -> Result<Found, KeyError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |error| KeyError::Read { path, error }
@@ -92,14 +121,25 @@ fn read(directory: &Path) -> Result<Keyring, KeyError> {
             names.insert(name.to_owned());
         }
     }
-    let names = std::iter::once(PRIMARY.to_owned()).chain(names);
-    let keys: Vec<_> = names
-        .map(|name| read_key(&directory.join(name)))
-        .collect::<Result<_, _>>()?;
-    Keyring::new(keys).map_err(|error| KeyError::Unusable {
+    let unusable = |error| KeyError::Unusable {
         directory: directory.to_owned(),
         error,
-    })
+    };
+    let mut texts = vec![read_key(&directory.join(PRIMARY))?];
+    let mut keys = Keyring::new(&texts).map_err(unusable)?;
+    let mut flaw = None;
+    for name in names {
+        let more = read_key(&directory.join(name)).and_then(|text| {
+            let more = [&texts[..], &[text]].concat();
+            let keys = Keyring::new(&more).map_err(unusable)?;
+            Ok((more, keys))
+        });
+        match more {
+            Ok(more) => (texts, keys) = more,
+            Err(error) => flaw = Some(error),
+        }
+    }
+    Ok(Found { keys, flaw })
 }
 
 fn read_key(path: &Path) -> Result<Vec<u8>, KeyError> {
@@ -138,7 +178,8 @@ pub(crate) async fn watch(
             () = tokio::time::sleep(INTERVAL) => {}
         }
         let read_from = directory.clone();
-        match tokio::task::spawn_blocking(move || read(&read_from)).await? {
+        let read = move || read(&read_from).and_then(Found::all);
+        match tokio::task::spawn_blocking(read).await? {
             Ok(new) => {
                 reported = None;
                 keys.send_if_modified(|current| {
@@ -192,9 +233,23 @@ mod tests {
             ("secretkey-old", TWO),
             ("other", b"no key"),
         ]);
-        let keys = read(directory.path()).expect("usable");
+        let keys = read(directory.path()).and_then(Found::all).expect("usable");
         assert_eq!(keys, Keyring::new([ONE, TWO]).expect("usable"));
         assert_ne!(keys, Keyring::new([TWO, ONE]).expect("usable"));
+    }
+
+    #[test]
+    fn a_further_file_that_is_no_key_costs_a_speaker_that_starts_none_of_the_others() {
+        let directory = directory(&[
+            ("secretkey", ONE),
+            ("secretkey-a", b"short"),
+            ("secretkey-b", TWO),
+        ]);
+        let keys = load(Some(directory.path()));
+        assert_eq!(keys, Keyring::new([ONE, TWO]).expect("usable"));
+        let all = read(directory.path()).and_then(Found::all);
+        let error = all.expect_err("one is no key").to_string();
+        assert!(error.contains("5 bytes"), "{error}");
     }
 
     #[test]
