@@ -43,6 +43,13 @@ impl Directory {
         self.nodes = nodes;
     }
 
+    /// Whether there may be a member at this address: a node has it, or none is known.
+    pub(crate) fn has(&self, address: SocketAddr) -> bool {
+        let ip = address.ip().to_canonical();
+        address.port() == self.address.port()
+            && (self.owners.is_empty() || self.owners.contains_key(&ip))
+    }
+
     /// Whether a member of this name may be at this address: one of its node, or, if none is known,
     /// of no other. All members have the same port.
     pub(crate) fn check(&self, name: &NodeName, address: SocketAddr) -> Result<(), ProblemKind> {

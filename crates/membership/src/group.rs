@@ -126,6 +126,8 @@ struct Contact {
     mutual: bool,
     /// When it went down, if it was seen to.
     down: Option<Instant>,
+    /// Down for so long that it counts no longer.
+    given_up: bool,
     /// It was declared down when this one itself was cut off rather, which says nothing of it.
     doubted: bool,
     /// It said that it leaves.
@@ -145,6 +147,8 @@ struct Contact {
     acknowledged: u64,
     /// How often states were asked for or told in vain; `None` if nothing is scheduled.
     tries: Option<u32>,
+    /// Counts the exchanges that were begun: of two only the later goes on.
+    turn: u64,
 }
 
 /// Why a member is asked whether it lives.
@@ -165,6 +169,7 @@ impl Contact {
             expected: true,
             mutual: false,
             down: None,
+            given_up: false,
             doubted: false,
             left: false,
             left_run: None,
@@ -175,6 +180,7 @@ impl Contact {
             have: 0,
             acknowledged: 0,
             tries: None,
+            turn: 0,
         }
     }
 }
@@ -184,15 +190,17 @@ impl Contact {
 enum Due {
     Swim(foca::Timer<Identity>),
     Reach,
-    Exchange(NodeName),
-    Nudge(NodeName),
+    /// With the turn that the contact must have.
+    Exchange(NodeName, u64),
+    /// For the suspicion that began then.
+    Nudge(NodeName, Instant),
     Fence,
 }
 
 impl Group {
     /// Starts alone; [`Group::set_nodes`] says where others may be.
     pub fn new(now: Instant, settings: Settings, state: MemberState) -> Self {
-        let mut rng = ChaCha8Rng::seed_from_u64(settings.seed);
+        let mut rng = ChaCha8Rng::from_seed(spread(&settings));
         let session = rng.random();
         let epoch = rng.random();
         let address = settings.address;
@@ -259,8 +267,8 @@ impl Group {
                 _ if self.left => {}
                 Due::Swim(timer) => self.swim_timer(now, timer),
                 Due::Reach => self.reach(now),
-                Due::Exchange(name) => self.exchange(now, &name),
-                Due::Nudge(name) => self.nudge(now, &name),
+                Due::Exchange(name, turn) => self.exchange(now, &name, turn),
+                Due::Nudge(name, since) => self.nudge(now, &name, since),
                 Due::Fence => self.check_fence(now),
             }
         }
@@ -407,6 +415,24 @@ impl Group {
             }));
         }
     }
+}
+
+/// The seed of all that is random, with what tells runs apart even if their seeds were the same:
+/// two runs must never have one session, since the nonces are counted from the start of each.
+fn spread(settings: &Settings) -> [u8; 32] {
+    let ip = match settings.address.ip().to_canonical() {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    };
+    let mut seed = [0; 32];
+    let parts = settings.seed.to_be_bytes().into_iter();
+    let parts = parts
+        .chain(settings.generation.to_be_bytes())
+        .chain(ip.octets());
+    for (byte, part) in seed.iter_mut().zip(parts) {
+        *byte = part;
+    }
+    seed
 }
 
 impl fmt::Debug for Group {

@@ -301,7 +301,9 @@ impl Seal {
             return Err(ProblemKind::Replayed.into());
         }
         match header.kind {
-            Kind::Data => self.open_data(now, from, &header, aad, sealed).map(Some),
+            Kind::Data => self
+                .open_data(now, from, &header, (aad, sealed), directory)
+                .map(Some),
             Kind::Hello | Kind::Welcome => {
                 let key = derive(&self.keys, header.key, header.kind, header.from, header.to)
                     .ok_or(ProblemKind::UnknownKey)?;
@@ -325,8 +327,8 @@ impl Seal {
         now: Instant,
         from: SocketAddr,
         header: &Header,
-        aad: &[u8],
-        sealed: &[u8],
+        (aad, sealed): (&[u8], &[u8]),
+        directory: &Directory,
     ) -> Result<Opened, Refused> {
         let derived = || {
             derive(&self.keys, header.key, header.kind, header.from, header.to)
@@ -337,9 +339,12 @@ impl Seal {
             .get(&from)
             .filter(|peer| peer.session == header.from && self.session == header.to);
         let Some(peer) = known else {
-            // Whoever it is has the key, but no session with this run of this speaker.
+            // It had the key, but no session with this run of this speaker. It may also be an old
+            // datagram that somebody sends again from anywhere.
             open(&derived()?, header.counter, aad, sealed)?;
-            self.hello(now, from);
+            if directory.has(from) {
+                self.hello(now, from);
+            }
             return Err(ProblemKind::Stale.into());
         };
         let node = Some(peer.name.clone());

@@ -5,4 +5,5 @@ mod failure;
 mod healing;
 mod hostile;
 mod joining;
+mod limits;
 mod net;

@@ -52,18 +52,20 @@ impl Group {
             return;
         }
         contact.tries = Some(0);
+        contact.turn += 1;
+        let turn = contact.turn;
         let earliest = now.checked_sub(AT_ONCE).unwrap_or(now);
         self.slot = self.slot.max(earliest) + APART;
-        self.schedule(self.slot.max(now), Due::Exchange(name.clone()));
+        self.schedule(self.slot.max(now), Due::Exchange(name.clone(), turn));
     }
 
     /// Tells and asks a member what is missing, until nothing is.
-    pub(super) fn exchange(&mut self, now: Instant, name: &NodeName) {
+    pub(super) fn exchange(&mut self, now: Instant, name: &NodeName, turn: u64) {
         let version = self.version;
         let Some(contact) = self.contacts.get_mut(name) else {
             return;
         };
-        let Some(tries) = contact.tries else {
+        let Some(tries) = contact.tries.filter(|_| contact.turn == turn) else {
             return;
         };
         let complete = contact.have > 0 && contact.acknowledged == version && contact.mutual;
@@ -74,7 +76,7 @@ impl Group {
         contact.tries = Some(tries + 1);
         self.note(now, name, true);
         let wait = AGAIN_AFTER * (1 << tries.min(DOUBLED));
-        self.schedule(now + wait, Due::Exchange(name.clone()));
+        self.schedule(now + wait, Due::Exchange(name.clone(), turn));
     }
 
     /// Sends a datagram without SWIM message.

@@ -22,7 +22,7 @@ impl Group {
     pub(super) fn reach(&mut self, now: Instant) {
         self.reach_now(now);
         self.forget(now);
-        self.stand_again(now);
+        self.give_up(now);
         // Members that started together do not all call at once.
         let jitter = self.rng.random_range(0.9..1.1);
         let wait = self.timers.reach_out.mul_f64(jitter);

@@ -15,6 +15,9 @@ use crate::{MAX_MEMBERS, ProblemKind};
 
 /// One member is sent notes as answers at most so often.
 const NOTE_EVERY: Duration = Duration::from_millis(5);
+/// No other can know a generation of this one that is so much greater than its own: each is one more
+/// than the one before. Else a confused member could use them up.
+pub(super) const MOST_AHEAD: u64 = 1 << 32;
 
 impl Group {
     pub(super) fn receive(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
@@ -45,6 +48,12 @@ impl Group {
         name: &NodeName,
         envelope: &Envelope<'_>,
     ) -> Result<(), ProblemKind> {
+        if !self.contacts.contains_key(name) && self.contacts.len() >= MAX_MEMBERS {
+            return Err(ProblemKind::Crowded);
+        }
+        if envelope.known > self.generation().saturating_add(MOST_AHEAD) {
+            return Err(ProblemKind::Malformed);
+        }
         self.note_receipt(now, from, name, envelope);
         if envelope.leaving {
             self.said_farewell(now, name, envelope.generation);
@@ -57,7 +66,7 @@ impl Group {
             return Ok(());
         }
         if envelope.swim.is_empty() {
-            self.meet(now, from, name, envelope)?;
+            self.meet(now, from, name, envelope);
         } else {
             let bearer = Bearer {
                 name,
@@ -130,20 +139,11 @@ impl Group {
     }
 
     /// Takes up one that is not known in this run, or at all, but speaks.
-    fn meet(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        name: &NodeName,
-        envelope: &Envelope<'_>,
-    ) -> Result<(), ProblemKind> {
+    fn meet(&mut self, now: Instant, from: SocketAddr, name: &NodeName, envelope: &Envelope<'_>) {
         let known = self
             .contacts
             .get(name)
             .map(|contact| contact.identity.generation);
-        if known.is_none() && self.contacts.len() >= MAX_MEMBERS {
-            return Err(ProblemKind::Crowded);
-        }
         if known.is_none_or(|known| known < envelope.generation) {
             let identity = Identity {
                 name: name.clone(),
@@ -152,7 +152,6 @@ impl Group {
             };
             self.swim_apply(now, identity, 0, State::Alive);
         }
-        Ok(())
     }
 
     /// The sender knows a later run of this one, or has declared this one down.

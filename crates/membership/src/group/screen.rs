@@ -4,6 +4,7 @@ use foca::{Header, Member, Message, State};
 use herald_model::{NodeName, Standing};
 
 use super::Group;
+use super::receive::MOST_AHEAD;
 use crate::ProblemKind;
 use crate::identity::Identity;
 use crate::identity::same;
@@ -90,7 +91,8 @@ impl Group {
                 .map_err(|_| ProblemKind::Malformed)?;
             let bytes = rest.get(..rest.len() - after.len()).unwrap_or_default();
             rest = after;
-            match self.believes(now, bearer, &member, &mut own) {
+            let full = self.contacts.len() + usize::from(believed) >= crate::MAX_MEMBERS;
+            match self.believes(now, bearer, &member, full, &mut own) {
                 Ok(Verdict::Believed) => {
                     kept.extend(bytes);
                     believed += 1;
@@ -120,6 +122,7 @@ impl Group {
         now: Instant,
         bearer: &Bearer<'_>,
         member: &Member<Identity>,
+        full: bool,
         own: &mut Option<u64>,
     ) -> Result<Verdict, ProblemKind> {
         let identity = member.id();
@@ -130,6 +133,9 @@ impl Group {
                 return Err(ProblemKind::OwnName);
             }
             // Whether the bearer takes this run as down it says itself.
+            if identity.generation > mine.generation.saturating_add(MOST_AHEAD) {
+                return Err(ProblemKind::Malformed);
+            }
             if identity.generation > mine.generation {
                 *own = (*own).max(Some(identity.generation));
             }
@@ -141,7 +147,7 @@ impl Group {
         }
         self.vet(&identity.name, identity.address)?;
         let Some(contact) = self.contacts.get(&identity.name) else {
-            if self.contacts.len() >= crate::MAX_MEMBERS {
+            if full {
                 return Err(ProblemKind::Crowded);
             }
             if down {

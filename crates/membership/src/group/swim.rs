@@ -201,6 +201,7 @@ impl Group {
         contact.live = true;
         contact.mutual = false;
         contact.down = None;
+        contact.given_up = false;
         contact.doubted = false;
         contact.left = false;
         contact.suspect = None;
@@ -263,16 +264,16 @@ impl Group {
             incarnation,
             accused,
         });
-        self.schedule(now, Due::Nudge(identity.name.clone()));
+        self.schedule(now, Due::Nudge(identity.name.clone(), now));
     }
 
     /// Asks a suspected member directly, again and again. One that was declared down by another
     /// and does not answer is down.
-    pub(super) fn nudge(&mut self, now: Instant, name: &NodeName) {
+    pub(super) fn nudge(&mut self, now: Instant, name: &NodeName, since: Instant) {
         let Some(contact) = self.contacts.get(name).filter(|contact| contact.live) else {
             return;
         };
-        let Some(suspicion) = contact.suspect else {
+        let Some(suspicion) = contact.suspect.filter(|suspicion| suspicion.since == since) else {
             return;
         };
         let age = now.saturating_duration_since(suspicion.since);
@@ -282,7 +283,8 @@ impl Group {
             return;
         }
         self.note(now, name, true);
-        self.schedule(now + self.timers.suspicion / 5, Due::Nudge(name.clone()));
+        let again = now + self.timers.suspicion / 5;
+        self.schedule(again, Due::Nudge(name.clone(), since));
     }
 
     /// Ends a suspicion of a member that has received something since it began.

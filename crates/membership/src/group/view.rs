@@ -111,7 +111,7 @@ impl Group {
 
     /// Counts the speakers.
     pub(super) fn stand(&mut self, now: Instant) {
-        self.quorum = self.count(now);
+        self.quorum = self.count();
         let standing = self.quorum.standing();
         match (standing, self.majority) {
             (Standing::Majority, None) => self.majority = Some(now),
@@ -126,21 +126,33 @@ impl Group {
         }
     }
 
-    /// Counts again what only time changes.
-    pub(super) fn stand_again(&mut self, now: Instant) {
-        if self.count(now) != self.quorum {
-            self.recount = true;
-            self.changed = true;
+    /// Gives up who has been down for so long. It stays given up, also if the majority is lost.
+    pub(super) fn give_up(&mut self, now: Instant) {
+        let Some(majority) = self.majority else {
+            return;
+        };
+        for contact in self
+            .contacts
+            .values_mut()
+            .filter(|contact| !contact.given_up)
+        {
+            let since = contact.down.map(|down| down.max(majority));
+            let long = |since| now.saturating_duration_since(since) >= GIVEN_UP_AFTER;
+            if since.is_some_and(long) {
+                contact.given_up = true;
+                self.recount = true;
+                self.changed = true;
+            }
         }
     }
 
-    fn count(&self, now: Instant) -> Quorum {
+    fn count(&self) -> Quorum {
         let mut quorum = Quorum {
             live: 1,
             size: 1 + self.strangers,
         };
         for contact in self.contacts.values() {
-            if contact.expected && self.counts(now, contact) {
+            if contact.expected && self.counts(contact) {
                 quorum.size += 1;
                 quorum.live += usize::from(contact.counts_live());
             }
@@ -148,17 +160,8 @@ impl Group {
         quorum
     }
 
-    fn counts(&self, now: Instant, contact: &Contact) -> bool {
-        if contact.live {
-            return true;
-        }
-        let given_up = match (contact.down, self.majority) {
-            (Some(down), Some(majority)) => {
-                now.saturating_duration_since(down.max(majority)) >= GIVEN_UP_AFTER
-            }
-            _ => false,
-        };
-        !self.went_cleanly(contact) && !given_up
+    fn counts(&self, contact: &Contact) -> bool {
+        contact.live || !(contact.given_up || self.went_cleanly(contact))
     }
 
     /// It said that it leaves, or had nothing left to do.
