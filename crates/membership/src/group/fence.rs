@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use herald_model::NodeName;
 
-use super::{Due, Event, Group};
+use super::{Contact, Due, Event, Group};
 use crate::envelope::{Envelope, Sees};
 
 /// How many members are asked.
@@ -28,8 +28,11 @@ pub(super) struct Fence {
 impl Group {
     /// This process did not run for so long that others may have declared it down.
     pub(super) fn stalled(&mut self, now: Instant) {
-        if self.fence.is_none() && self.contacts.values().any(|contact| contact.live) {
+        // Also one that was alone before: others may have met meanwhile.
+        let others = |contact: &Contact| !contact.left && !contact.given_up;
+        if self.fence.is_none() && self.contacts.values().any(others) {
             self.raise_fence(now, false);
+            self.reach_now(now);
         }
     }
 
@@ -130,11 +133,11 @@ impl Group {
         };
         let age = now.saturating_duration_since(fence.since);
         let alone = !self.contacts.values().any(|contact| contact.live);
-        // Declared down, but nobody is left who could take it back.
+        // Nobody may be left who could take it back; else one of them calls or answers by then.
         let patience = if fence.declared {
             self.timers.least_detection() * 2
         } else {
-            Duration::ZERO
+            self.timers.reach_out * 2
         };
         // One that hears others and is not heard must not take itself for the only one that is left.
         let memory = (self.timers.reach_out * 3).max(patience);

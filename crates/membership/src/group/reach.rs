@@ -23,6 +23,7 @@ impl Group {
         self.reach_now(now);
         self.forget(now);
         self.give_up(now);
+        self.doubt_no_longer(now);
         // Members that started together do not all call at once.
         let jitter = self.rng.random_range(0.9..1.1);
         let wait = self.timers.reach_out.mul_f64(jitter);

@@ -126,6 +126,24 @@ impl Group {
         }
     }
 
+    /// One that is still silent when this one is well in the majority again is down indeed.
+    pub(super) fn doubt_no_longer(&mut self, now: Instant) {
+        let count = u32::try_from(self.contacts.len()).unwrap_or(u32::MAX);
+        // Long enough that each of them was called, or has called.
+        let enough = self.timers.least_detection() * 4
+            + self
+                .timers
+                .probe_period
+                .saturating_mul(count.saturating_mul(2));
+        let well = |since| now.saturating_duration_since(since) >= enough;
+        if self.fence.is_some() || !self.majority.is_some_and(well) || self.is_deaf(now) {
+            return;
+        }
+        for contact in self.contacts.values_mut().filter(|contact| !contact.live) {
+            contact.doubted &= !contact.down.is_none_or(well);
+        }
+    }
+
     /// Gives up who has been down for so long. It stays given up, also if the majority is lost.
     pub(super) fn give_up(&mut self, now: Instant) {
         let Some(majority) = self.majority else {

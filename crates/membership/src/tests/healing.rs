@@ -125,3 +125,43 @@ fn in_a_tie_of_two_that_are_ready_the_one_with_interfaces_stands() {
         }
     }
 }
+
+#[test]
+fn one_that_was_alone_and_stood_still_is_fenced_when_it_goes_on() {
+    for seed in 0..20 {
+        let mut net = Net::new(2, seed);
+        net.until(ms(2000), Net::whole);
+        net.part(&[0], &[1]);
+        net.run(ms(1000));
+        let now = net.now;
+        net.hosts[0].paused = Some(now + ms(2000));
+        net.run(ms(1000));
+        net.cut.clear();
+        net.run(ms(1001));
+        assert_eq!(net.fenced(0), 1, "seed {seed}");
+        net.until(ms(1000), Net::whole);
+        net.run(ms(1000));
+        assert!(net.whole());
+    }
+}
+
+#[test]
+fn one_that_stood_still_goes_on_as_another_run_even_if_those_who_noticed_were_cut_off_then() {
+    for seed in 0..20 {
+        let mut net = Net::new(3, seed);
+        net.until(ms(2000), Net::whole);
+        let now = net.now;
+        net.hosts[1].paused = Some(now + ms(8000));
+        net.run(ms(50));
+        net.part(&[0], &[2]);
+        net.run(ms(2000));
+        assert_eq!(net.view(0).standing, Standing::Minority);
+        net.cut.clear();
+        net.run(ms(5940));
+        assert_eq!(net.view(0).standing, Standing::Majority);
+        net.run(ms(20));
+        net.until(ms(1000), Net::whole);
+        assert!(net.fenced(1) > 0);
+        assert!(net.hosts[1].group.generation() > 1, "seed {seed}");
+    }
+}
