@@ -35,7 +35,7 @@ fn large(size: usize, seed: u64, bound: u64) {
     let begin = std::time::Instant::now();
     let took = net.until(ms(bound), Net::whole);
     println!(
-        "{size} members are one group after {took:?} ({:?} of a core)",
+        "{size} members are one group after {took:?} ({:?} to simulate)",
         begin.elapsed()
     );
     net.run(ms(1000));
@@ -47,7 +47,7 @@ fn large(size: usize, seed: u64, bound: u64) {
     let all: usize = net.hosts.iter().map(|host| host.bytes).sum();
     let rate = all * 2 / size;
     println!(
-        "{size} members: {rate} bytes/s per node ({:?} of a core)",
+        "{size} members: {rate} bytes/s per node ({:?} to simulate)",
         begin.elapsed()
     );
     net.hosts[17].dead = true;
