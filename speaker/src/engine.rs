@@ -194,11 +194,13 @@ impl Engine {
     }
 
     /// Runs until `token` is cancelled.
-    pub(crate) async fn run(
-        mut self,
-        mut journal: Journal<Kept>,
-        token: CancellationToken,
-    ) -> TaskResult {
+    pub(crate) async fn run(self, journal: Journal<Kept>, token: CancellationToken) -> TaskResult {
+        let ended = self.follow(journal, &token).await;
+        // The others end at that time too, and the channels to them with them.
+        if token.is_cancelled() { Ok(()) } else { ended }
+    }
+
+    async fn follow(mut self, mut journal: Journal<Kept>, token: &CancellationToken) -> TaskResult {
         let mut batch = Vec::with_capacity(BATCH);
         let mut sightings = Vec::with_capacity(BATCH);
         loop {
@@ -219,7 +221,7 @@ impl Engine {
             let due = self.next_timeout();
             tokio::select! {
                 () = token.cancelled() => return Ok(()),
-                more = next_batch(&mut self.io.inputs, &mut batch, BATCH, &token) => {
+                more = next_batch(&mut self.io.inputs, &mut batch, BATCH, token) => {
                     if !more? {
                         return Ok(());
                     }
@@ -230,7 +232,7 @@ impl Engine {
                 }
                 changed = self.io.interfaces.changed() => changed?,
                 changed = group_changed(&mut self.io.group) => changed?,
-                more = next_batch(&mut self.io.sightings, &mut sightings, BATCH, &token) => {
+                more = next_batch(&mut self.io.sightings, &mut sightings, BATCH, token) => {
                     if !more? {
                         return Ok(());
                     }

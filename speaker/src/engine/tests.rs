@@ -372,6 +372,17 @@ async fn without_a_group_what_the_election_gives_another_is_let_go_and_nothing_i
 }
 
 #[tokio::test]
+async fn that_the_others_end_too_is_no_failure() {
+    for _ in 0..20 {
+        let running = start().await;
+        tokio::task::yield_now().await;
+        running.token.cancel();
+        drop((running.interfaces, running.sightings, running.commands));
+        running.task.await.expect("no panic").expect("asked to end");
+    }
+}
+
+#[tokio::test]
 async fn a_presence_that_somebody_deleted_or_changed_is_written_again() {
     let running = start().await;
     running.send_the_rest().await;

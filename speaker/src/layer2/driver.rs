@@ -120,7 +120,13 @@ impl Driver {
     }
 
     /// Drives until `token` is cancelled; the addresses are no longer answered for after that.
-    pub async fn run(mut self, token: CancellationToken) -> TaskResult {
+    pub async fn run(self, token: CancellationToken) -> TaskResult {
+        let ended = self.drive(&token).await;
+        // The others end at that time too, and the channels to them with them.
+        if token.is_cancelled() { Ok(()) } else { ended }
+    }
+
+    async fn drive(mut self, token: &CancellationToken) -> TaskResult {
         let mut joining = self.groups.start()?;
         let monitor = Monitor::start().await?;
         self.carriers = Some(monitor.carriers());
