@@ -237,7 +237,8 @@ fn message(lines: &[String]) -> String {
     let mut text = String::new();
     for (index, line) in lines.iter().enumerate() {
         if text.len() + line.len() >= LONGEST_MESSAGE {
-            text.push_str(&format!("\nand {} more", lines.len() - index));
+            let more = lines.len() - index;
+            text.extend(["\nand ", &more.to_string(), " more"]);
             break;
         }
         if index > 0 {

@@ -65,16 +65,19 @@ pub(crate) fn load(directory: Option<&Path>) -> Keyring {
         );
         return no_secret();
     };
-    read(directory).map(Found::usable).unwrap_or_else(|error| {
-        tracing::warn!(
-            event = "membershipNoKey",
-            %error,
-            "no key for the speakers' group: whoever reaches its port can join it and take \
-             addresses over, and speakers with a key do not understand this one, until the file \
-             is there"
-        );
-        no_secret()
-    })
+    match read(directory) {
+        Ok(found) => found.usable(),
+        Err(error) => {
+            tracing::warn!(
+                event = "membershipNoKey",
+                %error,
+                "no key for the speakers' group: whoever reaches its port can join it and take \
+                 addresses over, and speakers with a key do not understand this one, until the \
+                 file is there"
+            );
+            no_secret()
+        }
+    }
 }
 
 fn no_secret() -> Keyring {
