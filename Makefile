@@ -69,6 +69,10 @@ chaos: packages kubernetes build ## Run the tests that cut, kill, stop and starv
 simulate: ## Run random faults on simulated clusters (SIMULATE_ARGS="--seeds 0..5000" for more)
 	$(CARGO) run --release --locked --quiet -p herald-simulation -- $(or $(SIMULATE_ARGS),--seeds 0..400)
 
+.PHONY: large
+large: ## Let groups of 300 and 1,000 speakers form and lose a member, in virtual time (minutes)
+	$(CARGO) test --release --locked -p herald-membership -- --ignored --nocapture --test-threads=1
+
 .PHONY: bench
 bench: packages kubernetes peer build ## Measure Herald beside MetalLB (BENCH_ARGS=--quick for a glance)
 	$(CARGO) bench --locked -p herald-ipam -p herald-l2
