@@ -46,7 +46,7 @@ use claims::Claims;
 use conflicts::Conflicts;
 use inputs::Cluster;
 use start::Start;
-use tell::tell_address;
+use tell::tell_addresses;
 
 pub(crate) use conflicts::Conflicting;
 
@@ -361,7 +361,9 @@ impl Engine {
 
     /// Follows the statuses of addresses and the conflicts over them.
     fn settle_addresses(&mut self, now: Instant, touched: &mut BTreeSet<ServiceKey>) {
-        for (address, status) in self.ownership.take_changes() {
+        let news = self.ownership.take_changes();
+        tell_addresses(&news);
+        for (address, status) in news {
             touched.extend(self.claims.services_of(address).cloned());
             let changed = match status {
                 Status::Held => self.held.insert(address),
@@ -372,7 +374,6 @@ impl Engine {
             }
             self.metrics.address(address, &status);
             self.conflicts.status(address, &status);
-            tell_address(address, &status);
         }
         for conflict in self.ownership.take_conflicts() {
             self.conflicts.report(now, conflict);

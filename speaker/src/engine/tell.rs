@@ -1,5 +1,6 @@
 //! What the user is told: logs, events, metrics and status objects.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use herald_model::ServiceKey;
@@ -129,24 +130,87 @@ impl Engine {
     }
 }
 
-/// What this node does about an address, where it is worth a line.
-pub(super) fn tell_address(address: IpAddr, status: &Status) {
+/// What this node does about addresses from now on, where it is worth a line; of what happens to
+/// many at once there is one line, as a network that breaks and heals happens to all of them.
+pub(super) fn tell_addresses(news: &[(IpAddr, Status)]) {
+    let crowds = crowds(news);
+    for (event, addresses) in &crowds {
+        let examples = addresses.get(..EXAMPLES).unwrap_or(addresses);
+        let addresses = addresses.len();
+        if *event == NO_MAJORITY {
+            tracing::warn!(
+                event,
+                addresses,
+                ?examples,
+                "not taking addresses of speakers that are gone: too few speakers are in the \
+                 group; herald_address_state has all of them"
+            );
+        } else {
+            tracing::info!(
+                event,
+                addresses,
+                ?examples,
+                "many addresses at once; herald_address_state has all of them"
+            );
+        }
+    }
+    for (address, status) in news {
+        if event_of(status).is_none_or(|event| !crowds.contains_key(event)) {
+            tell_address(*address, status);
+        }
+    }
+}
+
+/// The addresses of each event that too many have for a line each.
+fn crowds(news: &[(IpAddr, Status)]) -> BTreeMap<&'static str, Vec<IpAddr>> {
+    let mut crowds = BTreeMap::<_, Vec<_>>::new();
+    for (address, status) in news {
+        if let Some(event) = event_of(status) {
+            crowds.entry(event).or_default().push(*address);
+        }
+    }
+    crowds.retain(|_, addresses| addresses.len() > MOST_LINES);
+    crowds
+}
+
+/// More lines of one kind at once are one.
+const MOST_LINES: usize = 20;
+
+/// How many addresses that one names.
+const EXAMPLES: usize = 5;
+
+const HANDOVER: &str = "addressHandover";
+const HELD_BY: &str = "addressHeldBy";
+const NO_MAJORITY: &str = "addressNoMajority";
+
+fn event_of(status: &Status) -> Option<&'static str> {
+    match status {
+        Status::HandingOver(_) => Some(HANDOVER),
+        Status::HeldBy(_) => Some(HELD_BY),
+        Status::NoMajority => Some(NO_MAJORITY),
+        Status::Held | Status::Probing | Status::InUse(_) | Status::Fenced | Status::NotOurs => {
+            None
+        }
+    }
+}
+
+fn tell_address(address: IpAddr, status: &Status) {
     let ip = address;
     match status {
         Status::HandingOver(node) => tracing::info!(
-            event = "addressHandover",
+            event = HANDOVER,
             %ip,
             %node,
             "answering on until the new owner announces the address"
         ),
         Status::HeldBy(node) => tracing::info!(
-            event = "addressHeldBy",
+            event = HELD_BY,
             %ip,
             %node,
             "another speaker has the address and keeps it"
         ),
         Status::NoMajority => tracing::warn!(
-            event = "addressNoMajority",
+            event = NO_MAJORITY,
             %ip,
             "not taking the address of a speaker that is gone: too few speakers are in the \
              group to be sure that this node is not the one that is cut off"
@@ -154,5 +218,24 @@ pub(super) fn tell_address(address: IpAddr, status: &Status) {
         Status::Held | Status::Probing | Status::InUse(_) | Status::Fenced | Status::NotOurs => {
             tracing::debug!(%ip, ?status, "address");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happens_to_many_addresses_at_once_is_one_line_for_each_event() {
+        let address = |n: u32| IpAddr::from(std::net::Ipv4Addr::from(0xc000_0200 + n));
+        let mut news: Vec<_> = (0..5000)
+            .map(|n| (address(n), Status::NoMajority))
+            .collect();
+        news.push((address(5000), Status::HeldBy("other".into())));
+        news.extend((6000..7000).map(|n| (address(n), Status::Held)));
+        let crowds = crowds(&news);
+        let told: Vec<_> = crowds.iter().map(|(e, all)| (*e, all.len())).collect();
+        assert_eq!(told, [(NO_MAJORITY, 5000)]);
+        assert!(super::crowds(&news[..MOST_LINES]).is_empty());
     }
 }
