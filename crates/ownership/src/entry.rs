@@ -14,6 +14,8 @@ pub(crate) struct Entry {
     pub(crate) state: State,
     /// Who answered for it last, so far as is known.
     pub(crate) previous: Option<NodeName>,
+    /// That one was seen with it, and the election has named no other since.
+    pub(crate) certain: bool,
     /// That one settled already when the election gave it the address, and so may have it still if
     /// it settles. One that begins to settle has lost what it had.
     pub(crate) settled_with_it: bool,
@@ -67,14 +69,25 @@ pub(crate) struct Holding {
     pub(crate) echoes: u32,
     /// Another member announces it too.
     pub(crate) contest: Option<Contest>,
+    /// The member that it was taken from, if that is down and did not answer for it: it cannot hear
+    /// that it is not alone.
+    pub(crate) deaf: Option<NodeName>,
 }
 
-/// Two members announce an address.
+/// Two announce an address.
 #[derive(Debug)]
 pub(crate) struct Contest {
-    pub(crate) with: NodeName,
+    pub(crate) with: Rival,
     pub(crate) since: Instant,
     pub(crate) last: Instant,
+}
+
+/// Who announces an address too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Rival {
+    Member(NodeName),
+    /// A station that may be a member's.
+    Stranger(MacAddress),
 }
 
 /// Probes before an address is taken.
@@ -87,6 +100,8 @@ pub(crate) struct Look {
     pub(crate) pause: Duration,
     /// How long to wait if a foreign station answers.
     pub(crate) in_use_pause: Duration,
+    /// Who had the address is known, and not only whom the election gave it.
+    pub(crate) certain: bool,
     /// The verdict came late once and was put off.
     pub(crate) put_off: bool,
 }
@@ -101,7 +116,7 @@ pub(crate) struct Watching {
     pub(crate) holder: NodeName,
     /// It was in the group when that was last looked at.
     pub(crate) live: bool,
-    /// It was declared down by a majority that this node is in.
+    /// It was last declared down by a majority that this node is in.
     pub(crate) outvoted: bool,
     /// It has settled ever since; one that only begins to settle has lost what it had.
     pub(crate) settles: bool,
@@ -121,9 +136,18 @@ impl Entry {
             claim: Claim::Nobody,
             state: State::Idle(Idle::NotOurs),
             previous: None,
+            certain: false,
             settled_with_it: false,
             resumed,
         }
+    }
+
+    /// Notes who had the address, as was seen. `settles`: it settled all the time, so that it may
+    /// have it still if it settles.
+    pub(crate) fn had_by(&mut self, holder: NodeName, settles: bool) {
+        self.previous = Some(holder);
+        self.certain = true;
+        self.settled_with_it = settles;
     }
 
     pub(crate) fn status(&self) -> Status {

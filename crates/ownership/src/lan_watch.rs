@@ -1,8 +1,9 @@
 //! Whom this node watches on the LAN, and whether it hears them there.
 //!
 //! A node may be in the group and yet not be heard on the LAN: a port that lost its VLAN, a filter,
-//! a cable in the wrong switch. So every member names a canary, an own address of the interface, and
-//! a few others ask for it all the time. What they find they tell the group; the votes decide
+//! a cable in the wrong switch. So every member names a canary, an own address, of each interface, and
+//! a few others ask for those that are on a LAN with them all the time. Who is silent on one LAN is not
+//! heard, whatever is heard on another. What they find they tell the group; the votes decide
 //! ([`not_heard`]).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,15 +42,24 @@ pub struct LanWatch {
     next: Option<Instant>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Watched {
-    canaries: BTreeSet<IpAddr>,
+    canaries: BTreeMap<IpAddr, Canary>,
     macs: BTreeSet<MacAddress>,
-    /// It was asked in the last round.
+}
+
+/// An address of a member that is asked for.
+#[derive(Debug, Default)]
+struct Canary {
+    /// Both interfaces have a prefix in common, or it was heard once: it can be heard here.
+    sure: bool,
+    /// It was asked for in the last round.
     asked: bool,
     /// It was heard since.
     heard: bool,
-    /// Rounds in a row that went against what is held of it.
+    /// It does not answer, by what is held of it.
+    silent: bool,
+    /// Rounds in a row that went against that.
     against: u32,
 }
 
@@ -72,26 +82,30 @@ impl LanWatch {
         let mut watched = BTreeMap::new();
         let mut tasks = BTreeMap::new();
         for target in ring.targets(&self.me) {
-            let mut canaries = BTreeSet::new();
+            let known = self.watched.remove(target.name);
+            let mut known = known.map(|watched| watched.canaries).unwrap_or_default();
+            let mut canaries = BTreeMap::new();
             for (mine, theirs) in target.canaries() {
-                let Some(canary) = theirs.canary else {
+                let Some(address) = theirs.canary else {
                     continue;
                 };
-                canaries.insert(canary);
-                watch(&mut tasks, canary, &mine.name);
+                watch(&mut tasks, address, &mine.name);
+                let sure = !mine.prefixes.is_disjoint(&theirs.prefixes);
+                let canary: &mut Canary = canaries
+                    .entry(address)
+                    .or_insert_with(|| known.remove(&address).unwrap_or_default());
+                canary.sure |= sure;
             }
             if canaries.is_empty() {
                 continue;
             }
-            let known = self.watched.remove(target.name).unwrap_or_default();
-            let macs = macs(&target);
             let renewed = Watched {
-                // An answer for the old canary is none for the new one.
-                asked: known.asked && known.canaries == canaries,
                 canaries,
-                macs,
-                ..known
+                macs: macs(&target),
             };
+            if renewed.is_heard() {
+                self.unheard.remove(target.name);
+            }
             watched.insert(target.name.clone(), renewed);
         }
         self.unheard.retain(|name| watched.contains_key(name));
@@ -112,9 +126,12 @@ impl LanWatch {
             return;
         }
         for watched in self.watched.values_mut() {
-            if watched.macs.contains(&sighting.mac) && watched.canaries.contains(&sighting.address)
-            {
-                watched.heard = true;
+            if !watched.macs.contains(&sighting.mac) {
+                continue;
+            }
+            if let Some(canary) = watched.canaries.get_mut(&sighting.address) {
+                canary.heard = true;
+                canary.sure = true;
             }
         }
     }
@@ -128,12 +145,19 @@ impl LanWatch {
         let late = now.saturating_duration_since(due) > LATE;
         let mut asked = BTreeSet::new();
         for (name, watched) in &mut self.watched {
-            if watched.asked && (watched.heard || !late) {
-                watched.judge(name, &mut self.unheard);
+            for canary in watched.canaries.values_mut() {
+                if canary.asked && (canary.heard || !late) {
+                    canary.judge();
+                }
+                canary.asked = true;
+                canary.heard = false;
             }
-            watched.asked = true;
-            watched.heard = false;
-            asked.extend(&watched.canaries);
+            if watched.is_heard() {
+                self.unheard.remove(name);
+            } else {
+                self.unheard.insert(name.clone());
+            }
+            asked.extend(watched.canaries.keys());
         }
         self.commands.extend(asked.into_iter().map(Command::Ask));
         self.next = Some(now + PERIOD);
@@ -171,19 +195,25 @@ impl LanWatch {
 }
 
 impl Watched {
+    /// Each canary that can be heard is, and one at least: clients may be on any of the LANs.
+    fn is_heard(&self) -> bool {
+        let mut canaries = self.canaries.values();
+        let all = canaries.all(|canary| !canary.silent || !canary.sure);
+        all && self.canaries.values().any(|canary| !canary.silent)
+    }
+}
+
+impl Canary {
     /// Counts the last round.
-    fn judge(&mut self, name: &NodeName, unheard: &mut BTreeSet<NodeName>) {
-        let held_heard = !unheard.contains(name);
-        if self.heard == held_heard {
+    fn judge(&mut self) {
+        if self.heard != self.silent {
             self.against = 0;
             return;
         }
         self.against += 1;
-        if held_heard && self.against >= MISSES {
-            unheard.insert(name.clone());
-            self.against = 0;
-        } else if !held_heard && self.against >= HITS {
-            unheard.remove(name);
+        let enough = if self.silent { HITS } else { MISSES };
+        if self.against >= enough {
+            self.silent = !self.silent;
             self.against = 0;
         }
     }

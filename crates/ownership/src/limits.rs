@@ -65,7 +65,7 @@ impl Default for Limits {
             audit_spacing: Duration::from_millis(10),
             hand_over: Duration::from_secs(10),
             announce_pause: Duration::from_millis(100),
-            contest: Duration::from_secs(2),
+            contest: Duration::from_millis(500),
             in_use_pause: Duration::from_secs(5),
             conflict_pause: Duration::from_mins(1),
             probe_burst: 64,

@@ -294,6 +294,7 @@ impl Ownership {
             return;
         };
         let before = entry.previous.replace(self.me.clone());
+        entry.certain = true;
         entry.resumed = false;
         let holding = Holding {
             from: before.filter(|before| *before != self.me),
@@ -301,6 +302,7 @@ impl Ownership {
             announced: now,
             echoes: 0,
             contest: None,
+            deaf: None,
         };
         self.enter(address, State::Held(holding));
         self.plan_audit(now, address);
@@ -328,6 +330,7 @@ impl Ownership {
             probes: self.limits.probes * rounds,
             pause,
             in_use_pause,
+            certain: false,
             put_off: false,
         };
         self.enter(address, State::Looking(look));
@@ -341,7 +344,7 @@ impl Ownership {
         };
         let watching = Watching {
             live: peers.is_live(&holder),
-            settles: peers.is_settling(&holder),
+            settles: peers.may_settle(&holder),
             outvoted: !peers.is_live(&holder) && peers.standing == Standing::Majority,
             holder,
             seen: true,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use herald_announce::Interfaces;
 use herald_model::{GroupView, MacAddress, Member, NodeName, Phase, Standing};
 
 /// Whose a MAC address is.
@@ -20,10 +21,12 @@ pub(crate) enum Station<'a> {
 pub(crate) struct Peers {
     /// The live members, and their phase if they have told it.
     live: BTreeMap<NodeName, Option<Phase>>,
-    /// The members that are known but down.
-    down: BTreeSet<NodeName>,
+    /// The members that are known but down, and the phase that they last told.
+    down: BTreeMap<NodeName, Option<Phase>>,
     stations: BTreeMap<MacAddress, NodeName>,
     own: BTreeSet<MacAddress>,
+    /// The names of the own interfaces that have carrier.
+    interfaces: BTreeSet<String>,
     pub(crate) standing: Standing,
     pub(crate) fenced: bool,
     /// This node hands over what it can.
@@ -42,14 +45,15 @@ impl Peers {
             draining: view.me.phase == Phase::Draining,
             settling: view.me.phase == Phase::Settling,
             own: view.me.interfaces.iter().map(|lan| lan.mac).collect(),
+            interfaces: view.me.interfaces.iter().map(|i| i.name.clone()).collect(),
             ..Self::default()
         };
         for (name, member) in &view.members {
+            let phase = member.state.as_ref().map(|state| state.phase);
             if member.live {
-                let phase = member.state.as_ref().map(|state| state.phase);
                 peers.live.insert(name.clone(), phase);
             } else {
-                peers.down.insert(name.clone());
+                peers.down.insert(name.clone(), phase);
             }
             for lan in member.state.iter().flat_map(|state| &state.interfaces) {
                 // Of two members with one MAC address the live one is more likely meant.
@@ -82,7 +86,7 @@ impl Peers {
 
     /// It is known but not in the group now.
     pub(crate) fn is_down(&self, name: &NodeName) -> bool {
-        self.down.contains(name)
+        self.down.contains_key(name)
     }
 
     /// It is live and says that it leaves.
@@ -95,9 +99,47 @@ impl Peers {
         self.live.get(name) == Some(&Some(Phase::Settling))
     }
 
+    /// It is live and has told its phase.
+    pub(crate) fn has_told(&self, name: &NodeName) -> bool {
+        matches!(self.live.get(name), Some(Some(_)))
+    }
+
+    /// It settles, or did when it was last heard; true if it never said.
+    pub(crate) fn may_settle(&self, name: &NodeName) -> bool {
+        let phase = self.live.get(name).or_else(|| self.down.get(name));
+        !matches!(phase, Some(Some(Phase::Ready | Phase::Draining)))
+    }
+
     /// Some live member has not told its MAC addresses yet: a strange one may be its.
     pub(crate) fn has_untold(&self) -> bool {
         self.live.values().any(Option::is_none)
+    }
+
+    /// A station that seems foreign may be a member's that this node has never heard: one that only
+    /// others know, or one that is missing.
+    pub(crate) fn has_strangers(&self) -> bool {
+        self.has_untold()
+            || self.standing != Standing::Majority
+            || self.down.values().any(Option::is_none)
+    }
+
+    /// Nothing is known of this node's stations.
+    pub(crate) fn is_strange(&self, name: &NodeName) -> bool {
+        let phase = self.live.get(name).or_else(|| self.down.get(name));
+        !matches!(phase, Some(Some(_)))
+    }
+
+    /// Of two stations that do not know each other, this node's gives way first.
+    pub(crate) fn gives_way_to(&self, mac: MacAddress) -> bool {
+        self.own.first().is_none_or(|own| mac < *own)
+    }
+
+    /// This node has carrier on one of these.
+    pub(crate) fn is_on(&self, interfaces: &Interfaces) -> bool {
+        match interfaces {
+            Interfaces::All => !self.interfaces.is_empty(),
+            Interfaces::Named(names) => !names.is_disjoint(&self.interfaces),
+        }
     }
 
     /// Those that are live and were not `before`.

@@ -5,6 +5,7 @@
 //! find the same.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use herald_model::{GroupView, LanInterface, MemberState, NodeName};
 
@@ -83,15 +84,20 @@ pub(crate) struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// The pairs in which the member's interface has a canary.
+    /// The pairs in which the member's interface has a canary that the watcher's can ask for.
     pub(crate) fn canaries(&self) -> impl Iterator<Item = (&'a LanInterface, &'a LanInterface)> {
         let lans = self.lans.iter().copied();
-        lans.filter(|(_, theirs)| theirs.canary.is_some())
+        lans.filter(|(mine, theirs)| match theirs.canary {
+            Some(IpAddr::V4(_)) => mine.arp,
+            Some(IpAddr::V6(_)) => mine.ndp,
+            None => false,
+        })
     }
 }
 
 /// The pairs of interfaces of two members that are on one LAN: they have a prefix in common, or one
-/// of them has none that could tell.
+/// of them has none that could tell. Those that have the same address or MAC on both nodes are inside
+/// of the nodes: bridges and links of containers.
 fn shared<'a>(
     own: &'a MemberState,
     other: &'a MemberState,
@@ -100,7 +106,11 @@ fn shared<'a>(
         .interfaces
         .iter()
         .flat_map(|mine| other.interfaces.iter().map(move |theirs| (mine, theirs)));
+    let inside = |mine: &LanInterface, theirs: &LanInterface| {
+        mine.mac == theirs.mac || mine.canary.is_some() && mine.canary == theirs.canary
+    };
     pairs
+        .filter(|(mine, theirs)| !inside(mine, theirs))
         .filter(|(mine, theirs)| {
             mine.prefixes.is_empty()
                 || theirs.prefixes.is_empty()

@@ -37,7 +37,11 @@ pub(crate) fn way(me: &NodeName, peers: &Peers, entry: &Entry, certain: bool) ->
     }
     match (&entry.previous, peers.standing) {
         (Some(previous), _) if peers.is_live(previous) => {
-            let keeps = entry.settled_with_it && peers.is_settling(previous);
+            let settling = peers.is_settling(previous);
+            if (certain || entry.certain) && settling && !entry.settled_with_it {
+                return Way::Now;
+            }
+            let keeps = entry.settled_with_it && settling;
             if keeps && !must_give(peers, entry, previous) {
                 return Way::Look;
             }

@@ -15,6 +15,10 @@ pub const REJOINED: Duration = Duration::from_secs(1);
 /// the news travels for 100 ms, and with half of the speakers three probes take 120 ms.
 pub const SERVED: Duration = Duration::from_millis(700);
 
+/// The same for a sticky address whose owner failed and was back before anybody missed it: it is asked
+/// for nine times in 360 ms, as another may have kept it.
+pub const SERVED_STICKY: Duration = Duration::from_millis(900);
+
 /// The same where a network loses some of what is sent, so that probes have to be repeated, or where
 /// the group is cut: the LAN has to show that one that keeps an address is gone. The same in a group
 /// of more than thirty, where the news takes some rounds to reach all.
@@ -28,13 +32,22 @@ pub const SERVED_BY_VOTE: Duration = Duration::from_millis(2500);
 /// takes from one node to another.
 pub const BLINK: Duration = Duration::from_millis(50);
 
+/// The same where a network loses some of what is sent: news are told again after 100 ms, or a quick
+/// look of three probes in 120 ms has to do.
+pub const BLINK_LOSSY: Duration = Duration::from_millis(250);
+
+/// The same for a sticky address: at the heal of a group that fell into equal parts none of the others
+/// knows for sure who kept it, so that it is asked for nine times in 360 ms.
+pub const BLINK_STICKY: Duration = Duration::from_millis(450);
+
 /// Two nodes that hear each other on the LAN do not both answer for an address so long after the
 /// last change: the announcements of both are repeated until the better one has been heard.
 pub const TWO_OWNERS: Duration = Duration::from_secs(1);
 
-/// The same where they are not in one group: their orders may differ, and after two seconds of
-/// contest the names decide.
-pub const TWO_OWNERS_CONTEST: Duration = Duration::from_millis(3500);
+/// The same where they are not in one group: their orders may differ, and after half a second of
+/// contest the names decide, after one at most if one has never heard of the other; with some of the
+/// announcements lost.
+pub const TWO_OWNERS_CONTEST: Duration = Duration::from_secs(2);
 
 /// The same where they hear each other in the group only: the one that hands over waits 10 s for
 /// an announcement that it cannot hear.

@@ -8,7 +8,8 @@ use herald_announce::Failback;
 use herald_model::Phase;
 
 use crate::bounds::{
-    BLINK, CALM, FORMED, STICKY, TWO_OWNERS, TWO_OWNERS_APART, TWO_OWNERS_CONTEST,
+    BLINK, BLINK_LOSSY, BLINK_STICKY, CALM, FORMED, SERVED_STICKY, STICKY, TWO_OWNERS,
+    TWO_OWNERS_APART, TWO_OWNERS_CONTEST,
 };
 use crate::cluster::Cluster;
 use crate::machine::Machine;
@@ -187,15 +188,21 @@ impl Cluster {
         let excused = checks.struck + bound;
         let since = began.max(promised);
         address.longest_silence = address.longest_silence.max(now.saturating_sub(since));
-        let bound = if began > excused && promised + bound < began {
-            BLINK
-        } else {
-            bound
-        };
-        let since = if bound == BLINK {
+        // A busy node may be late, and then answers for nothing for a moment, whenever it likes.
+        let busy = self.machines.iter().any(|machine| machine.busy);
+        let planned = began > excused && promised + bound < began && !busy;
+        let since = if planned {
             since
         } else {
             since.max(checks.struck)
+        };
+        let lossy = self.gossip.loss() > 0 || self.lan.loss() > 0;
+        let bound = match (planned, address.sticky) {
+            (true, true) => BLINK_STICKY,
+            (true, false) if lossy => BLINK_LOSSY,
+            (true, false) => BLINK,
+            (false, true) => bound.max(SERVED_STICKY),
+            (false, false) => bound,
         };
         if now.saturating_sub(since) <= bound {
             return Ok(());

@@ -53,19 +53,16 @@ impl Phases {
     }
 
     /// The node must not answer as long as it is fenced. One that had to join anew has returned.
-    /// Gives true if that is so now.
-    pub(crate) fn set_fenced(&mut self, now: Instant, fenced: bool, generation: u64) -> bool {
+    pub(crate) fn set_fenced(&mut self, now: Instant, fenced: bool, generation: u64) {
         self.fenced = fenced;
         if fenced {
-            return false;
+            return;
         }
         let before = self.generation.replace(generation);
-        let returned = before.is_some_and(|before| before != generation);
-        if returned {
+        if before.is_some_and(|before| before != generation) {
             self.comings.node.departed(now);
             self.settled = now + self.comings.node.wait(now);
         }
-        returned
     }
 
     pub(crate) fn set_carrier(&mut self, now: Instant, carrier: bool) {

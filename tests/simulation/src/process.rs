@@ -77,6 +77,8 @@ pub(crate) struct Process {
     /// When it decides although it has heard nobody.
     patience: Instant,
     begun: bool,
+    /// It is not fenced any longer, which ownership is yet to be told.
+    returns: bool,
     /// The generation that the engine knows of: an answer needs a lease, and that this.
     acknowledged: u64,
     /// The group as the engine last looked at it, with what this speaker tells at present.
@@ -123,6 +125,7 @@ impl Process {
             phase_timeout: None,
             patience: now + PATIENCE,
             begun: false,
+            returns: false,
             acknowledged: 0,
             view: Arc::default(),
             seen: Arc::default(),
@@ -293,21 +296,17 @@ impl Process {
     fn settle(&mut self, now: Instant, decisions: &mut Decisions) {
         let mut view = self.group.shared_view();
         let generation = self.group.generation();
-        let returned = self.phases.set_fenced(now, view.fenced, generation);
-        if returned && !self.view.fenced {
-            // It was fenced and is not any longer, all since the last look.
-            let mut fenced = (*view).clone();
-            fenced.fenced = true;
-            self.ownership.set_group(now, &fenced);
-        }
-        self.acknowledged = generation;
+        self.phases.set_fenced(now, view.fenced, generation);
+        // It may have been fenced and not be any longer, all since the last look.
+        let before = std::mem::replace(&mut self.acknowledged, generation);
+        let was_fenced = self.view.fenced || before != generation;
         self.phase_timeout = self.phases.next_timeout(now);
         let state = self.tells(now);
         if state != self.told {
             self.told = state.clone();
             self.group.set_state(now, state.clone());
         }
-        if !Arc::ptr_eq(&view, &self.seen) || state != self.view.me {
+        if !Arc::ptr_eq(&view, &self.seen) || state != self.view.me || before != generation {
             self.seen = Arc::clone(&view);
             if view.me != state {
                 Arc::make_mut(&mut view).me = state;
@@ -315,7 +314,15 @@ impl Process {
             self.electorate
                 .set_group(&view, &not_heard(&self.me, &view));
             self.watch.set_group(now, &view);
-            self.ownership.set_group(now, &view);
+            if was_fenced && !view.fenced {
+                // Nothing is taken before the claims are those of a node that came back.
+                let mut fenced = view.as_ref().clone();
+                fenced.fenced = true;
+                self.ownership.set_group(now, &fenced);
+                self.returns = true;
+            } else {
+                self.ownership.set_group(now, &view);
+            }
             self.view = view;
         }
         if !self.begins(now) {
@@ -329,6 +336,9 @@ impl Process {
                 self.claims.insert(address, claim.clone());
                 self.ownership.set_claim(now, address, Some(claim));
             }
+        }
+        if std::mem::take(&mut self.returns) {
+            self.ownership.set_group(now, &self.view);
         }
     }
 

@@ -20,6 +20,8 @@ impl Ownership {
             return;
         };
         if peers.fenced {
+            // What others do meanwhile is not known.
+            entry.certain = false;
             let mine = entry.is_mine() || matches!(entry.state, State::Held(_));
             let idle = if mine { Idle::Fenced } else { Idle::NotOurs };
             self.rest(address, idle);
@@ -69,7 +71,13 @@ impl Ownership {
             && !peers.draining
             && self.leaving == Leaving::No;
         let live = peers.is_live(&owner);
+        let shown = self.tasks.get(&address).map(|task| &task.interfaces);
+        let mute = shown.is_some_and(|interfaces| !peers.is_on(interfaces));
         match &entry.state {
+            // Nobody hears it there, nor does it hear who takes over.
+            State::Held(_) | State::HandingOver { .. } if mute => {
+                self.rest(address, Idle::NotOurs);
+            }
             State::Held(_) if may_keep => {
                 self.show(address);
                 self.plan_audit(now, address);
@@ -117,10 +125,11 @@ impl Ownership {
                 let way = way(&self.me, peers, entry, false);
                 self.go(now, address, way);
             }
-            State::Looking(_) => {
+            State::Looking(look) => {
+                let certain = look.certain;
                 let shown = self.tasks.get(&address).map(|task| &task.interfaces);
                 let moved = shown != entry.interfaces();
-                match way(&self.me, peers, entry, false) {
+                match way(&self.me, peers, entry, certain) {
                     Way::Look | Way::Search | Way::Probe if !moved => {}
                     way => self.go(now, address, way),
                 }
@@ -130,23 +139,31 @@ impl Ownership {
                 let lost = watching.live && !live;
                 let returned = !watching.live && live;
                 watching.live = live;
-                let outvoted = !live && peers.standing == Standing::Majority;
-                let outvoted = std::mem::replace(&mut watching.outvoted, outvoted);
-                watching.settles &= peers.is_settling(&watching.holder);
-                let settles = watching.settles;
+                if !live {
+                    watching.outvoted = peers.standing == Standing::Majority;
+                }
+                let told = peers.has_told(&watching.holder);
+                let settling = peers.is_settling(&watching.holder);
+                // It joined anew, or started again: it has lost what it had.
+                let began = settling && !watching.settles;
+                watching.settles &= settling || !told;
+                let (settles, outvoted) = (watching.settles, watching.outvoted);
                 let holder = watching.holder.clone();
                 if lost {
-                    entry.previous = Some(holder);
+                    entry.had_by(holder, settles);
                     let way = way(&self.me, peers, entry, true);
                     self.go(now, address, way);
-                } else if yields(&self.me, peers, entry, &holder, settles) {
-                    entry.previous = Some(holder);
+                } else if began || yields(&self.me, peers, entry, &holder, settles) {
+                    entry.had_by(holder, settles);
+                    self.hold(now, address);
+                } else if returned && outvoted {
+                    // It was declared down, and learns that only now: then it stops.
+                    entry.had_by(holder, settles);
                     self.hold(now, address);
                 } else if returned {
-                    // It was declared down, and learns that only now: then it stops.
-                    entry.previous = Some(holder);
-                    let way = if outvoted { Way::Now } else { Way::Look };
-                    self.go(now, address, way);
+                    entry.had_by(holder, settles);
+                    self.go(now, address, Way::Look);
+                    self.be_certain(address);
                 } else {
                     self.show(address);
                 }
@@ -159,6 +176,13 @@ impl Ownership {
                     way => self.go(now, address, way),
                 }
             }
+        }
+    }
+
+    /// What is looked for was had by whom it is taken from, for sure.
+    fn be_certain(&mut self, address: IpAddr) {
+        if let Some(State::Looking(look)) = self.entries.get_mut(&address).map(|e| &mut e.state) {
+            look.certain = true;
         }
     }
 
@@ -187,6 +211,7 @@ fn note(me: &NodeName, peers: &Peers, entry: &mut Entry, owner: &NodeName) {
         .is_some_and(|previous| previous == me || peers.is_live(previous));
     if planned || peers.standing != Standing::Minority {
         let before = entry.previous.replace(owner.clone());
+        entry.certain &= before.as_ref() == Some(owner);
         let settled = entry.settled_with_it || before.as_ref() != Some(owner);
         entry.settled_with_it = settled && peers.is_settling(owner);
     }

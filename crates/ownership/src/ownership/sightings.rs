@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use herald_model::{MacAddress, NodeName};
 
 use super::Ownership;
-use crate::entry::{Contest, Entry, Idle, State};
+use crate::entry::{Contest, Entry, Idle, Rival, State};
 use crate::peers::{Peers, Station};
 use crate::way::yields;
 use crate::{Claim, Conflict, Kind, Sighting};
@@ -26,6 +26,10 @@ enum Outcome {
     Expose(NodeName),
     /// A station that is none of ours.
     Conflict,
+    /// The same, but it may be that of a member that does not know either whose ours is.
+    Contest,
+    /// The same, for too long.
+    Leave,
 }
 
 impl Ownership {
@@ -44,7 +48,10 @@ impl Ownership {
             // Switches and hosts probe for addresses that they do not want (device tracking): only
             // who answers or announces has an address.
             Station::Foreign if kind == Kind::Probed => Outcome::Nothing,
-            Station::Foreign => Outcome::Conflict,
+            Station::Foreign => {
+                let before = self.limits.contest;
+                strange(&self.me, peers, entry, mac, kind, now, before)
+            }
             Station::Member(name)
                 if kind == Kind::Probed && matches!(entry.state, State::HeldBy(_)) =>
             {
@@ -65,15 +72,23 @@ impl Ownership {
                 self.expose(now, name);
             }
             Outcome::Conflict => self.clash(now, address, mac),
+            Outcome::Contest => {
+                self.clash(now, address, mac);
+                self.announce(now, address);
+            }
+            Outcome::Leave => {
+                self.clash(now, address, mac);
+                self.wait_for(now, address, mac, self.limits.in_use_pause / 10);
+            }
         }
     }
 
     /// Another member has the address.
     fn give_way(&mut self, now: Instant, address: IpAddr, to: NodeName) {
-        let Some(entry) = self.entries.get_mut(&address) else {
+        let (Some(entry), Some(peers)) = (self.entries.get_mut(&address), &self.peers) else {
             return;
         };
-        entry.previous = Some(to.clone());
+        entry.had_by(to.clone(), peers.may_settle(&to));
         entry.resumed = false;
         if entry.is_mine() {
             self.watch(now, address, to);
@@ -158,9 +173,12 @@ fn met(
     contest: Duration,
 ) -> Outcome {
     let behind = entry.is_behind(me, member);
-    match (&entry.state, kind) {
+    match (&mut entry.state, kind) {
         (State::Held(_), Kind::Announced) => {
-            if behind || lost(me, entry, member, now, contest) {
+            let rival = Rival::Member(member.clone());
+            if behind && !is_deaf(entry, member)
+                || contested(entry, rival, now) >= contest && member < me
+            {
                 Outcome::Yield(member.clone())
             } else {
                 Outcome::Announce
@@ -168,12 +186,18 @@ fn met(
         }
         // It may be handing over, and goes on until it sees an announcement. One that keeps what
         // the election gives another asks for the other, to learn whether that one has taken it.
-        (State::Held(_), Kind::Answered) => match entry.claim {
-            Claim::Theirs { .. } if behind => Outcome::Yield(member.clone()),
-            _ if peers.is_down(member) => Outcome::Expose(member.clone()),
-            _ => Outcome::Announce,
-        },
-        (State::HandingOver { to }, Kind::Answered) if to != member => Outcome::Nothing,
+        (State::Held(holding), Kind::Answered) => {
+            holding.deaf.take_if(|deaf| deaf == member);
+            match entry.claim {
+                Claim::Theirs { .. } if behind => Outcome::Yield(member.clone()),
+                _ if peers.is_down(member) => Outcome::Expose(member.clone()),
+                _ => Outcome::Announce,
+            }
+        }
+        // Two that hand over to one that neither hears.
+        (State::HandingOver { to }, Kind::Answered) if to != member && member > me => {
+            Outcome::Nothing
+        }
         (State::HandingOver { .. }, Kind::Announced | Kind::Answered) => {
             Outcome::Yield(member.clone())
         }
@@ -203,16 +227,51 @@ fn met(
     }
 }
 
-/// Notes that the other announces the address too although it has no better right to it by what is
-/// known here, and so perhaps by what is known there. True if that lasts too long and the other
-/// has the lesser name: of two that see each other one must end it.
-fn lost(me: &NodeName, entry: &mut Entry, other: &NodeName, now: Instant, limit: Duration) -> bool {
+/// The member had the address, did not answer for it any longer, and has not answered since.
+fn is_deaf(entry: &Entry, member: &NodeName) -> bool {
+    matches!(&entry.state, State::Held(holding) if holding.deaf.as_ref() == Some(member))
+}
+
+/// What follows from what a station does that is nobody's so far as is known.
+///
+/// It may be that of a member that this node has never heard and that has never heard this node: of
+/// the two one must end it. A member that knows this node ends it before, if it is to.
+fn strange(
+    me: &NodeName,
+    peers: &Peers,
+    entry: &mut Entry,
+    mac: MacAddress,
+    kind: Kind,
+    now: Instant,
+    contest: Duration,
+) -> Outcome {
+    let held = matches!(entry.state, State::Held(_));
+    let mut order = entry.order().iter();
+    let strangers = peers.has_strangers() || order.any(|name| name != me && peers.is_strange(name));
+    if !held || kind != Kind::Announced || !strangers {
+        return Outcome::Conflict;
+    }
+    let limit = if peers.gives_way_to(mac) {
+        contest * 3 / 2
+    } else {
+        contest * 2
+    };
+    if contested(entry, Rival::Stranger(mac), now) >= limit {
+        Outcome::Leave
+    } else {
+        Outcome::Contest
+    }
+}
+
+/// For how long the other has announced the address too, although it has no better right to it by
+/// what is known here, and so perhaps by what is known there.
+fn contested(entry: &mut Entry, rival: Rival, now: Instant) -> Duration {
     let State::Held(holding) = &mut entry.state else {
-        return false;
+        return Duration::ZERO;
     };
     let since = match &holding.contest {
         Some(contest)
-            if contest.with == *other
+            if contest.with == rival
                 && now.saturating_duration_since(contest.last) < CONTEST_GAP =>
         {
             contest.since
@@ -220,9 +279,9 @@ fn lost(me: &NodeName, entry: &mut Entry, other: &NodeName, now: Instant, limit:
         _ => now,
     };
     holding.contest = Some(Contest {
-        with: other.clone(),
+        with: rival,
         since,
         last: now,
     });
-    other < me && now.saturating_duration_since(since) >= limit
+    now.saturating_duration_since(since)
 }

@@ -3,11 +3,12 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use herald_model::Standing;
+use herald_model::{MacAddress, Standing};
 
 use super::{Leaving, Ownership};
 use crate::Command;
 use crate::entry::{Idle, State};
+use crate::peers::Station;
 
 /// A verdict that comes so much later than it was due is none: what was heard meanwhile may not
 /// have been told yet.
@@ -79,14 +80,23 @@ impl Ownership {
         let State::HeldBy(watching) = &entry.state else {
             return;
         };
+        // It may have turned out to be a member's since.
+        let foreign = |mac: &MacAddress| peers.station(*mac) == Station::Foreign;
         // In a minority only what goes from one of its members to another is taken.
         if peers.standing == Standing::Minority && !peers.is_live(&watching.holder) {
             self.rest(address, Idle::NoMajority);
-        } else if let Some(mac) = watching.foreign {
+        } else if let Some(mac) = watching.foreign.filter(foreign) {
             self.wait_for(now, address, mac, self.limits.in_use_pause / 10);
         } else {
-            entry.previous = Some(watching.holder.clone());
+            let holder = watching.holder.clone();
+            let deaf = peers.is_down(&holder).then(|| holder.clone());
+            let settles = watching.settles;
+            entry.had_by(holder, settles);
             self.hold(now, address);
+            if let Some(State::Held(holding)) = self.entries.get_mut(&address).map(|e| &mut e.state)
+            {
+                holding.deaf = deaf;
+            }
         }
     }
 
