@@ -73,7 +73,7 @@ async fn announcements_and_answers_are_as_the_rfcs_say() -> Result<()> {
 /// Gratuitous ARP, request and reply, and unsolicited advertisements: their fields and times.
 async fn announced(capture: &Capture, mac: Mac) -> Result<()> {
     let rounds = PAUSES.len() + 1;
-    let arp = |bytes: &[u8]| Arp::parse(bytes).filter(|arp| arp.target == FOUR);
+    let arp = |bytes: &[u8]| Arp::parse(bytes).filter(|a| a.target == FOUR && a.sender == FOUR);
     let unasked = |bytes: &[u8]| Advertisement::parse(bytes).filter(|news| !news.solicited);
     let told = |bytes: &[u8]| unasked(bytes).filter(|news| news.target == SIX);
     eventually(
@@ -109,6 +109,8 @@ async fn announced(capture: &Capture, mac: Mac) -> Result<()> {
     let times: Vec<SystemTime> = four.iter().step_by(2).map(|(time, _)| *time).collect();
     check_pauses(&times)?;
 
+    looked_before(capture, mac, times.first().copied())?;
+
     let six = news(capture, mac, told);
     // The answer to a duplicate address detection looks the same; there was one.
     ensure!(six.len() == rounds + 1, "{six:?}");
@@ -128,6 +130,44 @@ async fn announced(capture: &Capture, mac: Mac) -> Result<()> {
             "{frame:02x?}"
         );
     }
+    Ok(())
+}
+
+/// Before the first announcement the LAN was asked three times whether anybody has the address, and
+/// never after: as an ARP probe (RFC 5227 2.1.1), as duplicate address detection (RFC 4862 5.4.2).
+fn looked_before(capture: &Capture, mac: Mac, announced: Option<SystemTime>) -> Result<()> {
+    let probe = |bytes: &[u8]| {
+        let arp = Arp::parse(bytes)?;
+        (arp.target == FOUR && arp.sender == Ipv4Addr::UNSPECIFIED).then_some(arp)
+    };
+    let four = news(capture, mac, probe);
+    ensure!(four.len() == 3, "{four:?}");
+    for (_, probe) in &four {
+        let expected = Arp {
+            to: Mac::BROADCAST,
+            from: mac,
+            operation: 1,
+            sender_mac: mac,
+            sender: Ipv4Addr::UNSPECIFIED,
+            target_mac: Mac([0; 6]),
+            target: FOUR,
+        };
+        ensure!(*probe == expected, "{probe:?}");
+    }
+    let last = four.last().map(|(time, _)| *time);
+    ensure!(last < announced, "{last:?}, announced at {announced:?}");
+
+    // A neighbor solicitation with the unspecified source.
+    let detection = |bytes: &[u8]| {
+        let is_one = bytes.get(12..14)? == [0x86, 0xdd]
+            && bytes.get(20..22)? == [58, 255]
+            && bytes.get(22..38)? == [0; 16]
+            && bytes.get(54)? == &135
+            && bytes.get(62..78)? == SIX.octets();
+        is_one.then_some(())
+    };
+    let six = news(capture, mac, detection);
+    ensure!(six.len() == 3, "{} detections", six.len());
     Ok(())
 }
 
