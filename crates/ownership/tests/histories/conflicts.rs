@@ -230,3 +230,41 @@ fn one_that_gave_way_takes_nothing_from_one_that_asks_now_and_then() {
     }
     assert_eq!(node.status(), held_by(ANN));
 }
+
+#[test]
+fn what_may_be_a_member_that_nobody_here_has_heard_is_left_to_it_after_a_while() {
+    let contested = |node: &mut Node| {
+        for _ in 0..12 {
+            node.pass(100);
+            node.saw_station(STRANGER, Kind::Announced);
+        }
+        node.status()
+    };
+    let mut node = Node::of_three();
+    node.take(&[ME, ANN, "new"]);
+    assert_eq!(contested(&mut node), Status::InUse(STRANGER));
+    // All that could have the address are known, so it is foreign.
+    let mut node = Node::of_three();
+    node.take(&[ME, ANN, ZOE]);
+    assert_eq!(contested(&mut node), Status::Held);
+    assert_eq!(node.announcements(), 0);
+}
+
+#[test]
+fn what_was_taken_from_one_that_hears_nobody_is_not_given_back_to_its_announcements() {
+    let mut node = Node::of_three();
+    node.down(ANN, Standing::Majority);
+    node.mine(&[ANN, ME, ZOE]);
+    node.saw(ANN, Kind::Announced);
+    node.pass(2_000);
+    assert_eq!(node.status(), Status::Held);
+    for _ in 0..20 {
+        node.pass(1_500);
+        node.saw(ANN, Kind::Announced);
+        assert_eq!(node.status(), Status::Held);
+    }
+    // It hears after all.
+    node.saw(ANN, Kind::Answered);
+    node.saw(ANN, Kind::Announced);
+    assert_eq!(node.status(), held_by(ANN));
+}

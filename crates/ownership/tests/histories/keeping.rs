@@ -288,3 +288,22 @@ fn one_that_returns_to_the_group_and_settles_has_nothing_any_longer() {
     node.up(ANN, Standing::Majority);
     assert_eq!(node.status(), Status::Held);
 }
+
+#[test]
+fn a_sticky_holder_that_starts_anew_before_anybody_missed_it_is_replaced_at_once() {
+    let mut node = waiting();
+    node.phase(ZOE, Phase::Settling);
+    assert_eq!(node.status(), Status::Held);
+    // The same while the election gives it the address for a moment.
+    let mut node = waiting();
+    node.theirs(ZOE);
+    node.phase(ZOE, Phase::Settling);
+    node.mine(&[ME, ANN, ZOE]);
+    assert_eq!(node.status(), Status::Held);
+    // Whom this node saw with it before it was fenced need not have it any longer.
+    let mut node = waiting();
+    node.fenced(true);
+    node.phase(ZOE, Phase::Settling);
+    node.fenced(false);
+    assert_eq!(node.status(), Status::Probing);
+}

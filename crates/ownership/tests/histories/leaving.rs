@@ -157,3 +157,31 @@ fn one_that_leaves_takes_nothing_any_longer() {
     node.pass(60_000);
     assert_eq!(node.status(), Status::NotOurs);
 }
+
+#[test]
+fn one_that_lost_carrier_hands_nothing_over_and_takes_nothing_back() {
+    let mut node = Node::of_three();
+    node.take(&[ME, ANN, ZOE]);
+    let interfaces = std::mem::take(&mut node.view.me.interfaces);
+    node.tell();
+    node.theirs_only(ANN);
+    assert_eq!(node.status(), Status::NotOurs);
+    node.view.me.interfaces = interfaces;
+    node.view.me.phase = Phase::Settling;
+    node.tell();
+    node.theirs(ANN);
+    assert_eq!(node.status(), Status::NotOurs);
+}
+
+#[test]
+fn of_two_that_hand_over_to_a_third_the_one_with_the_lesser_name_goes_on() {
+    for (other, status) in [(ANN, Status::NotOurs), (ZOE, handing_over("mid"))] {
+        let mut node = Node::of_three();
+        node.view.members.insert("mid".into(), member("mid", true));
+        node.tell();
+        node.take(&[ME, ANN, ZOE]);
+        node.theirs("mid");
+        node.saw(other, Kind::Answered);
+        assert_eq!(node.status(), status);
+    }
+}

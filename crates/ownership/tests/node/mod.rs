@@ -50,7 +50,7 @@ pub(crate) fn state(name: &str, phase: Phase) -> MemberState {
     }
 }
 
-fn member(name: &str, live: bool) -> Member {
+pub(crate) fn member(name: &str, live: bool) -> Member {
     Member {
         address: SocketAddr::from(([198, 51, 100, 1], 7946)),
         live,
