@@ -93,12 +93,20 @@ impl Attention {
         Self { answered, watched }
     }
 
+    /// Of the addresses that are watched, those that do not fulfil `matters` are watched no longer:
+    /// questions are answered as before, but what others say is not seen.
+    #[must_use]
+    pub fn limited(self, matters: impl Fn(IpAddr) -> bool) -> Self {
+        let watched = self.watched.iter().filter(|a| matters(*a)).collect();
+        Self { watched, ..self }
+    }
+
     /// The addresses that are answered for.
     pub fn answered(&self) -> &AddressSet {
         &self.answered
     }
 
-    /// The addresses of which it is seen what others say; all that are answered for are among them.
+    /// The addresses of which it is seen what others say.
     pub fn watched(&self) -> &AddressSet {
         &self.watched
     }

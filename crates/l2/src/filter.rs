@@ -75,7 +75,8 @@ pub fn arp(attention: &Attention) -> Vec<Instruction> {
         ranges::cover(numbers, MAX_RANGES)
     };
     let watched = ranges(attention.watched());
-    if watched.is_empty() {
+    let answered = ranges(attention.answered());
+    if watched.is_empty() && answered.is_empty() {
         return vec![give_back(0)];
     }
     let mut code = start(&[(op::LOAD_HALF, 12, 0x0806)]);
@@ -91,7 +92,7 @@ pub fn arp(attention: &Attention) -> Vec<Instruction> {
         give_back(0),
         load(op::LOAD_WORD, TARGET),
     ]);
-    keep_those_in(&ranges(attention.answered()), &mut code);
+    keep_those_in(&answered, &mut code);
     code.push(give_back(0));
     code
 }
@@ -111,7 +112,8 @@ pub fn ndp(attention: &Attention) -> Vec<Instruction> {
         ranges::cover(numbers, MAX_RANGES)
     };
     let watched = ranges(attention.watched());
-    if watched.is_empty() {
+    let answered = ranges(attention.answered());
+    if watched.is_empty() && answered.is_empty() {
         return vec![give_back(0)];
     }
     let mut code = start(&[
@@ -145,7 +147,7 @@ pub fn ndp(attention: &Attention) -> Vec<Instruction> {
         give_back(0),
         load(op::LOAD_WORD, TARGET_END),
     ]);
-    keep_those_in(&ranges(attention.answered()), &mut code);
+    keep_those_in(&answered, &mut code);
     code.push(give_back(0));
     code
 }

@@ -50,6 +50,10 @@ struct Watched {
 
 /// An address of a member that is asked for.
 #[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts that do not depend on each other"
+)]
 struct Canary {
     /// Both interfaces have a prefix in common, or it was heard once: it can be heard here.
     sure: bool,

@@ -265,3 +265,17 @@ fn malformed_frames_are_never_seen() {
         }
     }
 }
+
+#[test]
+fn where_it_does_not_matter_questions_are_answered_and_nothing_is_seen() {
+    let limited = Attention::new(announced(), []).limited(|_| false);
+    let handle = |frame: &[u8]| responder().handle(frame, &limited, &mut [0; MAX_FRAME_LEN]);
+    assert!(matches!(
+        handle(&Arp::announcement(VIP_V4).bytes()),
+        Verdict::Ignored(_)
+    ));
+    assert!(matches!(
+        handle(&Arp::request(VIP_V4).bytes()),
+        Verdict::Reply { seen: None, .. }
+    ));
+}

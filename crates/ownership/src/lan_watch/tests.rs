@@ -281,3 +281,76 @@ fn a_node_whose_port_is_dead_is_the_only_one_voted_out() {
         assert_eq!(not_heard(&name(0), &view), BTreeSet::from([name(2)]));
     }
 }
+
+/// Gives every node a second interface on a network of management.
+fn with_management(view: &mut GroupView, prefix: &str) {
+    let others = view.members.values_mut();
+    let states = others.filter_map(|member| member.state.as_mut());
+    for state in states.chain([&mut view.me]) {
+        let [.., node] = state.interfaces[0].mac.0;
+        let prefix: Option<Cidr> = (!prefix.is_empty()).then(|| prefix.parse().unwrap());
+        state.interfaces.push(LanInterface {
+            name: "mgmt0".to_owned(),
+            mac: MacAddress([2, 0, 0, 0, 1, node]),
+            prefixes: prefix.into_iter().collect(),
+            canary: Some(IpAddr::from([198, 51, 100, node])),
+            ..state.interfaces[0].clone()
+        });
+    }
+}
+
+impl Rounds {
+    /// Rounds in which the interfaces of management of these nodes answer too.
+    fn run_both(&mut self, rounds: u32, answering: &[u8], managed: &[u8]) {
+        for _ in 0..rounds {
+            self.run(1, answering);
+            for node in managed {
+                self.watch.saw(Sighting {
+                    address: IpAddr::from([198, 51, 100, *node]),
+                    mac: MacAddress([2, 0, 0, 0, 1, *node]),
+                    kind: Kind::Answered,
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn who_is_silent_on_one_lan_is_unheard_although_another_carries_it() {
+    let mut view = group(0, 3);
+    with_management(&mut view, "198.51.100.0/24");
+    let mut rounds = Rounds::new(&view);
+    rounds.run_both(5, &[1, 2], &[1, 2]);
+    assert_eq!(rounds.unheard(), [""; 0]);
+    rounds.run_both(5, &[1], &[1, 2]);
+    assert_eq!(rounds.unheard(), ["n002"]);
+    rounds.run_both(4, &[1, 2], &[1, 2]);
+    assert_eq!(rounds.unheard(), [""; 0]);
+}
+
+#[test]
+fn a_link_that_never_carried_anything_and_may_be_none_accuses_nobody() {
+    let mut view = group(0, 3);
+    with_management(&mut view, "");
+    let mut rounds = Rounds::new(&view);
+    rounds.run_both(10, &[1, 2], &[]);
+    assert_eq!(rounds.unheard(), [""; 0]);
+    rounds.run_both(1, &[1, 2], &[1, 2]);
+    rounds.run_both(6, &[1, 2], &[1]);
+    assert_eq!(rounds.unheard(), ["n002"], "it was heard there once");
+}
+
+#[test]
+fn bridges_with_one_address_on_all_nodes_are_no_lan() {
+    let mut view = group(0, 3);
+    with_management(&mut view, "198.51.100.0/24");
+    let others = view.members.values_mut();
+    let states = others.filter_map(|member| member.state.as_mut());
+    for state in states.chain([&mut view.me]) {
+        state.interfaces[1].canary = Some(IpAddr::from([198, 51, 100, 1]));
+    }
+    let mut rounds = Rounds::new(&view);
+    rounds.run(10, &[1, 2]);
+    assert_eq!(rounds.unheard(), [""; 0]);
+    assert_eq!(rounds.watch.tasks().len(), 2);
+}
