@@ -20,6 +20,7 @@ use std::net::IpAddr;
 use herald_ownership::Task;
 
 mod answering;
+mod arbiters;
 mod driver;
 mod exclude;
 mod groups;

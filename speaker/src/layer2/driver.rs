@@ -10,7 +10,7 @@ use herald_l2::{AddressSet, Attention};
 use herald_l2::{Announcement, Announcer};
 use herald_model::{IpFamily, LanInterface};
 use herald_netsys::{CarrierWatch, Change, Interface, Monitor};
-use herald_ownership::{Command, Duty, Sighting};
+use herald_ownership::{Command, Duty, Sighting, Task};
 use herald_runtime::health::Block;
 use herald_runtime::supervise::TaskResult;
 use tokio::sync::{mpsc, watch};
@@ -18,6 +18,7 @@ use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::answering::Shared;
+use super::arbiters::Arbiters;
 use super::groups::Groups;
 use super::port::{Ended, Port};
 use super::{Desired, Exclude, Lease, Metrics, Unusable, usable};
@@ -72,6 +73,8 @@ pub struct Driver {
     /// To be dropped once it is published that they are closed: it takes the kernel a while.
     closed: Vec<Port>,
     groups: Groups,
+    /// As they were when they were last published.
+    arbiters: Arbiters,
     unusable: BTreeMap<u32, Unusable>,
     /// Asks for the carriers of the interfaces that are announced on, or would be with a carrier.
     carriers: Option<CarrierWatch>,
@@ -105,6 +108,7 @@ impl Driver {
             ports: BTreeMap::new(),
             closed: Vec::new(),
             groups: Groups::default(),
+            arbiters: Arbiters::default(),
             unusable: BTreeMap::new(),
             carriers: None,
             announcer: Announcer::new(refresh),
@@ -352,14 +356,18 @@ impl Driver {
         let tasks = desired.iter();
         let here: Vec<_> = tasks
             .filter(|(_, task)| covers(&task.interfaces, &port.name))
-            .map(|(address, task)| (*address, task.duty))
             .collect();
         let with = |wanted: &'static [Duty]| {
-            let those = here.iter().filter(|(_, duty)| wanted.contains(duty));
-            those.map(|(address, _)| *address)
+            let those = here.iter().filter(|(_, task)| wanted.contains(&task.duty));
+            those.map(|(address, _)| **address)
         };
         let answered: AddressSet = with(&[Duty::Announce, Duty::Answer]).collect();
-        if let Err(error) = port.set(Attention::new(answered, with(&[Duty::Watch]))) {
+        let counts = |address: IpAddr| {
+            let task = desired.get(&address);
+            task.is_some_and(|task| self.arbiters.counts(index, address, &task.interfaces))
+        };
+        let attention = Attention::new(answered, with(&[Duty::Watch])).limited(counts);
+        if let Err(error) = port.set(attention) {
             tracing::error!(interface = port.name, %error, "opening another socket");
         }
         let announced = with(&[Duty::Announce]).filter(|a| port.is_open(IpFamily::of(*a)));
@@ -373,8 +381,15 @@ impl Driver {
         let (mut next, mut obeyed) = (Some(command), 0);
         while let Some(command) = next {
             match command {
-                Command::Probe(address) => self.each_port(address, Port::probe),
-                Command::Ask(address) => self.each_port(address, Port::ask),
+                Command::Probe(address) => self.each_port(address, |port, task| {
+                    // Where the answer would not be seen, nobody need be asked.
+                    if self.arbiters.counts(port.index, address, &task.interfaces) {
+                        port.probe(address, &self.shared);
+                    }
+                }),
+                Command::Ask(address) => {
+                    self.each_port(address, |port, _| port.ask(address, &self.shared));
+                }
                 Command::Announce(address) => self.announcer.again(Instant::now(), address),
             }
             obeyed += 1;
@@ -396,13 +411,13 @@ impl Driver {
     }
 
     /// Sends something about the address wherever it is desired.
-    fn each_port(&self, address: IpAddr, send: impl Fn(&Port, IpAddr, &Shared)) {
+    fn each_port(&self, address: IpAddr, send: impl Fn(&Port, &Task)) {
         let Some(task) = self.applied.get(&address) else {
             return;
         };
         for port in self.ports.values() {
             if covers(&task.interfaces, &port.name) {
-                send(port, address, &self.shared);
+                send(port, task);
             }
         }
     }
@@ -421,7 +436,7 @@ impl Driver {
     }
 }
 
-fn covers(interfaces: &Interfaces, name: &str) -> bool {
+pub(super) fn covers(interfaces: &Interfaces, name: &str) -> bool {
     match interfaces {
         Interfaces::All => true,
         Interfaces::Named(names) => names.contains(name),

@@ -251,7 +251,8 @@ impl Port {
     pub(super) fn groups(&self) -> Option<(Id, BTreeSet<Ipv6Addr>)> {
         let server = self.ndp.as_ref()?.task.id();
         let attention = self.attention.load();
-        let watched = attention.watched().v6().iter();
-        Some((server, watched.map(|a| solicited_node(*a)).collect()))
+        let (answered, watched) = (attention.answered(), attention.watched());
+        let all = answered.v6().iter().chain(watched.v6());
+        Some((server, all.map(|a| solicited_node(*a)).collect()))
     }
 }

@@ -214,3 +214,49 @@ fn the_group_is_told_of_an_interface_and_of_its_end() {
         }
     });
 }
+
+#[test]
+#[ignore = "needs root: run by make test"]
+fn what_is_seen_counts_only_in_the_subnet_of_the_address() {
+    with_node(async |node| {
+        for name in ["lan", "mgmt"] {
+            node.cable(name);
+        }
+        node.announces_on(&["lan", "mgmt"]).await;
+        let all = all(&[V4]);
+        // Both can have it: it is asked for and seen on either.
+        node.client.ip("addr add 192.0.2.100/24 dev mgmt");
+        node.client.run(|| {
+            std::fs::write("/proc/sys/net/ipv4/conf/all/arp_ignore", "1").expect("written");
+        });
+        node.want_to(Duty::Watch, &all);
+        probe(node, V4).await;
+        let [mgmt, lan] = ["mgmt", "lan"].map(|name| node.client.run(move || mac_of(name)));
+        assert_eq!(next(node).await.mac.to_string(), mgmt);
+        // The LAN has the subnet: only what is there counts, for a holder as well.
+        ip("addr add 192.0.2.2/24 dev lan");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        while node.sightings.try_recv().is_ok() {}
+        probe(node, V4).await;
+        nothing_more(node).await;
+        node.client.ip("addr flush dev mgmt");
+        node.client.ip("addr add 192.0.2.100/24 dev lan");
+        probe(node, V4).await;
+        assert_eq!(next(node).await.mac.to_string(), lan);
+        // Questions are answered everywhere all the same.
+        node.client.ip("addr flush dev lan");
+        node.client.ip("addr add 192.0.2.1/24 dev mgmt");
+        node.want_to(Duty::Announce, &all);
+        let own = mac_of("mgmt");
+        assert_eq!(node.resolve(V4).await.as_deref(), Some(own.as_str()));
+        // Without the subnet all count again.
+        ip("addr del 192.0.2.2/24 dev lan");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        node.want_to(Duty::Watch, &all);
+        node.client.ip("addr add 192.0.2.100/24 dev mgmt");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        while node.sightings.try_recv().is_ok() {}
+        probe(node, V4).await;
+        assert_eq!(next(node).await.mac.to_string(), mgmt);
+    });
+}

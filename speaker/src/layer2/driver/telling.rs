@@ -10,6 +10,7 @@ use herald_ownership::{Duty, Task};
 
 use super::{Driver, SETTLED, covers};
 use crate::layer2::Unusable;
+use crate::layer2::arbiters::Arbiters;
 use crate::layer2::lan::{MAX_INTERFACES, canary, prefixes, told};
 use crate::layer2::port::Port;
 
@@ -46,8 +47,27 @@ impl Driver {
         self.unserved = unserved;
     }
 
+    /// Decides anew on which interfaces it counts what is seen.
+    fn choose_arbiters(&mut self) {
+        let mut arbiters = Arbiters::default();
+        for port in self.ports.values() {
+            let known = self.known.get(&port.index);
+            let mut prefixes = known.map(prefixes).unwrap_or_default();
+            prefixes.retain(|prefix| port.is_open(prefix.family()));
+            arbiters.add(port.index, &port.name, prefixes);
+        }
+        if arbiters != self.arbiters {
+            self.arbiters = arbiters;
+            let indexes: Vec<_> = self.ports.keys().copied().collect();
+            for index in indexes {
+                self.apply_to(index);
+            }
+        }
+    }
+
     /// Tells which interfaces are announced on.
     pub(super) fn publish(&mut self) {
+        self.choose_arbiters();
         self.check.get_or_insert_with(|| Instant::now() + SETTLED);
         if let Some(carriers) = &self.carriers {
             let absent = self.unusable.iter();
