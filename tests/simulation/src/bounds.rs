@@ -36,9 +36,10 @@ pub const BLINK: Duration = Duration::from_millis(50);
 /// look of three probes in 120 ms has to do.
 pub const BLINK_LOSSY: Duration = Duration::from_millis(250);
 
-/// The same for a sticky address: at the heal of a group that fell into equal parts none of the others
-/// knows for sure who kept it, so that it is asked for nine times in 360 ms.
-pub const BLINK_STICKY: Duration = Duration::from_millis(450);
+/// The same for a sticky address: at a heal none of the others may know for sure who kept it, so that
+/// it is asked for nine times in 360 ms; or the one that they watch had left it to another that the
+/// heal ends, so that six questions stay unanswered, in 900 ms.
+pub const BLINK_STICKY: Duration = Duration::from_secs(1);
 
 /// Two nodes that hear each other on the LAN do not both answer for an address so long after the
 /// last change: the announcements of both are repeated until the better one has been heard.

@@ -114,6 +114,8 @@ pub struct Cluster {
     /// Faults that have begun and not ended.
     pub(crate) active: Vec<Fault>,
     pub(crate) checks: Checks,
+    /// When the group last became whole, or a node was last busy.
+    pub(crate) healed: Duration,
     api_delay: Duration,
     engine: Duration,
     decisions: Decisions,
@@ -145,6 +147,7 @@ impl Cluster {
             facts: vec![Facts::default(); nodes],
             history: History::new(setup.trace),
             active: Vec::new(),
+            healed: Duration::ZERO,
             api_delay: setup.api_delay,
             // The engine looks at all nodes for a change of one.
             engine: Duration::from_millis(1) + Duration::from_micros(50) * nodes_u32(nodes),

@@ -58,7 +58,10 @@ impl Cluster {
                 return None;
             }
         }
-        let watched = self.active.iter().any(Fault::cuts_group);
+        // The parts of a group that has only just healed find each other; a busy node may fence itself.
+        let healing = self.now < self.healed + SERVED_LOSSY;
+        let busy = self.machines.iter().any(|machine| machine.busy);
+        let watched = healing || busy || self.active.iter().any(Fault::cuts_group);
         Some(if by_vote {
             SERVED_BY_VOTE
         } else if watched

@@ -55,6 +55,13 @@ impl Cluster {
         self.active.swap_remove(index);
         self.history.say(self.now, || format!("over: {fault}"));
         self.note(fault, false);
+        if fault.cuts_group() {
+            self.healed = self.now;
+        }
+        if matches!(fault, Fault::Busy { .. }) {
+            self.healed = self.now;
+            self.checks.struck(self.now);
+        }
         match fault {
             Fault::PowerOff { node, .. } | Fault::Kill { node } | Fault::Terminate { node } => {
                 self.kill(*node, false);

@@ -5,8 +5,7 @@ mod named {
     use std::time::Duration;
 
     use herald_simulation::{
-        BLINK, Cluster, FORMED, Failback, Fault, Network, SERVED, SERVED_BY_VOTE, SERVED_LOSSY,
-        Setup,
+        BLINK, Cluster, FORMED, Failback, Fault, Network, SERVED, SERVED_BY_VOTE, Setup,
     };
 
     const fn seconds(seconds: u64) -> Duration {
@@ -152,7 +151,7 @@ mod named {
             cluster.heal_at(THEN + seconds(lasts), split);
             cluster.forget_silence();
             run(&mut cluster, THEN + seconds(lasts));
-            assert!(cluster.checks().longest_silence() <= SERVED_LOSSY);
+            assert!(cluster.checks().longest_silence() <= SERVED);
             cluster.forget_silence();
             run(&mut cluster, THEN + seconds(lasts) + seconds(1));
             owners(&cluster);
@@ -343,7 +342,7 @@ mod named {
         run(&mut cluster, ready + seconds(4));
         owners(&cluster);
         let silence = cluster.checks().longest_silence();
-        assert!(silence <= SERVED_LOSSY, "{silence:?}");
+        assert!(silence <= SERVED, "{silence:?}");
         let sent = cluster.sent().into_iter().zip(before);
         let most = sent.map(|((now, _), (before, _))| (now - before) / 4).max();
         assert!(most < Some(60_000), "{most:?} bytes a second");
