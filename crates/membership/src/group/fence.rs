@@ -30,7 +30,7 @@ impl Group {
     pub(super) fn stalled(&mut self, now: Instant) {
         // Also one that was alone before: others may have met meanwhile.
         let others = |contact: &Contact| !contact.left && !contact.given_up;
-        if self.fence.is_none() && self.contacts.values().any(others) {
+        if self.fence.is_none() && (self.strangers > 0 || self.contacts.values().any(others)) {
             self.raise_fence(now, false);
             self.reach_now(now);
         }
