@@ -56,7 +56,7 @@ unit: ## Run the tests that need neither root nor a lab
 	$(CARGO) test --workspace --locked
 
 .PHONY: test
-test: packages kubernetes build ## Run every test, also those that need root and the lab
+test: packages kubernetes build simulate ## Run every test, also those that need root and the lab
 	CARGO_TARGET_$(HOST)_RUNNER="$(TEST_RUNNER)" \
 		$(CARGO) test --workspace --locked --no-fail-fast -- --include-ignored
 
@@ -67,7 +67,7 @@ chaos: packages kubernetes build ## Run the tests that cut, kill, stop and starv
 
 .PHONY: simulate
 simulate: ## Run random faults on simulated clusters (SIMULATE_ARGS="--seeds 0..5000" for more)
-	$(CARGO) run --release --locked --quiet -p herald-simulation -- $(or $(SIMULATE_ARGS),--seeds 0..400)
+	$(CARGO) run --release --locked --quiet -p herald-simulation -- $(or $(SIMULATE_ARGS),--seeds 0..1500)
 
 .PHONY: large
 large: ## Let groups of 300 and 1,000 speakers form and lose a member, in virtual time (minutes)
