@@ -67,7 +67,7 @@ chaos: packages kubernetes build ## Run the tests that cut, kill, stop and starv
 
 .PHONY: simulate
 simulate: ## Run random faults on simulated clusters (SIMULATE_ARGS="--seeds 0..5000" for more)
-	$(CARGO) run --release --locked --quiet -p herald-simulation -- $(or $(SIMULATE_ARGS),--seeds 0..1500)
+	$(CARGO) run --release --locked --quiet -p herald-simulation -- $(or $(SIMULATE_ARGS),--seeds 0..1000)
 
 .PHONY: large
 large: ## Let groups of 300 and 1,000 speakers form and lose a member, in virtual time (minutes)
