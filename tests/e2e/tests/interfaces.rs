@@ -67,6 +67,63 @@ async fn in_group(lab: &Lab, node: &str, interface: &str, member: bool) -> Resul
     .await
 }
 
+/// Takes `lan1` of the node down and up again, by the node and by the switch: silence, then an
+/// announcement and answers.
+async fn down_and_up(lab: &Lab, node: &str, capture: &Capture, mac: Mac) -> Result<()> {
+    for by_switch in [false, true] {
+        if by_switch {
+            lab.cut_link(node, "lan1", Cut::Carrier).await?;
+        } else {
+            lab.set_link(node, "lan1", false).await?;
+        }
+        eventually(SOON, "silence on lan1", async || {
+            Ok(lab
+                .arp_probe("client", "lan1", FOUR)
+                .await?
+                .is_empty()
+                .then_some(()))
+        })
+        .await?;
+        let before = heard(capture, mac);
+        if by_switch {
+            lab.restore_link(node, "lan1").await?;
+        } else {
+            lab.set_link(node, "lan1", true).await?;
+        }
+        hears_more(capture, mac, before).await?;
+        answers_on(lab, "lan1", mac).await?;
+    }
+    Ok(())
+}
+
+/// Puts `lan0` of the node into a new bridge `br0`, which gets its addresses: a node that has none
+/// in the subnet comes after those that have one.
+async fn into_bridge(lab: &Lab, node: &str) -> Result<()> {
+    for command in [
+        "link add br0 type bridge",
+        "link set br0 address 02:00:00:00:00:77 up",
+    ] {
+        let command: Vec<&str> = ["ip"].into_iter().chain(command.split(' ')).collect();
+        lab.exec(node, &command).await?;
+    }
+    for (family, option) in [("-4", "noprefixroute"), ("-6", "nodad")] {
+        let show = ["ip", family, "-o", "address", "show", "dev", "lan0"];
+        let addresses = lab
+            .exec(node, &[&show[..], &["scope", "global"]].concat())
+            .await?;
+        for address in addresses
+            .lines()
+            .filter_map(|line| line.split_whitespace().nth(3))
+        {
+            let add = ["ip", "address", "add", address, "dev", "br0", option];
+            lab.exec(node, &add).await?;
+        }
+    }
+    lab.exec(node, &["ip", "link", "set", "lan0", "master", "br0"])
+        .await?;
+    Ok(())
+}
+
 #[tokio::test]
 #[ignore = "needs root and the lab: run by make test"]
 async fn interfaces_that_appear_or_come_back_are_served_and_announced_on_at_once() -> Result<()> {
@@ -111,30 +168,7 @@ async fn interfaces_that_appear_or_come_back_are_served_and_announced_on_at_once
         );
     }
 
-    // Down and up, by the node and by the switch.
-    for by_switch in [false, true] {
-        if by_switch {
-            lab.cut_link(&node, "lan1", Cut::Carrier).await?;
-        } else {
-            lab.set_link(&node, "lan1", false).await?;
-        }
-        eventually(SOON, "silence on lan1", async || {
-            Ok(lab
-                .arp_probe("client", "lan1", FOUR)
-                .await?
-                .is_empty()
-                .then_some(()))
-        })
-        .await?;
-        let before = heard(&capture, mac);
-        if by_switch {
-            lab.restore_link(&node, "lan1").await?;
-        } else {
-            lab.set_link(&node, "lan1", true).await?;
-        }
-        hears_more(&capture, mac, before).await?;
-        answers_on(&lab, "lan1", mac).await?;
-    }
+    down_and_up(&lab, &node, &capture, mac).await?;
 
     // Under another name it is another interface to some, but the LAN is the same.
     lab.rename_interface(&node, "lan1", "eth9").await?;
@@ -145,29 +179,7 @@ async fn interfaces_that_appear_or_come_back_are_served_and_announced_on_at_once
 
     // A bond or bridge that takes an interface over takes the announcing over.
     let first = lab.mac(&node, "lan0")?;
-    for command in [
-        "link add br0 type bridge",
-        "link set br0 address 02:00:00:00:00:77 up",
-    ] {
-        let command: Vec<&str> = ["ip"].into_iter().chain(command.split(' ')).collect();
-        lab.exec(&node, &command).await?;
-    }
-    // With the addresses: a node that has none in the subnet comes after those that have one.
-    for (family, option) in [("-4", "noprefixroute"), ("-6", "nodad")] {
-        let show = ["ip", family, "-o", "address", "show", "dev", "lan0"];
-        let addresses = lab
-            .exec(&node, &[&show[..], &["scope", "global"]].concat())
-            .await?;
-        for address in addresses
-            .lines()
-            .filter_map(|line| line.split_whitespace().nth(3))
-        {
-            let add = ["ip", "address", "add", address, "dev", "br0", option];
-            lab.exec(&node, &add).await?;
-        }
-    }
-    lab.exec(&node, &["ip", "link", "set", "lan0", "master", "br0"])
-        .await?;
+    into_bridge(&lab, &node).await?;
     answers_on(&lab, "lan0", Mac([2, 0, 0, 0, 0, 0x77])).await?;
     lab.exec(&node, &["ip", "link", "set", "lan0", "nomaster"])
         .await?;

@@ -63,7 +63,7 @@ async fn the_leader_makes_the_secret_of_the_speakers_once() -> Result<()> {
     ensure!(unowned.owner_references().is_empty(), "{unowned:?}");
     // 16 bytes in base64 without padding.
     ensure!(key(&unowned)?.len() == 22, "{unowned:?}");
-    ensure!(key(&unowned)?.iter().all(|c| c.is_ascii_graphic()));
+    ensure!(key(&unowned)?.iter().all(u8::is_ascii_graphic));
 
     // One that waits and one that takes over leave it alone.
     let second = start(&lab, "second").await?;
