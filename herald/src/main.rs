@@ -1,6 +1,7 @@
 //! Herald announces the addresses of LoadBalancer Services on bare metal.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use herald_runtime::argv;
@@ -22,14 +23,27 @@ enum Command {
     Speaker(herald_speaker::Args),
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+/// How long the end of the process waits for what still blocks a thread: a write to a disk that
+/// hangs must not keep a failed daemon from being started anew.
+const LAST_WAIT: Duration = Duration::from_secs(1);
+
+fn main() -> ExitCode {
     herald_runtime::install_crypto_provider();
     let cli = Cli::parse_from(argv::normalise(&Cli::command(), std::env::args_os()));
-    let outcome = match cli.command {
-        Command::Controller(args) => herald_controller::run(args).await,
-        Command::Speaker(args) => herald_speaker::run(args).await,
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("herald: cannot start the runtime: {error}");
+            return ExitCode::FAILURE;
+        }
     };
+    let outcome = runtime.block_on(async {
+        match cli.command {
+            Command::Controller(args) => herald_controller::run(args).await,
+            Command::Speaker(args) => herald_speaker::run(args).await,
+        }
+    });
+    runtime.shutdown_timeout(LAST_WAIT);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
