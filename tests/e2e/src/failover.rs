@@ -2,7 +2,6 @@
 //! that asks all the time, and a record of who answers.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -57,18 +56,10 @@ impl Cluster {
         let web = lab.service("web").dual_stack();
         let web = web.annotation("metallb.io/loadBalancerIPs", &both);
         let web = web.create().await?;
-        // As the chart does it: what is there for the pods and the group is not announced on.
-        let exclude = lab.dir().join("excludel2.yaml");
-        fs::write(
-            &exclude,
-            "announcedInterfacesToExclude: [\"^mgmt.*\", \"^cni.*\"]\n",
-        )?;
         lab.start_controller("controller").await?;
         let mut speakers = Vec::new();
         for node in lab.nodes() {
-            let speaker = lab.speaker(&node.name)?;
-            let speaker = speaker.arg(format!("--l2-exclude-file={}", exclude.display()));
-            speakers.push(speaker.start().await?);
+            speakers.push(lab.speaker(&node.name)?.start().await?);
         }
         let cluster = Self {
             lab,

@@ -68,7 +68,7 @@ impl Cluster {
         other.create().await?.wait_addresses(1).await?;
         let mut speakers = Vec::new();
         for node in NODES {
-            speakers.push(speaker(contestant, &lab, node).await?);
+            speakers.push(contestant.speaker_on(&lab, node).await?);
         }
         Ok(Self {
             mac: lab.mac(OWNER, "lan0")?,
@@ -191,22 +191,6 @@ impl Cluster {
         }
         control_plane.ready(&self.lab.client()).await
     }
-}
-
-/// Starts a speaker. Herald's is told, as its chart does it, not to announce where pods and the
-/// group are; MetalLB reads that from a fixed path of the machine only.
-async fn speaker(contestant: Contestant, lab: &Lab, node: &str) -> Result<Process> {
-    if contestant == Contestant::Peer {
-        return contestant.speaker_on(lab, node).await;
-    }
-    let exclude = lab.dir().join("excludel2.yaml");
-    std::fs::write(
-        &exclude,
-        "announcedInterfacesToExclude: [\"^mgmt.*\", \"^cni.*\"]\n",
-    )?;
-    let herald = lab.speaker(node)?;
-    let herald = herald.arg(format!("--l2-exclude-file={}", exclude.display()));
-    Ok(herald.start().await?.process().clone())
 }
 
 /// Applies the advertisement of the pool on the nodes that these selectors choose, all if there are
