@@ -10,7 +10,7 @@
 //! | the same with half of the group, or if another may keep a sticky one | 120 ms without an answer |
 //! | an address that nobody had | 198 ms without an answer |
 //! | what another node keeps and does not answer for any longer | at most 900 ms |
-//! | two that both announce an address and hear each other | until one frame arrives; 2 s if each holds that it comes first |
+//! | two that both announce an address and hear each other | until one frame arrives; 0.5 s if each holds that it comes first |
 //! | two that hear each other on the LAN but not in the group | as before, at most 1 s after they can hear each other, or an eighth of the time since the address was taken, up to 10 s |
 //! | an old owner that answers although its successor does not announce | at most 10 s |
 //! | a probe of each of many addresses | 64 in 5 ms for all together |
