@@ -1,5 +1,6 @@
 //! A stream of requests, to see how long a client goes without an answer.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -120,8 +121,14 @@ async fn stream(
 }
 
 async fn ask(to: SocketAddr, connected: &mut Option<Instant>) -> Result<Answer> {
-    let mut stream = TcpStream::connect(to).await.context("not connected")?;
-    *connected = Some(Instant::now());
+    let attempt = TcpStream::connect(to).await;
+    // A reset says that the kernel had opened the connection, though the process did not see it: in
+    // answer to the first packet it would have been a refusal.
+    let reset = |error: &std::io::Error| error.kind() == ErrorKind::ConnectionReset;
+    if attempt.as_ref().err().is_none_or(reset) {
+        *connected = Some(Instant::now());
+    }
+    let mut stream = attempt.context("not connected")?;
     stream.write_all(&request("/")).await?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await?;
