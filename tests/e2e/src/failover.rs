@@ -235,7 +235,9 @@ impl Requests {
 
 /// Ends the watches, and makes sure that one and only one answered each question asked since; the
 /// distinct ones that did. One question without an answer may be asked again at the interval: on
-/// cores that are shared an answer can be late.
+/// cores that are shared an answer can be late. And one question of all may be answered by two: it
+/// came in the moment in which one handed the address over to the other, who both answer until the
+/// one has heard the other's announcement.
 pub async fn one_answer(
     watches: Vec<MacWatch>,
     since: Instant,
@@ -247,9 +249,11 @@ pub async fn one_answer(
         let asked: Vec<&Look> = looks.iter().filter(|look| look.asked >= since).collect();
         let mut before = 1;
         let mut wrong = Vec::new();
+        let mut handed_over = false;
         for look in &asked {
             let count = look.macs.len();
-            if count > 1 || (count == 0 && before == 0) {
+            let split = count > 1 && std::mem::replace(&mut handed_over, true);
+            if split || count > 2 || (count == 0 && before == 0) {
                 wrong.push((look.asked - since, &look.macs));
             }
             before = count;

@@ -374,11 +374,11 @@ async fn a_controller_whose_watches_are_too_old_lists_anew_and_loses_nothing() -
     })
     .await?;
     assert_eq!(kept.addresses().await?, first);
-    lab.service("last")
-        .create()
-        .await?
-        .wait_addresses(1)
-        .await?;
+    // An API server that has only just started may know none of its cluster IPs yet.
+    let last = eventually(back, "the API server to give a cluster IP", async || {
+        Ok(Some(lab.service("last").create().await?))
+    });
+    last.await?.wait_addresses(1).await?;
     wait_counters(&lab, "lan", (3, 0), (0, 0)).await?;
     lab.down().await
 }
