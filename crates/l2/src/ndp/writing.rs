@@ -120,19 +120,7 @@ pub(crate) fn write_detection(
     nonce: Nonce,
     out: &mut [u8; MAX_FRAME_LEN],
 ) -> usize {
-    let group = solicited_node(target);
-    let route = Route {
-        link_source: mac,
-        link_destination: multicast_mac(group),
-        source: Ipv6Addr::UNSPECIFIED,
-        destination: group,
-    };
-    write_message(&route, (NONCE, nonce.0), out, |message| {
-        if let Some(mut solicit) = MutableNeighborSolicitPacket::new(message) {
-            solicit.set_icmpv6_type(Icmpv6Types::NeighborSolicit);
-            solicit.set_target_addr(target);
-        }
-    })
+    write_solicitation(mac, Ipv6Addr::UNSPECIFIED, target, (NONCE, nonce.0), out)
 }
 
 /// Writes the solicitation by which `mac`, which has the link-local address `source`, asks for
@@ -143,6 +131,19 @@ pub(crate) fn write_question(
     target: Ipv6Addr,
     out: &mut [u8; MAX_FRAME_LEN],
 ) -> usize {
+    let option = (NdpOptionTypes::SourceLLAddr, mac.0);
+    write_solicitation(mac, source, target, option, out)
+}
+
+/// Writes the solicitation of `target` that `mac` sends from `source` to the solicited-node group;
+/// returns its length.
+fn write_solicitation(
+    mac: MacAddress,
+    source: Ipv6Addr,
+    target: Ipv6Addr,
+    option: (NdpOptionType, [u8; 6]),
+    out: &mut [u8; MAX_FRAME_LEN],
+) -> usize {
     let group = solicited_node(target);
     let route = Route {
         link_source: mac,
@@ -150,17 +151,12 @@ pub(crate) fn write_question(
         source,
         destination: group,
     };
-    write_message(
-        &route,
-        (NdpOptionTypes::SourceLLAddr, mac.0),
-        out,
-        |message| {
-            if let Some(mut solicit) = MutableNeighborSolicitPacket::new(message) {
-                solicit.set_icmpv6_type(Icmpv6Types::NeighborSolicit);
-                solicit.set_target_addr(target);
-            }
-        },
-    )
+    write_message(&route, option, out, |message| {
+        if let Some(mut solicit) = MutableNeighborSolicitPacket::new(message) {
+            solicit.set_icmpv6_type(Icmpv6Types::NeighborSolicit);
+            solicit.set_target_addr(target);
+        }
+    })
 }
 
 /// From where to where a message goes.
