@@ -14,6 +14,9 @@ CHAOS := failover partitions outage group busy
 # test it was.
 TEST_RUNNER := timeout --verbose --kill-after=10 1200
 
+# Where a test fails is said by the error itself; a backtrace of the test's harness only hides it.
+export RUST_LIB_BACKTRACE := 0
+
 export HERALD_BIN ?= $(CURDIR)/target/release/herald
 export HERALD_KUBERNETES ?= $(CACHE)/kubernetes
 

@@ -41,14 +41,16 @@ pub fn write(
     }
 }
 
-/// Writes the frame by which a station asks for `address`, which another station surely has, as one
-/// that wants to talk to it; returns its length. Unlike a probe it disturbs no station that is just
-/// about to find out whether it may have the address.
+/// Writes the frame by which a station asks another, which surely has `address`, for it, as one that
+/// makes sure that it is still there (RFC 1122 2.3.2.1, RFC 4861 7.3.3); returns its length. It goes
+/// to that `station` alone, and unlike a probe it disturbs none that is just about to find out
+/// whether it may have the address.
 ///
 /// `source_v4` is the asking interface's own IPv4 address, `source_v6` its link-local one. Without
 /// the one for the family there is no such question, and the result is `None`.
 pub fn ask(
     address: IpAddr,
+    station: MacAddress,
     mac: MacAddress,
     source_v4: Option<Ipv4Addr>,
     source_v6: Option<Ipv6Addr>,
@@ -57,7 +59,7 @@ pub fn ask(
     match address {
         IpAddr::V4(address) => {
             let question = arp::Outgoing {
-                destination: MacAddress::BROADCAST,
+                destination: station,
                 operation: ArpOperations::Request,
                 sender: mac,
                 sender_address: source_v4?,
@@ -66,7 +68,7 @@ pub fn ask(
             };
             Some(arp::write(&question, out))
         }
-        IpAddr::V6(address) => Some(ndp::write_question(mac, source_v6?, address, out)),
+        IpAddr::V6(address) => Some(ndp::write_question(mac, source_v6?, station, address, out)),
     }
 }
 
@@ -107,17 +109,19 @@ mod tests {
     }
 
     #[test]
-    fn a_question_comes_from_the_asker() {
+    fn a_question_goes_from_the_asker_to_the_station_alone() {
+        let station = MacAddress([2, 0, 0, 0, 0, 7]);
         let (v4, v6) = (
             Ipv4Addr::new(192, 0, 2, 9),
             "fe80::9".parse().expect("valid"),
         );
         let mut out = [0xaa; MAX_FRAME_LEN];
         let mut asked = |address: IpAddr, v4, v6| {
-            let len = ask(address, OUR_MAC, v4, v6, &mut out);
+            let len = ask(address, station, OUR_MAC, v4, v6, &mut out);
             len.map(|len| out[..len].to_vec())
         };
         let arp = asked(VIP_V4.into(), Some(v4), None).expect("has a source");
+        assert_eq!(arp[..6], station.0);
         let arp = Arp::read(&arp);
         assert_eq!(
             (arp.operation, arp.sender, arp.sender_address),
@@ -128,9 +132,10 @@ mod tests {
             (MacAddress([0; 6]), VIP_V4)
         );
         let ndp = asked(VIP_V6.into(), None, Some(v6)).expect("has a source");
+        assert_eq!(ndp[..6], station.0);
         let ndp = Ndp::read(&ndp);
         assert_eq!((ndp.icmp_type, ndp.source, ndp.target), (135, v6, VIP_V6));
-        assert_eq!(ndp.destination, solicited_node(VIP_V6));
+        assert_eq!(ndp.destination, VIP_V6);
         let [option, units, mac @ ..] = &ndp.options[..] else {
             panic!("no option");
         };

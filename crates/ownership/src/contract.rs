@@ -58,8 +58,13 @@ pub enum Command {
     /// Ask the LAN who has the address: an ARP probe (RFC 5227 2.1.1), or a neighbor solicitation
     /// as for duplicate address detection (RFC 4862 5.4.2).
     Probe(IpAddr),
-    /// Ask for an address that another node surely has, as one that wants to talk to it.
-    Ask(IpAddr),
+    /// Ask one station for an address that it surely has, as one that wants to talk to it.
+    Ask {
+        /// The address.
+        address: IpAddr,
+        /// The station; the others need not hear of it.
+        station: MacAddress,
+    },
     /// Announce it again, at once.
     Announce(IpAddr),
 }

@@ -194,6 +194,17 @@ impl Entry {
         }
     }
 
+    /// This node holds the address, and the member has begun to announce it too within this time.
+    pub(crate) fn was_taken_by(&self, member: &NodeName, now: Instant, lately: Duration) -> bool {
+        let State::Held(holding) = &self.state else {
+            return false;
+        };
+        holding.contest.as_ref().is_some_and(|contest| {
+            contest.with == Rival::Member(member.clone())
+                && now.saturating_duration_since(contest.since) < lately
+        })
+    }
+
     /// All that could own the address, best first; empty if that is not known.
     pub(crate) fn order(&self) -> &[NodeName] {
         match &self.claim {

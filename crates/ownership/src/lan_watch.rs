@@ -2,7 +2,8 @@
 //!
 //! A node may be in the group and yet not be heard on the LAN: a port that lost its VLAN, a filter,
 //! a cable in the wrong switch. So every member names a canary, an own address, of each interface, and
-//! a few others ask for those that are on a LAN with them all the time. Who is silent on one LAN is not
+//! a few others ask those that are on a LAN with them for it all the time, each by itself, so that
+//! what the LAN carries to all does not grow with the number of members. Who is silent on one LAN is not
 //! heard, whatever is heard on another. What they find they tell the group; the votes decide
 //! ([`not_heard`]).
 
@@ -18,17 +19,34 @@ use crate::ring::{Ring, SUSPICIOUS, Target};
 use crate::{Command, Duty, Kind, Sighting, Task};
 
 /// How often each canary is asked for.
-const PERIOD: Duration = Duration::from_millis(200);
+const PERIOD: Duration = Duration::from_millis(80);
 
-/// So many probes in a row without an answer: the member is not heard.
-const MISSES: u32 = 4;
+/// The same while one that was heard is not: a client waits for what is found.
+const HASTE: Duration = Duration::from_millis(40);
 
-/// So many probes in a row with an answer: it is heard again.
-const HITS: u32 = 3;
+/// So many questions in a row without an answer, at least: the member is not heard. With [`HASTE`]
+/// that is 200 to 280 ms after the last answer, as long as the group takes to notice a death.
+const LEAST_MISSES: u32 = 4;
+
+/// The same at most, however much is lost.
+const MOST_MISSES: u32 = 16;
+
+/// On a LAN that loses some of what is sent, so many misses are needed that they come by chance
+/// less often than this.
+const CHANCE: f64 = 1e-6;
+
+/// The part of questions without an answer that is assumed of a LAN that is not known yet.
+const ASSUMED_LOSS: f64 = 0.09;
+
+/// How much a question changes what is held of the LAN.
+const WEIGHT: f64 = 1.0 / 64.0;
+
+/// So many questions in a row with an answer: it is heard again.
+const HITS: u32 = 8;
 
 /// A round that comes so much later than it was due says nothing: the answers may not have been
 /// told yet.
-const LATE: Duration = Duration::from_millis(50);
+const LATE: Duration = Duration::from_millis(20);
 
 /// Asks some other members for their canary addresses and notes who does not answer.
 #[derive(Debug)]
@@ -49,12 +67,14 @@ struct Watched {
 }
 
 /// An address of a member that is asked for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "facts that do not depend on each other"
 )]
 struct Canary {
+    /// The station that has it.
+    station: MacAddress,
     /// Both interfaces have a prefix in common, or it was heard once: it can be heard here.
     sure: bool,
     /// It was asked for in the last round.
@@ -65,6 +85,8 @@ struct Canary {
     silent: bool,
     /// Rounds in a row that went against that.
     against: u32,
+    /// The part of the questions that are not answered while it is heard.
+    loss: f64,
 }
 
 impl LanWatch {
@@ -97,7 +119,8 @@ impl LanWatch {
                 let sure = !mine.prefixes.is_disjoint(&theirs.prefixes);
                 let canary: &mut Canary = canaries
                     .entry(address)
-                    .or_insert_with(|| known.remove(&address).unwrap_or_default());
+                    .or_insert_with(|| known.remove(&address).unwrap_or(Canary::NEW));
+                canary.station = theirs.mac;
                 canary.sure |= sure;
             }
             if canaries.is_empty() {
@@ -147,24 +170,27 @@ impl LanWatch {
             return;
         };
         let late = now.saturating_duration_since(due) > LATE;
-        let mut asked = BTreeSet::new();
+        let mut pause = PERIOD;
         for (name, watched) in &mut self.watched {
-            for canary in watched.canaries.values_mut() {
+            for (&address, canary) in &mut watched.canaries {
                 if canary.asked && (canary.heard || !late) {
                     canary.judge();
                 }
+                if canary.is_missed() {
+                    pause = HASTE;
+                }
                 canary.asked = true;
                 canary.heard = false;
+                let station = canary.station;
+                self.commands.push(Command::Ask { address, station });
             }
             if watched.is_heard() {
                 self.unheard.remove(name);
             } else {
                 self.unheard.insert(name.clone());
             }
-            asked.extend(watched.canaries.keys());
         }
-        self.commands.extend(asked.into_iter().map(Command::Ask));
-        self.next = Some(now + PERIOD);
+        self.next = Some(now + pause);
     }
 
     /// When to call [`LanWatch::handle_timeout`] next; `None` while nobody is watched. May change
@@ -208,14 +234,48 @@ impl Watched {
 }
 
 impl Canary {
+    /// One that has not been asked for.
+    const NEW: Self = Self {
+        station: MacAddress([0; 6]),
+        sure: false,
+        asked: false,
+        heard: false,
+        silent: false,
+        against: 0,
+        loss: ASSUMED_LOSS,
+    };
+
+    /// How many in a row show that it is not heard.
+    fn enough(&self) -> u32 {
+        let needed = |misses: &u32| {
+            let misses = i32::try_from(*misses).unwrap_or(i32::MAX);
+            self.loss.powi(misses) <= CHANCE
+        };
+        (LEAST_MISSES..MOST_MISSES)
+            .find(needed)
+            .unwrap_or(MOST_MISSES)
+    }
+
+    /// It was heard and is not at present.
+    fn is_missed(&self) -> bool {
+        self.sure && !self.silent && self.against > 0
+    }
+
     /// Counts the last round.
     fn judge(&mut self) {
         if self.heard != self.silent {
+            if self.heard {
+                // Those that went unanswered until now count too: they were lost after all.
+                for _ in 0..self.against {
+                    self.loss += (1.0 - self.loss) * WEIGHT;
+                }
+                self.loss -= self.loss * WEIGHT;
+            }
             self.against = 0;
             return;
         }
         self.against += 1;
-        let enough = if self.silent { HITS } else { MISSES };
+        let enough = if self.silent { HITS } else { self.enough() };
         if self.against >= enough {
             self.silent = !self.silent;
             self.against = 0;

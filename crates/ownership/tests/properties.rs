@@ -250,7 +250,7 @@ impl World {
         assert!(tasks.len() <= 4);
         for command in self.machine.take_commands() {
             match command {
-                Command::Probe(address) | Command::Ask(address) => {
+                Command::Probe(address) | Command::Ask { address, .. } => {
                     assert!(tasks.contains_key(&address));
                 }
                 Command::Announce(address) => {

@@ -387,8 +387,8 @@ impl Driver {
                         port.probe(address, &self.shared);
                     }
                 }),
-                Command::Ask(address) => {
-                    self.each_port(address, |port, _| port.ask(address, &self.shared));
+                Command::Ask { address, station } => {
+                    self.each_port(address, |port, _| port.ask(address, station, &self.shared));
                 }
                 Command::Announce(address) => self.announcer.again(Instant::now(), address),
             }

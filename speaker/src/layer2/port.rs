@@ -173,11 +173,11 @@ impl Port {
         self.send_question(address, frame.get(..length), shared);
     }
 
-    /// Asks for an address that another node surely has.
-    pub(super) fn ask(&self, address: IpAddr, shared: &Shared) {
+    /// Asks a station for an address that it surely has.
+    pub(super) fn ask(&self, address: IpAddr, station: MacAddress, shared: &Shared) {
         let mut frame = [0; MAX_FRAME_LEN];
         let Usable { mac, ndp, v4, .. } = self.usable;
-        let length = probe::ask(address, MacAddress(mac), v4, ndp, &mut frame);
+        let length = probe::ask(address, station, MacAddress(mac), v4, ndp, &mut frame);
         self.send_question(address, length.and_then(|l| frame.get(..l)), shared);
     }
 

@@ -381,7 +381,7 @@ impl Process {
         commands.extend(self.watch.take_commands());
         for command in commands {
             match command {
-                Command::Probe(address) | Command::Ask(address) => {
+                Command::Probe(address) | Command::Ask { address, .. } => {
                     self.send(What::Question, address, out);
                 }
                 Command::Announce(address) => self.announcer.again(now, address),

@@ -120,38 +120,44 @@ pub(crate) fn write_detection(
     nonce: Nonce,
     out: &mut [u8; MAX_FRAME_LEN],
 ) -> usize {
-    write_solicitation(mac, Ipv6Addr::UNSPECIFIED, target, (NONCE, nonce.0), out)
-}
-
-/// Writes the solicitation by which `mac`, which has the link-local address `source`, asks for
-/// `target` as one that wants to talk to it; returns its length.
-pub(crate) fn write_question(
-    mac: MacAddress,
-    source: Ipv6Addr,
-    target: Ipv6Addr,
-    out: &mut [u8; MAX_FRAME_LEN],
-) -> usize {
-    let option = (NdpOptionTypes::SourceLLAddr, mac.0);
-    write_solicitation(mac, source, target, option, out)
-}
-
-/// Writes the solicitation of `target` that `mac` sends from `source` to the solicited-node group;
-/// returns its length.
-fn write_solicitation(
-    mac: MacAddress,
-    source: Ipv6Addr,
-    target: Ipv6Addr,
-    option: (NdpOptionType, [u8; 6]),
-    out: &mut [u8; MAX_FRAME_LEN],
-) -> usize {
     let group = solicited_node(target);
     let route = Route {
         link_source: mac,
         link_destination: multicast_mac(group),
-        source,
+        source: Ipv6Addr::UNSPECIFIED,
         destination: group,
     };
-    write_message(&route, option, out, |message| {
+    write_solicitation(&route, target, (NONCE, nonce.0), out)
+}
+
+/// Writes the solicitation by which `mac`, which has the link-local address `source`, asks the
+/// `station` for `target`, which it has, to make sure that it is still there (RFC 4861 7.3.3);
+/// returns its length.
+pub(crate) fn write_question(
+    mac: MacAddress,
+    source: Ipv6Addr,
+    station: MacAddress,
+    target: Ipv6Addr,
+    out: &mut [u8; MAX_FRAME_LEN],
+) -> usize {
+    let route = Route {
+        link_source: mac,
+        link_destination: station,
+        source,
+        destination: target,
+    };
+    let option = (NdpOptionTypes::SourceLLAddr, mac.0);
+    write_solicitation(&route, target, option, out)
+}
+
+/// Writes the solicitation of `target`; returns its length.
+fn write_solicitation(
+    route: &Route,
+    target: Ipv6Addr,
+    option: (NdpOptionType, [u8; 6]),
+    out: &mut [u8; MAX_FRAME_LEN],
+) -> usize {
+    write_message(route, option, out, |message| {
         if let Some(mut solicit) = MutableNeighborSolicitPacket::new(message) {
             solicit.set_icmpv6_type(Icmpv6Types::NeighborSolicit);
             solicit.set_target_addr(target);

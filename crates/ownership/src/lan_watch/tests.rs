@@ -12,6 +12,18 @@ fn canary(node: u8) -> IpAddr {
     IpAddr::from([192, 0, 2, node])
 }
 
+/// Whose canary this is: of the one LAN or, as [`with_management`] makes it, of the other.
+fn station_with(address: IpAddr) -> MacAddress {
+    let IpAddr::V4(v4) = address else {
+        panic!("{address}");
+    };
+    match v4.octets() {
+        [192, 0, 2, node] => mac(node),
+        [198, 51, 100, node] => MacAddress([2, 0, 0, 0, 1, node]),
+        _ => panic!("{address}"),
+    }
+}
+
 fn name(node: u8) -> NodeName {
     NodeName::new(format!("n{node:03}"))
 }
@@ -74,9 +86,10 @@ impl Rounds {
             self.now = self.watch.next_timeout().unwrap().max(self.now);
             self.watch.handle_timeout(self.now);
             for command in self.watch.take_commands() {
-                let Command::Ask(address) = command else {
+                let Command::Ask { address, station } = command else {
                     panic!("{command:?}");
                 };
+                assert_eq!(station, station_with(address));
                 for node in answering.iter().filter(|node| canary(**node) == address) {
                     self.watch.saw(Sighting {
                         address,
@@ -145,19 +158,44 @@ fn nobody_is_watched_without_a_canary_or_an_interface() {
 }
 
 #[test]
-fn four_missed_rounds_make_a_member_unheard_and_three_answered_ones_heard() {
+fn four_missed_rounds_make_a_member_unheard_and_eight_answered_ones_heard() {
     let mut rounds = Rounds::new(&group(0, 3));
-    rounds.run(5, &[1, 2]);
+    rounds.run(100, &[1, 2]);
     assert_eq!(rounds.unheard(), [""; 0]);
     // What was missed shows in the round after.
     rounds.run(4, &[1]);
     assert_eq!(rounds.unheard(), [""; 0]);
     rounds.run(1, &[1]);
     assert_eq!(rounds.unheard(), ["n002"]);
-    rounds.run(3, &[1, 2]);
+    rounds.run(8, &[1, 2]);
     assert_eq!(rounds.unheard(), ["n002"]);
     rounds.run(1, &[1, 2]);
     assert_eq!(rounds.unheard(), [""; 0]);
+}
+
+#[test]
+fn a_silent_member_is_found_within_280_ms() {
+    let mut rounds = Rounds::new(&group(0, 3));
+    rounds.run(100, &[1, 2]);
+    let last_answer = rounds.now;
+    while rounds.unheard().is_empty() {
+        rounds.run(1, &[1]);
+    }
+    assert_eq!(rounds.now - last_answer, Duration::from_millis(280));
+}
+
+#[test]
+fn on_a_lan_that_loses_a_fifth_it_takes_nine_misses() {
+    let mut rounds = Rounds::new(&group(0, 3));
+    for _ in 0..60 {
+        rounds.run(4, &[1, 2]);
+        rounds.run(1, &[1]);
+    }
+    rounds.run(1, &[1, 2]);
+    rounds.run(9, &[1]);
+    assert_eq!(rounds.unheard(), [""; 0]);
+    rounds.run(1, &[1]);
+    assert_eq!(rounds.unheard(), ["n002"]);
 }
 
 #[test]
@@ -173,7 +211,7 @@ fn three_missed_rounds_and_an_answer_change_nothing() {
 #[test]
 fn an_answer_from_another_station_is_none() {
     let mut rounds = Rounds::new(&group(0, 2));
-    for _ in 0..5 {
+    for _ in 0..7 {
         rounds.run(1, &[]);
         for mac in [mac(9), mac(0)] {
             let kind = Kind::Answered;
@@ -197,10 +235,10 @@ fn rounds_that_come_late_count_for_nothing() {
 #[test]
 fn one_who_hears_nobody_suspects_itself_and_tells_all_the_same() {
     let mut rounds = Rounds::new(&group(0, 4));
-    rounds.run(5, &[]);
+    rounds.run(7, &[]);
     assert_eq!(rounds.unheard(), ["n001", "n002", "n003"]);
     assert!(rounds.watch.suspects_itself());
-    rounds.run(4, &[2]);
+    rounds.run(9, &[2]);
     assert!(!rounds.watch.suspects_itself());
 }
 
@@ -208,7 +246,7 @@ fn one_who_hears_nobody_suspects_itself_and_tells_all_the_same() {
 fn one_who_is_down_or_out_of_reach_is_unheard_no_longer() {
     let mut view = group(0, 3);
     let mut rounds = Rounds::new(&view);
-    rounds.run(5, &[1]);
+    rounds.run(7, &[1]);
     assert_eq!(rounds.unheard(), ["n002"]);
     view.members.get_mut(&name(2)).unwrap().live = false;
     rounds.watch.set_group(rounds.now, &view);
@@ -322,9 +360,9 @@ fn who_is_silent_on_one_lan_is_unheard_although_another_carries_it() {
     let mut rounds = Rounds::new(&view);
     rounds.run_both(5, &[1, 2], &[1, 2]);
     assert_eq!(rounds.unheard(), [""; 0]);
-    rounds.run_both(5, &[1], &[1, 2]);
+    rounds.run_both(7, &[1], &[1, 2]);
     assert_eq!(rounds.unheard(), ["n002"]);
-    rounds.run_both(4, &[1, 2], &[1, 2]);
+    rounds.run_both(9, &[1, 2], &[1, 2]);
     assert_eq!(rounds.unheard(), [""; 0]);
 }
 
@@ -335,8 +373,8 @@ fn a_link_that_never_carried_anything_and_may_be_none_accuses_nobody() {
     let mut rounds = Rounds::new(&view);
     rounds.run_both(10, &[1, 2], &[]);
     assert_eq!(rounds.unheard(), [""; 0]);
-    rounds.run_both(1, &[1, 2], &[1, 2]);
-    rounds.run_both(6, &[1, 2], &[1]);
+    rounds.run_both(9, &[1, 2], &[1, 2]);
+    rounds.run_both(8, &[1, 2], &[1]);
     assert_eq!(rounds.unheard(), ["n002"], "it was heard there once");
 }
 

@@ -100,6 +100,14 @@ impl Ownership {
     }
 
     fn hand_over(&mut self, now: Instant, address: IpAddr, to: NodeName) {
+        let entry = self.entries.get(&address);
+        // One that has announced it for longer has had to hear that it is this node's, and may have
+        // left it.
+        let lately = self.limits.contest / 2;
+        if entry.is_some_and(|entry| entry.was_taken_by(&to, now, lately)) {
+            // The LAN was faster than the group.
+            return self.give_way(now, address, to);
+        }
         self.enter(address, State::HandingOver { to });
         self.agenda
             .set_alarm(address, Some(now + self.limits.hand_over));

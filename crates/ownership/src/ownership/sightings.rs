@@ -84,7 +84,7 @@ impl Ownership {
     }
 
     /// Another member has the address.
-    fn give_way(&mut self, now: Instant, address: IpAddr, to: NodeName) {
+    pub(super) fn give_way(&mut self, now: Instant, address: IpAddr, to: NodeName) {
         let (Some(entry), Some(peers)) = (self.entries.get_mut(&address), &self.peers) else {
             return;
         };

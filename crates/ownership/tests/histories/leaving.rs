@@ -26,6 +26,29 @@ fn the_old_owner_answers_until_the_new_one_announces() {
 }
 
 #[test]
+fn an_announcement_that_came_before_the_news_of_the_new_owner_counts() {
+    let mut node = Node::of_three();
+    node.take(&[ME, ANN, ZOE]);
+    node.saw(ANN, Kind::Announced);
+    assert_eq!(node.status(), Status::Held);
+    node.pass(5);
+    node.theirs(ANN);
+    assert_eq!(node.status(), Status::NotOurs);
+}
+
+#[test]
+fn an_announcement_of_another_or_of_long_ago_does_not() {
+    for (name, before) in [(ZOE, 5), (ANN, 250)] {
+        let mut node = Node::of_three();
+        node.take(&[ME, ANN, ZOE]);
+        node.saw(name, Kind::Announced);
+        node.pass(before);
+        node.theirs(ANN);
+        assert_eq!(node.status(), handing_over(ANN), "{name}");
+    }
+}
+
+#[test]
 fn the_announcement_of_any_member_ends_it() {
     let mut node = handing();
     node.saw(ZOE, Kind::Announced);

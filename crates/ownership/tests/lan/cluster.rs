@@ -286,7 +286,7 @@ impl Cluster {
         }
         for command in self.hosts[host].machine.take_commands() {
             match command {
-                Command::Probe(address) | Command::Ask(address) => {
+                Command::Probe(address) | Command::Ask { address, .. } => {
                     self.broadcast(host, address, Kind::Probed);
                 }
                 Command::Announce(address) => self.broadcast(host, address, Kind::Announced),
