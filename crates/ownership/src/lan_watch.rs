@@ -36,7 +36,7 @@ const MOST_MISSES: u32 = 16;
 const CHANCE: f64 = 1e-6;
 
 /// The part of questions without an answer that is assumed of a LAN that is not known yet.
-const ASSUMED_LOSS: f64 = 0.09;
+const ASSUMED_LOSS: f64 = 0.05;
 
 /// How much a question changes what is held of the LAN.
 const WEIGHT: f64 = 1.0 / 64.0;
