@@ -31,6 +31,11 @@ pub(crate) struct FailoverArgs {
     #[arg(long, value_enum)]
     contestant: Option<Contestant>,
 
+    /// Keep each round in this file, a line of JSON each, and count those that are in it already: a
+    /// long run can be done in parts, also side by side
+    #[arg(long)]
+    results: Option<PathBuf>,
+
     /// Write the table into this document, docs/benchmarks.md otherwise
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = DOCUMENT)]
     write: Option<PathBuf>,
@@ -72,6 +77,11 @@ impl FailoverArgs {
     /// How long those who are back are watched.
     pub(crate) fn watched(&self) -> Duration {
         self.duration() / 10
+    }
+
+    /// Where rounds are kept, if anywhere.
+    pub(crate) fn results(&self) -> Option<&Path> {
+        self.results.as_deref()
     }
 
     /// The document to write into, if any.

@@ -6,6 +6,7 @@ mod args;
 mod case;
 mod cluster;
 mod document;
+mod kept;
 mod outcome;
 mod rows;
 
@@ -15,6 +16,7 @@ pub(crate) use self::args::FailoverArgs;
 use self::case::{Case, Group};
 use self::cluster::Cluster;
 pub(crate) use self::document::kept as section_of;
+use self::kept::Kept;
 use self::outcome::Results;
 
 /// Errors in a row after which a case is given up.
@@ -24,15 +26,21 @@ const PATIENCE: usize = 3;
 pub(crate) async fn run(args: &FailoverArgs) -> Result<()> {
     crate::setup::warm_page_cache()?;
     let mut results = Results::default();
+    let mut kept = Kept::open(args.results())?;
+    kept.read(&mut results)?;
     for group in Group::ALL {
         for contestant in args.contestants() {
-            let cases: Vec<Case> = args.cases().filter(|case| case.group() == group).collect();
+            let cases = args.cases().filter(|case| case.group() == group);
+            let is_due = |case: &Case| {
+                results.rounds(*case, contestant).len() < args.rounds(*case, contestant)
+            };
+            let cases: Vec<Case> = cases.filter(is_due).collect();
             if cases.is_empty() {
                 continue;
             }
             let mut cluster = Cluster::start(contestant, group).await?;
             for case in cases {
-                measure(case, &mut cluster, args, &mut results).await?;
+                measure(case, &mut cluster, args, &mut results, &mut kept).await?;
                 if let Some(path) = args.document() {
                     // After every case, so that an interrupted run leaves what it has.
                     document::write(path, args, &results)?;
@@ -40,6 +48,9 @@ pub(crate) async fn run(args: &FailoverArgs) -> Result<()> {
             }
             cluster.down().await?;
         }
+    }
+    if let Some(path) = args.document() {
+        document::write(path, args, &results)?;
     }
     crate::print(&rows::table(&results))?;
     Ok(())
@@ -51,15 +62,18 @@ async fn measure(
     cluster: &mut Cluster,
     args: &FailoverArgs,
     results: &mut Results,
+    kept: &mut Kept,
 ) -> Result<()> {
     let contestant = cluster.contestant();
     let rounds = args.rounds(case, contestant);
-    let (mut done, mut errors) = (0, 0);
+    let before = results.rounds(case, contestant).len();
+    let (mut done, mut errors) = (before, 0);
     while done < rounds && errors < PATIENCE {
         match act::round(case, cluster, args).await {
             Ok(outcome) => {
                 (done, errors) = (done + 1, 0);
                 eprintln!("{contestant}, {case}, round {done} of {rounds}: {outcome}");
+                kept.add(case, contestant, outcome)?;
                 results.add(case, contestant, outcome);
             }
             Err(error) => {

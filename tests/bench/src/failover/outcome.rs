@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use herald_lab::Report;
+use serde::{Deserialize, Serialize};
 
 use super::case::Case;
 use crate::contestant::Contestant;
@@ -14,7 +15,7 @@ use crate::stats::{median, percentile};
 pub(crate) const FAMILIES: [&str; 2] = ["IPv4", "IPv6"];
 
 /// The requests of one family in one round.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(crate) struct Requests {
     /// How many were sent.
     pub(crate) sent: usize,
@@ -42,7 +43,7 @@ impl From<&Report> for Requests {
 }
 
 /// The answers to ARP or NDP for one address in one round.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(crate) struct Looks {
     /// Questions.
     pub(crate) asked: usize,
@@ -55,7 +56,7 @@ pub(crate) struct Looks {
 }
 
 /// One round, by family.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(crate) struct Outcome {
     /// Requests; none in the cases that send none.
     pub(crate) requests: [Requests; 2],
