@@ -134,6 +134,10 @@ impl Results {
     }
 }
 
+/// A round says nothing of a gap of which the client itself, which got no core, may have made so
+/// large a part.
+const OWN_PART: f64 = 0.25;
+
 /// The gaps of the rounds in one family.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Gaps {
@@ -143,19 +147,21 @@ pub(crate) struct Gaps {
     pub(crate) median: Duration,
     /// At least one did not end, so the figures are too small.
     pub(crate) unending: bool,
+    /// Rounds that are not counted, because the client stood still for a part of the gap.
+    pub(crate) left_out: usize,
 }
 
-/// The gaps of the rounds in one family; `None` without rounds.
+/// The gaps of the rounds in one family; `None` without rounds that count.
 pub(crate) fn gaps(rounds: &[Outcome], family: usize) -> Option<Gaps> {
-    let mut all: Vec<Duration> = rounds
-        .iter()
-        .map(|round| round.requests[family].silence)
-        .collect();
+    let requests = rounds.iter().map(|round| round.requests[family]);
+    let counts = |of: &Requests| of.pause <= of.silence.mul_f64(OWN_PART);
+    let mut all: Vec<Duration> = requests.filter(counts).map(|of| of.silence).collect();
     let seconds: Vec<f64> = all.iter().map(Duration::as_secs_f64).collect();
     Some(Gaps {
         worst: percentile(&mut all, 100)?,
         median: Duration::from_secs_f64(median(&seconds)?),
         unending: rounds.iter().any(|round| round.unending),
+        left_out: rounds.len() - all.len(),
     })
 }
 
@@ -180,8 +186,16 @@ mod tests {
             worst: millis(300),
             median: millis(200),
             unending: false,
+            left_out: 0,
         };
         assert_eq!(found, Some(expected));
+        let mut stood_still = round(900);
+        for requests in &mut stood_still.requests {
+            requests.pause = millis(300);
+        }
+        let found = gaps(&[round(300), stood_still], 0).map(|gaps| (gaps.worst, gaps.left_out));
+        assert_eq!(found, Some((millis(300), 1)));
+        assert_eq!(gaps(&[stood_still], 0), None);
         assert!(gaps(&[round(2000)], 0).is_some_and(|gaps| gaps.unending));
     }
 }

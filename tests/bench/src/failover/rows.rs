@@ -92,7 +92,12 @@ fn gap_text(rounds: &[Outcome], family: usize) -> String {
         return String::new();
     };
     let more = if gaps.unending { "> " } else { "" };
-    format!("{more}{}, median {}", time(gaps.worst), time(gaps.median))
+    let left_out = match gaps.left_out {
+        0 => String::new(),
+        rounds => format!(" ({rounds} left out)"),
+    };
+    let (worst, median) = (time(gaps.worst), time(gaps.median));
+    format!("{more}{worst}, median {median}{left_out}")
 }
 
 fn time(time: Duration) -> String {
@@ -152,14 +157,17 @@ fn looks(rounds: &[Outcome], family: usize) -> [usize; 4] {
 
 /// Whether Herald meets the target; `None` as long as that cannot be said.
 fn is_met(case: Case, family: usize, herald: &[Outcome], peer: &[Outcome]) -> Option<bool> {
-    let own = gaps(herald, family)?;
+    if herald.is_empty() {
+        return None;
+    }
+    let own = || gaps(herald, family);
     let spared = herald.iter().all(|round| round.lost == 0);
     let besides: usize = herald.iter().map(|round| round.besides[family]).sum();
     let [failed, ..] = failed(herald, family);
     let [_, silent, split, moved] = looks(herald, family);
     let met = match case.target() {
-        Target::Gap => is_short(own) && is_better(own, gaps(peer, family)?),
-        Target::GapOnly => is_short(own) && besides == 0,
+        Target::Gap => is_short(own()?) && is_better(own()?, gaps(peer, family)?),
+        Target::GapOnly => is_short(own()?) && besides == 0,
         Target::NoFailure => failed == 0,
         Target::OneAnswer => failed + silent + split == 0,
         Target::NoMove => moved == 0,
