@@ -30,6 +30,7 @@ pub struct LabBuilder {
     name: Option<String>,
     crds: bool,
     one_network: bool,
+    ipv6_nodes: bool,
 }
 
 impl Default for LabBuilder {
@@ -40,6 +41,7 @@ impl Default for LabBuilder {
             name: None,
             crds: true,
             one_network: false,
+            ipv6_nodes: false,
         }
     }
 }
@@ -77,6 +79,13 @@ impl LabBuilder {
         self
     }
 
+    /// The nodes' only `InternalIP`s are IPv6, and so the speakers' group is. Services and pods have
+    /// both families all the same.
+    pub fn ipv6_nodes(mut self) -> Self {
+        self.ipv6_nodes = true;
+        self
+    }
+
     /// Starts the lab; returns when the API server is ready, the nodes are, and every kube-proxy
     /// has synced. Needs root and a multi-threaded or current-thread tokio runtime.
     pub async fn start(self) -> Result<Lab> {
@@ -85,8 +94,8 @@ impl LabBuilder {
             "a lab has 1 to 80 nodes, not {}",
             self.nodes
         );
-        let one_network = self.one_network;
-        let node = |index| Node::new(index, one_network);
+        let (one_network, ipv6_nodes) = (self.one_network, self.ipv6_nodes);
+        let node = |index| Node::new(index, one_network, ipv6_nodes);
         let nodes: Vec<Node> = (1..=self.nodes).map(node).collect();
         let shared = spawn_blocking(move || prepare(self.name, nodes)).await??;
         // From here on the lab is taken down if anything fails.

@@ -97,8 +97,8 @@ impl Lab {
         )?;
         Ok(builder
             .arg(format!("--node-name={}", node.name))
-            .arg(format!("--host={}", node.internal.v4))
-            .arg(format!("--ml-bindaddr={}", node.internal.v4))
+            .arg(format!("--host={}", node.member_address()))
+            .arg(format!("--ml-bindaddr={}", node.member_address()))
             .arg("--ml-labels=app=metallb,component=speaker")
             .arg(format!(
                 "--ml-secret-key-path={}",
@@ -173,6 +173,14 @@ impl HeraldBuilder<'_> {
         let prefix = format!("{flag}=");
         let given = |arg: &std::ffi::OsString| arg.to_string_lossy().starts_with(&prefix);
         self.spec.args.retain(|arg| !given(arg));
+        self
+    }
+
+    /// Takes another name for the process and its pod, to run beside the one that has it.
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        let name = name.into();
+        self = self.replace("--pod-name", &name);
+        self.spec.name = name;
         self
     }
 

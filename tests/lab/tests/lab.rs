@@ -131,9 +131,9 @@ async fn links_are_cut_and_parts_kept_from_each_other() -> Result<()> {
     );
     assert_eq!(lab.owner_nodes(n1.lan.v6.into()).await?, ["n1"]);
 
-    for how in [Cut::Carrier, Cut::Silent] {
+    for how in [Cut::Carrier, Cut::Silent, Cut::Mute, Cut::Deaf] {
         lab.cut_link("n1", "lan0", how).await?;
-        assert_eq!(lab.owners(n1.lan.v4.into()).await?, []);
+        assert_eq!(lab.owners(n1.lan.v4.into()).await?, [], "{how:?}");
         let carrier = lab
             .exec("n1", &["cat", "/sys/class/net/lan0/carrier"])
             .await?;

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::net::address::Node;
 
-/// Creates the Node object, Ready, with the `InternalIP`s of both families.
+/// Creates the Node object, Ready, with its `InternalIP`s.
 pub(crate) async fn create(client: &Client, node: &Node) -> Result<()> {
     let api: Api<NodeObject> = Api::all(client.clone());
     let [v4, v6] = node.pod_cidrs();
@@ -20,13 +20,14 @@ pub(crate) async fn create(client: &Client, node: &Node) -> Result<()> {
         "spec": {"podCIDR": v4, "podCIDRs": [v4, v6]},
     }))?;
     api.create(&PostParams::default(), &object).await?;
-    let [v4, v6] = node.internal.both();
+    let mut addresses: Vec<_> = node
+        .internal_ips()
+        .into_iter()
+        .map(|address| json!({"type": "InternalIP", "address": address}))
+        .collect();
+    addresses.push(json!({"type": "Hostname", "address": node.name}));
     let status = json!({"status": {
-        "addresses": [
-            {"type": "InternalIP", "address": v4},
-            {"type": "InternalIP", "address": v6},
-            {"type": "Hostname", "address": node.name},
-        ],
+        "addresses": addresses,
         "conditions": [
             condition("Ready", true),
             condition("NetworkUnavailable", false),

@@ -357,9 +357,10 @@ pub(crate) async fn create_host_pod(
     });
     let params = PatchParams::apply("herald-lab").force();
     api.patch(name, &params, &Patch::Apply(object)).await?;
-    let [v4, v6] = node.internal.both();
+    let (first, all) = (node.member_address(), node.internal_ips());
+    let all: Vec<_> = all.iter().map(|ip| json!({"ip": ip})).collect();
     let status = json!({"status": {
-        "phase": "Running", "hostIP": v4, "podIP": v4, "podIPs": [{"ip": v4}, {"ip": v6}],
+        "phase": "Running", "hostIP": first, "podIP": first, "podIPs": all,
         "conditions": [{"type": "Ready", "status": "True"}],
     }});
     api.patch_status(name, &PatchParams::default(), &Patch::Strategic(status))

@@ -124,6 +124,25 @@ impl Solicitation {
     }
 }
 
+impl Solicitation {
+    /// The solicitation in a frame, if it is one. Its checksum is not looked at.
+    pub fn parse(frame: &[u8]) -> Option<Self> {
+        let header: &[u8; 78] = frame.first_chunk()?;
+        if header[12..14] != [0x86, 0xdd] || header[20] != 58 || header[54] != 135 {
+            return None;
+        }
+        let to = Mac(header[..6].try_into().ok()?);
+        Some(Self {
+            mac: Mac(header[6..12].try_into().ok()?),
+            source: ipv6_at(frame, 22)?,
+            target: ipv6_at(frame, 62)?,
+            source_option: frame.get(78) == Some(&1),
+            unicast: (to.0[0] & 1 == 0).then_some(to),
+            hop_limit: header[21],
+        })
+    }
+}
+
 /// An Ethernet frame with an `ICMPv6` message.
 pub fn ipv6_frame(
     to: Mac,
@@ -249,15 +268,17 @@ mod tests {
     fn a_solicitation_has_a_right_checksum_and_group() {
         let source = Ipv6Addr::new(0xfd10, 0, 0, 0, 0, 0, 0, 1);
         let target = Ipv6Addr::new(0xfd10, 0, 0, 0, 0, 0, 0xaa12, 0x3456);
-        let frame = Solicitation {
+        let solicitation = Solicitation {
             mac: MAC,
             source,
             target,
             source_option: true,
             unicast: None,
             hop_limit: 255,
-        }
-        .to_frame();
+        };
+        let frame = solicitation.to_frame();
+        assert_eq!(Solicitation::parse(&frame), Some(solicitation));
+        assert_eq!(Solicitation::parse(&frame[..77]), None);
         assert_eq!(frame[..6], [0x33, 0x33, 0xff, 0x12, 0x34, 0x56]);
         let destination = ipv6_at(&frame, 38).unwrap();
         assert_eq!(checksum(source, destination, &frame[54..]), 0);

@@ -90,13 +90,14 @@ pub struct Node {
     pub mgmt: Addresses,
     /// On `lan0`.
     pub lan: Addresses,
-    /// The Node's `InternalIP`s, at which its speaker is a member of the group: those on `mgmt0`
-    /// unless the lab is of one network.
+    /// The Node's `InternalIP`s: those on `mgmt0` unless the lab is of one network.
     pub internal: Addresses,
+    /// Of its `InternalIP`s the Node object shows the IPv6 one only.
+    pub ipv6_only: bool,
 }
 
 impl Node {
-    pub(crate) fn new(index: u8, one_network: bool) -> Self {
+    pub(crate) fn new(index: u8, one_network: bool, ipv6_only: bool) -> Self {
         let host = 10 + index;
         let (mgmt, lan) = (mgmt(host), lan(host));
         Self {
@@ -105,6 +106,24 @@ impl Node {
             mgmt,
             lan,
             internal: if one_network { lan } else { mgmt },
+            ipv6_only,
+        }
+    }
+
+    /// The `InternalIP`s that the Node object shows.
+    pub fn internal_ips(&self) -> Vec<IpAddr> {
+        let all = self.internal.both();
+        all.into_iter()
+            .filter(|address| !self.ipv6_only || address.is_ipv6())
+            .collect()
+    }
+
+    /// Where its speaker is a member of the group.
+    pub fn member_address(&self) -> IpAddr {
+        if self.ipv6_only {
+            self.internal.v6.into()
+        } else {
+            self.internal.v4.into()
         }
     }
 

@@ -18,6 +18,10 @@ pub enum Cut {
     Carrier,
     /// The link looks well, but every packet is lost, both ways.
     Silent,
+    /// The link looks well, but what the part sends is lost.
+    Mute,
+    /// The link looks well, but what is sent to the part is lost.
+    Deaf,
 }
 
 /// Packets that are being dropped; [`Lab::restore`] ends it.
@@ -82,13 +86,13 @@ impl Lab {
     /// Cuts the link between a part's interface and its network; [`Self::restore_link`] mends it.
     pub async fn cut_link(&self, part: &str, interface: &str, how: Cut) -> Result<()> {
         let port = self.port(part, interface).await?;
+        let away = PacketDrop::all(Some(port.clone()), None);
+        let back = PacketDrop::all(None, Some(port.clone()));
         match how {
             Cut::Carrier => self.ip("sw", vec![format!("link set {port} down")]).await,
-            Cut::Silent => {
-                let away = PacketDrop::all(Some(port.clone()), None);
-                let back = PacketDrop::all(None, Some(port));
-                self.add_drops([away, back]).await.map(drop)
-            }
+            Cut::Silent => self.add_drops([away, back]).await.map(drop),
+            Cut::Mute => self.add_drops([away]).await.map(drop),
+            Cut::Deaf => self.add_drops([back]).await.map(drop),
         }
     }
 
