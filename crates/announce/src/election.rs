@@ -286,13 +286,13 @@ impl Interfaces {
 }
 
 /// The address as the hash takes it: an IPv4-mapped IPv6 address counts as the IPv4 one.
-fn canonical_text(address: &IpAddr) -> String {
+pub(crate) fn canonical_text(address: &IpAddr) -> String {
     address.to_canonical().to_string()
 }
 
 /// The node's place for an address among nodes of equal score; less is better. The Service has no
 /// part in it, so that Services that share an address meet on one node.
-fn hash(node: &NodeName, address: &str) -> [u8; 32] {
+pub(crate) fn hash(node: &NodeName, address: &str) -> [u8; 32] {
     Sha256::new()
         .chain_update(node.as_str())
         .chain_update("#")

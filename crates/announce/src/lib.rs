@@ -2,8 +2,10 @@
 //!
 //! The rules are MetalLB's (compat.md section 4.1) with the interfaces, what they can announce, and
 //! what the speakers tell of themselves taking part in the election.
+//! [`bgp`] has what is announced to routers instead (compat.md section 5.1).
 //! Nothing here knows Kubernetes' wire types, a clock, a task or a socket.
 
+pub mod bgp;
 mod decision;
 mod election;
 mod failback;

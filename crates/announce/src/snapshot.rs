@@ -175,6 +175,6 @@ impl L2Advertisement {
 }
 
 /// True if one of the selectors matches, or there is none.
-fn matches_any(selectors: &[LabelSelector], labels: &Labels) -> bool {
+pub(crate) fn matches_any(selectors: &[LabelSelector], labels: &Labels) -> bool {
     selectors.is_empty() || selectors.iter().any(|selector| selector.matches(labels))
 }

@@ -1,0 +1,57 @@
+//! One allocation for equal values.
+
+use std::collections::HashSet;
+use std::hash::Hash;
+use std::sync::Arc;
+
+/// Values of which equal ones are shared. One that nobody else has any more goes when the pool has
+/// grown to twice its size after the last time.
+#[derive(Debug)]
+pub(super) struct Interned<T> {
+    values: HashSet<Arc<T>>,
+    /// The size at which to look for values that are not used.
+    clean_at: usize,
+}
+
+const SMALLEST: usize = 64;
+
+impl<T> Default for Interned<T> {
+    fn default() -> Self {
+        Self {
+            values: HashSet::new(),
+            clean_at: SMALLEST,
+        }
+    }
+}
+
+impl<T: Clone + Eq + Hash> Interned<T> {
+    /// The shared value that equals this one.
+    pub(super) fn get(&mut self, value: &T) -> Arc<T> {
+        if let Some(shared) = self.values.get(value) {
+            return Arc::clone(shared);
+        }
+        if self.values.len() >= self.clean_at {
+            self.values.retain(|value| Arc::strong_count(value) > 1);
+            self.clean_at = SMALLEST.max(self.values.len().saturating_mul(2));
+        }
+        let shared = Arc::new(value.clone());
+        self.values.insert(Arc::clone(&shared));
+        shared
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_values_are_one_and_those_that_nobody_has_go() {
+        let mut pool = Interned::default();
+        let kept = pool.get(&0);
+        for number in 1..100_000 {
+            pool.get(&number);
+            assert!(pool.values.len() <= SMALLEST + 1);
+        }
+        assert!(Arc::ptr_eq(&kept, &pool.get(&0)));
+    }
+}
