@@ -1,0 +1,2 @@
+//! What packets and timers cost.
+fn main() {}

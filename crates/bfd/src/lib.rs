@@ -1,0 +1,68 @@
+//! BFD: whether the path to a peer works, known within a fraction of a second.
+//!
+//! No I/O, no clock, no randomness but that of a seed. [`Sessions`] takes packets and times, and
+//! gives packets to send, events and the time when it wants to be called again:
+//!
+//! - the packet: RFC 5880 4.1, with all checks of 6.8.6 and each as a [`Discard`] that is counted;
+//! - the state machine, its timers and Poll sequences: RFC 5880 6;
+//! - one hop (RFC 5881), link-local peers among them, and several hops (RFC 5883): [`Path`];
+//! - what users of a session may conclude (RFC 5882): [`Event::path_failed`].
+//!
+//! # The caller
+//!
+//! After each call: send what [`Sessions::poll_transmit`] gives, take all of
+//! [`Sessions::poll_event`], and sleep until [`Sessions::next_timeout`] or a packet. Every session
+//! sends from a socket of its own, with a source port of 49152 to 65535 that stays the same
+//! (RFC 5881 4), to [`Hops::port`], with a TTL of [`TTL`].
+//!
+//! A call takes less than a microsecond per session that is due, so that one thread serves a
+//! thousand sessions. It should be a thread of its own, with a priority above the rest of the
+//! process: the peer can't know that we were only late.
+//!
+//! # When this process is late
+//!
+//! A process that does not run hears nothing, which says nothing about its peers. So the caller
+//! says with each [`Sessions::handle_timeout`] whether packets wait to be read ([`Inbox`]), and a
+//! session is not taken as down before they have been, for at most another detection time. If
+//! timers were late themselves, the whole machine may have stood still: then a peer has one more
+//! of its intervals to be heard, once for each silence.
+//!
+//! # What is not done
+//!
+//! - Authentication: such packets are dropped.
+//! - Demand mode is not asked for. If a peer asks for it, nothing is sent to it while both are up,
+//!   except in a Poll sequence.
+//! - Echo. Required Min Echo RX is always 0, so that no peer sends echo packets: Linux would have
+//!   to forward them with our own address as their source's next hop, which depends on settings
+//!   that are not Herald's. Our own are not sent either: they leave and return with our address as
+//!   source and destination, which Linux drops as martians, and most peers return none. A session
+//!   whose profile asks for echo runs without it at its transmit and receive intervals; who applies
+//!   the profile says so.
+
+#![cfg_attr(not(test), deny(clippy::indexing_slicing))]
+
+mod demultiplexer;
+mod discard;
+mod event;
+mod negotiation;
+mod packet;
+mod path;
+mod schedule;
+mod session;
+mod sessions;
+mod settings;
+mod state;
+mod status;
+#[cfg(test)]
+mod tests;
+
+pub use discard::{Discard, Discards};
+pub use event::{Cause, Event, EventKind};
+pub use packet::{ControlPacket, PACKET_LEN};
+pub use path::{Arrival, Hops, Path, PathError, TTL};
+pub use sessions::{
+    AddError, Inbox, MAX_SESSIONS, ReconfigureError, SessionId, Sessions, Transmit, UnknownSession,
+};
+pub use settings::{Settings, SettingsError};
+pub use state::{Diagnostic, State};
+pub use status::{Counters, PeerStatus, Status};

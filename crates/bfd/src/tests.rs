@@ -1,0 +1,1 @@
+//! Sessions with scripted peers, and with each other.
