@@ -5,7 +5,7 @@ SHELL := /bin/bash
 CACHE := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/herald
 CARGO ?= cargo
 HOST = $(shell rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)
-PURE_CRATES := herald-model herald-ipam herald-announce herald-l2 herald-membership herald-ownership herald-bfd
+PURE_CRATES := herald-model herald-ipam herald-announce herald-l2 herald-bgp herald-membership herald-ownership herald-bfd
 
 # Tests of failover; `make test` runs them too.
 CHAOS := failover partitions outage group busy

@@ -1,0 +1,7 @@
+//! BGP-4 (RFC 4271) as a speaker that only announces: routes that peers send are checked, counted
+//! and dropped.
+//!
+//! This crate contains no async code, opens no sockets and reads no clock. [`wire`] is everything
+//! that is bytes.
+
+pub mod wire;
