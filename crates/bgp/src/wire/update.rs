@@ -5,7 +5,7 @@ mod path;
 mod receive;
 mod writer;
 
-pub use receive::{AttributeProblem, Consequence, Received, parse};
+pub use receive::{AttributeProblem, Change, Consequence, Received, parse, visit};
 pub use writer::{Unsendable, Writer};
 
 /// Numbers of the attributes.
