@@ -89,6 +89,8 @@ pub struct Group {
     state: Vec<u8>,
     version: u64,
     fence: Option<Fence>,
+    /// The generation that this one had when it was last declared down, or started.
+    returned: u64,
     /// Others have taken this one as live since it started.
     accepted: bool,
     left: bool,
@@ -128,7 +130,8 @@ struct Contact {
     down: Option<Instant>,
     /// Down for so long that it counts no longer.
     given_up: bool,
-    /// It was declared down when this one itself was cut off rather, which says nothing of it.
+    /// It was declared down when this one itself was cut off rather, or was never heard: that says
+    /// nothing of it.
     doubted: bool,
     /// It said that it leaves.
     left: bool,
@@ -227,6 +230,7 @@ impl Group {
             state: Vec::new(),
             version: 0,
             fence: None,
+            returned: settings.generation.max(1),
             accepted: false,
             left: false,
             heard: now,
@@ -353,9 +357,15 @@ impl Group {
         Arc::clone(&self.view)
     }
 
-    /// The generation that this speaker has now; to be kept on disk, and one more be given to the
-    /// next start.
+    /// Another one than before means that this speaker was declared down since, and must have given
+    /// up all that it answered for. To be kept on disk, and one more be given to the next start.
     pub fn generation(&self) -> u64 {
+        self.returned
+    }
+
+    /// The generation that the others should know. It is greater than [`Group::generation`] if they
+    /// knew a greater one of a run before this one.
+    fn current(&self) -> u64 {
         self.swim.identity().generation
     }
 

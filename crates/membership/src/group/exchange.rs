@@ -132,7 +132,7 @@ impl Group {
             _ => Sees::Unknown,
         };
         Envelope {
-            generation: self.generation(),
+            generation: self.current(),
             known: contact.map_or(0, |contact| contact.identity.generation),
             sees,
             standing,

@@ -36,21 +36,31 @@ impl Group {
         }
     }
 
-    /// Others have declared this run down, or know a later one: goes on as `generation`.
-    pub(super) fn declared_down(&mut self, now: Instant, generation: u64) {
-        if self.left || generation <= self.generation() {
+    /// Others have declared this run down: goes on as another.
+    pub(super) fn declared_down(&mut self, now: Instant) {
+        let generation = self.current().saturating_add(1);
+        // One that was in no group since it started has nothing to stop: they mean a run before it.
+        if !self.accepted && self.fence.is_none() {
+            return self.outdo(now, generation);
+        }
+        if self.left {
             return;
         }
-        // One that was in no group since it started has nothing to stop.
-        if self.accepted || self.fence.is_some() {
-            self.raise_fence(now, true);
-        }
+        self.returned = generation;
+        self.raise_fence(now, true);
         self.doubt_all();
         self.swim_renew(now, generation);
         self.nobody_knows_yet(now);
         self.reach_now(now);
-        if self.fence.is_some() {
-            self.ask(now);
+        self.ask(now);
+    }
+
+    /// Others know a run of this node with a greater generation, although it ran before this one:
+    /// its disk was lost. Goes on with this one, which says nothing of what this run answers for.
+    pub(super) fn outdo(&mut self, now: Instant, generation: u64) {
+        if !self.left && generation > self.current() {
+            self.swim_renew(now, generation);
+            self.reach_now(now);
         }
     }
 
@@ -155,7 +165,7 @@ impl Group {
 
     /// Notes whether a member takes this one as alive, as it is now.
     pub(super) fn heed(&mut self, now: Instant, envelope: &Envelope<'_>) {
-        let known = envelope.sees == Sees::Live && envelope.known == self.generation();
+        let known = envelope.sees == Sees::Live && envelope.known == self.current();
         if let Some(fence) = self.fence.as_mut().filter(|_| !known) {
             fence.denied = Some(now);
         }
@@ -163,7 +173,7 @@ impl Group {
 
     /// Takes what a member says of this one as an answer.
     pub(super) fn confirmed_by(&mut self, now: Instant, name: &NodeName, envelope: &Envelope<'_>) {
-        let generation = self.generation();
+        let generation = self.current();
         let Some(contact) = self.contacts.get(name) else {
             return;
         };

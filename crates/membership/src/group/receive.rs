@@ -51,7 +51,7 @@ impl Group {
         if !self.contacts.contains_key(name) && self.contacts.len() >= MAX_MEMBERS {
             return Err(ProblemKind::Crowded);
         }
-        if envelope.known > self.generation().saturating_add(MOST_AHEAD) {
+        if envelope.known > self.current().saturating_add(MOST_AHEAD) {
             return Err(ProblemKind::Malformed);
         }
         self.note_receipt(now, from, name, envelope);
@@ -60,9 +60,9 @@ impl Group {
             return Ok(());
         }
         self.note_word(now, name, envelope);
-        let over = self.own_run_is_over(now, name, envelope);
+        self.end_own_run(now, name, envelope);
         self.heed(now, envelope);
-        if over || self.is_over(now, name, envelope) {
+        if self.is_over(now, name, envelope) {
             return Ok(());
         }
         if envelope.swim.is_empty() {
@@ -76,7 +76,7 @@ impl Group {
             };
             let screened = self.screen(now, &bearer, envelope.swim)?;
             if let Some(generation) = screened.own {
-                self.declared_down(now, generation.saturating_add(1));
+                self.outdo(now, generation.saturating_add(1));
             }
             self.swim_message(now, &screened.message)?;
         }
@@ -121,7 +121,7 @@ impl Group {
     /// does not know yet: that changes nothing.
     fn note_word(&mut self, now: Instant, name: &NodeName, envelope: &Envelope<'_>) {
         let mutual = match envelope.sees {
-            _ if envelope.known != self.generation() => return,
+            _ if envelope.known != self.current() => return,
             Sees::Live => true,
             Sees::Down => false,
             Sees::Unknown => return,
@@ -154,17 +154,18 @@ impl Group {
         }
     }
 
-    /// The sender knows a later run of this one, or has declared this one down.
-    fn own_run_is_over(&mut self, now: Instant, name: &NodeName, envelope: &Envelope<'_>) -> bool {
-        let mine = self.generation();
+    /// Goes on as another run if the sender knows one with a greater generation, or has declared
+    /// this one down.
+    fn end_own_run(&mut self, now: Instant, name: &NodeName, envelope: &Envelope<'_>) {
+        let mine = self.current();
         if envelope.known > mine {
-            self.declared_down(now, envelope.known.saturating_add(1));
-            return false;
+            self.outdo(now, envelope.known.saturating_add(1));
+        } else if envelope.known == mine
+            && envelope.sees == Sees::Down
+            && !self.prevails(name, envelope)
+        {
+            self.declared_down(now);
         }
-        if envelope.known == mine && envelope.sees == Sees::Down && !self.prevails(name, envelope) {
-            self.declared_down(now, mine.saturating_add(1));
-        }
-        false
     }
 
     /// The sender, in this run of it, is down here, and is told so. One that rather knows better is

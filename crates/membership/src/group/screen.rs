@@ -16,7 +16,7 @@ use std::time::Instant;
 pub(super) struct Screened {
     /// The message without what is not believed.
     pub(super) message: Vec<u8>,
-    /// A generation of this one that is said to be down, or greater than its own.
+    /// A generation of this one that is greater than its own.
     pub(super) own: Option<u64>,
 }
 

@@ -184,8 +184,7 @@ impl Group {
             OwnedNotification::Rename(_, identity) => self.renamed(now, identity),
             OwnedNotification::Defunct if !self.left => {
                 // Only a count of suspicions that ran over ends here.
-                let generation = self.generation().saturating_add(1);
-                self.declared_down(now, generation);
+                self.declared_down(now);
             }
             _ => {}
         }

@@ -76,9 +76,12 @@ impl Group {
         self.strangers = roster.len().saturating_sub(met);
     }
 
-    /// Keeps one that is known only as down.
+    /// Keeps one that is known only as down, from one that may itself doubt it.
     pub(super) fn meet_down(&mut self, identity: &Identity) {
         self.keep_contact(identity);
+        if let Some(contact) = self.contacts.get_mut(&identity.name) {
+            contact.doubted = true;
+        }
         self.show(&identity.name);
     }
 

@@ -165,3 +165,29 @@ fn one_that_stood_still_goes_on_as_another_run_even_if_those_who_noticed_were_cu
         assert!(net.hosts[1].group.generation() > 1, "seed {seed}");
     }
 }
+
+#[test]
+fn what_one_that_was_alone_tells_a_new_member_of_others_takes_nobody_down() {
+    for seed in 0..30 {
+        let mut net = Net::new(3, seed);
+        net.until(ms(2000), Net::whole);
+        net.run(ms(500));
+        net.part(&[1], &[0, 2]);
+        net.run(ms(1000 + seed * 31));
+        net.hosts[2].dead = true;
+        net.run(ms(2000));
+        assert_eq!(net.fenced(0), 0, "seed {seed}");
+        // The new one hears the one that was cut off first, and is a majority with it.
+        net.cut.clear();
+        net.part(&[0], &[1, 2]);
+        net.restart(2, 2);
+        net.until(ms(1000), |net| {
+            net.live(1).len() == 1 && net.live(2).len() == 1
+        });
+        net.run(ms(seed * 7));
+        net.cut.clear();
+        net.until(ms(2000), Net::whole);
+        net.run(ms(1000));
+        assert_eq!(net.fenced(0), 0, "seed {seed}");
+    }
+}

@@ -69,11 +69,39 @@ fn one_that_restarts_with_a_lower_generation_is_back_at_once_and_not_fenced() {
         assert!(took <= ms(700), "{took:?}");
         net.run(ms(1000));
         assert!(net.whole());
-        assert!(net.hosts[1].group.generation() > 500);
+        // The others know better, but have not declared this run down.
+        assert_eq!(net.hosts[1].group.generation(), 1);
+        assert_eq!(net.fenced(1), 0);
         assert!(
             net.problems(0)
                 .iter()
                 .all(|kind| *kind == ProblemKind::Stale)
         );
+    }
+}
+
+#[test]
+fn one_that_lost_its_disk_is_not_fenced_by_one_that_knows_only_its_last_run() {
+    for seed in 0..20 {
+        let mut net = Net::new(3, seed);
+        net.hosts[1].group = net.group(1, 500);
+        net.introduce(1);
+        net.until(ms(2000), Net::whole);
+        net.part(&[2], &[0, 1]);
+        net.run(ms(1000));
+        // Who knew that there was a run with a greater generation forgets it.
+        net.restart(0, 2);
+        net.restart(1, 0);
+        net.until(ms(1000), |net| {
+            net.live(0).len() == 1 && net.live(1).len() == 1
+        });
+        net.run(ms(1000));
+        net.hosts[1].events.clear();
+        net.cut.clear();
+        net.until(ms(1500), Net::whole);
+        net.run(ms(1000));
+        assert!(net.whole(), "seed {seed}");
+        assert_eq!(net.fenced(1), 0, "seed {seed}");
+        assert_eq!(net.hosts[1].group.generation(), 1, "seed {seed}");
     }
 }
