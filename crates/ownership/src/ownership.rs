@@ -49,6 +49,8 @@ pub struct Ownership {
     entries: BTreeMap<IpAddr, Entry>,
     /// `None` until the group is known.
     peers: Option<Peers>,
+    /// The group has changed, and what follows from that is still to be decided.
+    news: Option<News>,
     agenda: Agenda,
     /// The addresses that are asked for all the time: which another node keeps, or this one
     /// although the election gives them to another, or until another announces them.
@@ -63,6 +65,13 @@ pub struct Ownership {
     /// Members that are down and were seen with an address, and when all that was taken from them
     /// was last announced because of it.
     exposed: BTreeMap<NodeName, Instant>,
+}
+
+/// A change of the group.
+#[derive(Debug)]
+struct News {
+    at: Instant,
+    before: Peers,
 }
 
 /// Whether this node is about to end.
@@ -84,6 +93,7 @@ impl Ownership {
             resumed: BTreeSet::new(),
             entries: BTreeMap::new(),
             peers: None,
+            news: None,
             agenda: Agenda::default(),
             asked: BTreeSet::new(),
             leaving: Leaving::No,
@@ -123,17 +133,32 @@ impl Ownership {
     /// by a label or taint must say [`Phase::Draining`](herald_model::Phase) of itself too: it
     /// gives up what it would otherwise keep.
     ///
-    /// Say this before the claims that follow from it. When a node is not fenced any longer because
-    /// it joined anew, `view.me` must not be ready yet, and its claims be those of one that is not.
+    /// Say this before the claims that follow from it, and then call [`Ownership::handle_timeout`]:
+    /// only then is decided what follows for addresses whose claims are as they were, since a claim
+    /// from before may be wrong now. A fence counts at once. When a node is not fenced any longer
+    /// because it joined anew, `view.me` must not be ready yet, and its claims be those of one that is
+    /// not.
     pub fn set_group(&mut self, now: Instant, view: &GroupView) {
         let peers = Peers::of(view, self.peers.as_ref());
-        let before = self.peers.replace(peers);
-        let (Some(peers), before) = (&self.peers, before.unwrap_or_default()) else {
-            return;
-        };
-        if *peers == before {
+        if self.peers.as_ref() == Some(&peers) {
             return;
         }
+        let fenced = peers.fenced;
+        let before = self.peers.replace(peers).unwrap_or_default();
+        self.news.get_or_insert(News { at: now, before });
+        if fenced {
+            self.follow_group(now);
+        }
+    }
+
+    /// Decides what follows from a change of the group.
+    fn follow_group(&mut self, now: Instant) {
+        let Some(News { before, .. }) = self.news.take() else {
+            return;
+        };
+        let Some(peers) = &self.peers else {
+            return;
+        };
         let returned = peers.returned(&before);
         self.exposed.retain(|name, _| peers.is_down(name));
         // One that saw most of the others again was cut off itself.
@@ -161,7 +186,9 @@ impl Ownership {
             Leaving::Until(until) => Some(until),
             Leaving::No | Leaving::Late => None,
         };
-        [self.agenda.next(), leaving].into_iter().flatten().min()
+        let news = self.news.as_ref().map(|news| news.at);
+        let due = [self.agenda.next(), leaving, news];
+        due.into_iter().flatten().min()
     }
 
     /// All that the driver should do; the same `Arc` as long as nothing changes.

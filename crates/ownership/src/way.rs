@@ -38,18 +38,20 @@ pub(crate) fn way(me: &NodeName, peers: &Peers, entry: &Entry, certain: bool) ->
     match (&entry.previous, peers.standing) {
         (Some(previous), _) if peers.is_live(previous) => {
             let settling = peers.is_settling(previous);
-            if (certain || entry.certain) && settling && !entry.settled_with_it {
+            let with_it = entry.settled_with_it;
+            if (certain || entry.certain) && settling && !with_it {
                 return Way::Now;
             }
-            let keeps = entry.settled_with_it && settling;
-            if keeps && !must_give(peers, entry, previous) {
+            if settling && with_it && !must_give(peers, entry, previous) {
                 return Way::Look;
             }
             // Whom the election gave a sticky address need not be who has it.
-            if !entry.is_sticky() || certain && must_give(peers, entry, previous) {
+            if entry.is_sticky() && !(certain && must_give(peers, entry, previous)) {
+                Way::Search
+            } else if peers.has_told(previous) {
                 Way::Now
             } else {
-                Way::Search
+                Way::Look
             }
         }
         (_, Standing::Minority) => Way::Refuse,
@@ -79,12 +81,15 @@ pub(crate) fn yields(
     holder: &NodeName,
     settles: bool,
 ) -> bool {
-    peers.is_live(holder)
+    // The election passes over one that has not told its state yet.
+    peers.has_told(holder)
         && (must_give(peers, entry, holder)
             || !entry.is_sticky() && !settles && !entry.is_behind(me, holder))
 }
 
-/// It cannot keep the address whatever the policy: it leaves, or is no candidate any longer.
+/// It cannot keep the address whatever the policy: it leaves, or is no candidate any longer, by what it
+/// has told.
 fn must_give(peers: &Peers, entry: &Entry, holder: &NodeName) -> bool {
-    peers.is_leaving(holder) || !entry.order().contains(holder)
+    let barred = || peers.has_told(holder) && !entry.order().contains(holder);
+    peers.is_leaving(holder) || barred()
 }

@@ -168,6 +168,7 @@ impl World {
             }
             Step::Group(view) => {
                 self.machine.set_group(self.now, &view);
+                self.machine.handle_timeout(self.now);
                 let _ = not_heard(&NodeName::from("me"), &view);
                 self.view = Some(view);
             }

@@ -220,7 +220,6 @@ fn note(me: &NodeName, peers: &Peers, entry: &mut Entry, owner: &NodeName) {
     if planned || peers.standing != Standing::Minority {
         let before = entry.previous.replace(owner.clone());
         entry.certain &= before.as_ref() == Some(owner);
-        let settled = entry.settled_with_it || before.as_ref() != Some(owner);
-        entry.settled_with_it = settled && peers.is_settling(owner);
+        entry.settled_with_it = peers.is_settling(owner);
     }
 }

@@ -18,6 +18,7 @@ impl Ownership {
     /// Does what is due. Call it at [`Ownership::next_timeout`], after all that was seen until then
     /// was told by [`Ownership::saw`].
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.follow_group(now);
         if matches!(self.leaving, Leaving::Until(until) if until <= now) {
             self.leaving = Leaving::Late;
         }

@@ -81,7 +81,7 @@ fn a_member_that_came_back_and_has_not_told_yet_has_the_station_that_it_had() {
     node.tell();
     node.mine(&[ME, ANN]);
     node.saw(ANN, Kind::Answered);
-    assert_eq!(node.status(), Status::Held);
+    assert_eq!(node.status(), held_by(ANN));
     assert_eq!(node.machine.take_conflicts(), []);
 }
 

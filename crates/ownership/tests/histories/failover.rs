@@ -1,6 +1,6 @@
 //! What happens when owners die and groups fall apart.
 
-use herald_model::Standing;
+use herald_model::{Phase, Standing};
 use herald_ownership::{Command, Duty, Kind, Status};
 
 use crate::node::*;
@@ -252,4 +252,44 @@ fn one_that_is_down_and_answers_is_told_of_all_that_was_taken_from_it() {
     node.mine(&[ANN, ME, ZOE]);
     node.saw(ANN, Kind::Announced);
     assert_eq!(node.status(), held_by(ANN));
+}
+
+#[test]
+fn a_claim_from_before_the_group_changed_takes_nothing() {
+    // One that was cut off held the address, is back, and finds that the election gives it to another.
+    let mut node = Node::of_three();
+    node.take(&[ME, ANN, ZOE]);
+    node.fenced(true);
+    node.view.fenced = false;
+    node.view.me.phase = Phase::Settling;
+    node.view.standing = Standing::Minority;
+    node.tell();
+    assert_eq!(node.status(), Status::Probing);
+    node.view.standing = Standing::Majority;
+    node.tell_with(|node| node.theirs(ANN));
+    assert_eq!(node.status(), Status::NotOurs);
+    assert_eq!(node.announcements(), 0);
+}
+
+#[test]
+fn what_follows_from_the_group_is_due_at_once() {
+    let mut node = Node::of_three();
+    node.theirs(ANN);
+    node.mine(&[ME, ANN, ZOE]);
+    node.pass(1_000);
+    let due = |node: &Node| {
+        node.machine
+            .next_timeout()
+            .is_some_and(|due| due <= node.now)
+    };
+    assert!(!due(&node));
+    node.view.members.get_mut(ANN).unwrap().live = false;
+    node.machine.set_group(node.now, &node.view);
+    assert!(due(&node));
+    node.machine.handle_timeout(node.now);
+    assert!(!due(&node));
+    // A fence does not wait.
+    node.view.fenced = true;
+    node.machine.set_group(node.now, &node.view);
+    assert_eq!(node.status(), Status::Fenced);
 }

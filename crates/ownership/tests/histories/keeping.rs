@@ -270,9 +270,29 @@ fn what_nobody_had_may_be_had_by_one_that_settles() {
 fn one_that_begins_to_settle_has_nothing_any_longer() {
     let mut node = Node::of_three();
     node.theirs(ANN);
-    node.phase(ANN, Phase::Settling);
-    node.mine(&[ME, ZOE, ANN]);
+    node.phase_and(ANN, Phase::Settling, |node| node.mine(&[ME, ZOE, ANN]));
     assert_eq!(node.status(), Status::Held);
+}
+
+#[test]
+fn one_that_began_to_settle_keeps_what_the_election_gave_it_after_that() {
+    for sticky in [false, true] {
+        let mut node = Node::of_three();
+        if sticky {
+            node = node.sticky();
+        }
+        node.take(&[ME, ANN]);
+        node.theirs(ANN);
+        node.saw(ANN, Kind::Announced);
+        assert_eq!(node.status(), Status::NotOurs);
+        // It started anew, and nobody else could have the address then.
+        node.phase(ANN, Phase::Settling);
+        node.pass(5_000);
+        node.mine(&[ME, ANN]);
+        assert_eq!(node.status(), Status::Probing);
+        node.pass_answered_by(ANN, 500);
+        assert_eq!(node.status(), held_by(ANN));
+    }
 }
 
 #[test]
@@ -297,8 +317,7 @@ fn a_sticky_holder_that_starts_anew_before_anybody_missed_it_is_replaced_at_once
     // The same while the election gives it the address for a moment.
     let mut node = waiting();
     node.theirs(ZOE);
-    node.phase(ZOE, Phase::Settling);
-    node.mine(&[ME, ANN, ZOE]);
+    node.phase_and(ZOE, Phase::Settling, |node| node.mine(&[ME, ANN, ZOE]));
     assert_eq!(node.status(), Status::Held);
     // Whom this node saw with it before it was fenced need not have it any longer.
     let mut node = waiting();
@@ -306,4 +325,24 @@ fn a_sticky_holder_that_starts_anew_before_anybody_missed_it_is_replaced_at_once
     node.phase(ZOE, Phase::Settling);
     node.fenced(false);
     assert_eq!(node.status(), Status::Probing);
+}
+
+#[test]
+fn a_holder_that_has_not_told_its_state_yet_is_not_passed_over() {
+    for sticky in [false, true] {
+        let mut node = Node::of_three();
+        if sticky {
+            node = node.sticky();
+        }
+        node.theirs(ANN);
+        let told = node.view.members.get_mut(ANN).unwrap().state.take();
+        node.tell_with(|node| node.mine(&[ME, ZOE]));
+        assert_eq!(node.status(), Status::Probing);
+        node.saw(ANN, Kind::Answered);
+        assert_eq!(node.status(), held_by(ANN));
+        // What it tells decides.
+        node.view.members.get_mut(ANN).unwrap().state = told;
+        node.tell_with(|node| node.mine(&[ME, ZOE]));
+        assert_eq!(node.status(), Status::Held);
+    }
 }

@@ -105,8 +105,19 @@ impl Node {
         self
     }
 
+    /// Tells how the group looks, which changes no claim.
     pub(crate) fn tell(&mut self) {
         self.machine.set_group(self.now, &self.view);
+        self.machine.handle_timeout(self.now);
+        self.collect();
+    }
+
+    /// Tells how the group looks, and then the claim that follows.
+    pub(crate) fn tell_with(&mut self, claim: impl FnOnce(&mut Self)) {
+        self.machine.set_group(self.now, &self.view);
+        claim(self);
+        self.machine.handle_timeout(self.now);
+        self.collect();
     }
 
     pub(crate) fn down(&mut self, name: &str, standing: Standing) {
@@ -125,6 +136,13 @@ impl Node {
         let member = self.view.members.get_mut(name).expect("a member");
         member.state = Some(state(name, phase));
         self.tell();
+    }
+
+    /// A member is in another phase, and so the election says this.
+    pub(crate) fn phase_and(&mut self, name: &str, phase: Phase, claim: impl FnOnce(&mut Self)) {
+        let member = self.view.members.get_mut(name).expect("a member");
+        member.state = Some(state(name, phase));
+        self.tell_with(claim);
     }
 
     pub(crate) fn standing(&mut self, standing: Standing) {
