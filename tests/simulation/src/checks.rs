@@ -49,6 +49,9 @@ struct Address {
     holders: Vec<usize>,
     /// The last node that was the only holder.
     owner: Option<usize>,
+    /// That one ceased to hold it because of something that happened to it. Two that cannot hear each
+    /// other may hold it after it for long.
+    excused: bool,
     /// Since when nobody answers the client.
     silent: Option<Duration>,
     /// Since when two answer, by nodes.
@@ -64,6 +67,7 @@ impl Checks {
             sticky: failback == Some(Failback::Sticky),
             holders: Vec::new(),
             owner: None,
+            excused: false,
             silent: None,
             together: BTreeMap::new(),
             moves: 0,
@@ -281,6 +285,16 @@ impl Cluster {
                 now.saturating_sub(checks.changed)
             ));
         }
+        let suffers = |node: usize| {
+            let disturbed = checks.disturbed.get(node).copied().unwrap_or_default();
+            self.suffers(node) || now < disturbed + STICKY
+        };
+        if let Some(owner) = address.owner
+            && before.contains(&owner)
+            && !holders.contains(&owner)
+        {
+            address.excused = suffers(owner);
+        }
         let [owner] = holders[..] else {
             return Ok(());
         };
@@ -288,9 +302,8 @@ impl Cluster {
             return Ok(());
         };
         address.moves += 1;
-        let disturbed = checks.disturbed.get(previous).copied().unwrap_or_default();
-        let suffers = self.suffers(previous) || now < disturbed + STICKY;
-        if address.sticky && !suffers && now > FORMED {
+        if address.sticky && !address.excused && !suffers(previous) && now > FORMED {
+            let disturbed = checks.disturbed.get(previous).copied().unwrap_or_default();
             let address = address.ip;
             return Err(format!(
                 "{address} is sticky and went from n{previous} to n{owner} although nothing happened to n{previous} for {:?}",

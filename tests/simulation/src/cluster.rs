@@ -364,18 +364,21 @@ impl Cluster {
         if !self.machines.get(from).is_some_and(Machine::is_on_lan) {
             return;
         }
+        let stations = match to {
+            None => 0..self.machines.len(),
+            Some(mac) => plan::node_at(mac).map_or(0..0, |node| node..node + 1),
+        };
         let owner = self.plan.node_of(frame.address);
-        for station in 0..self.machines.len() {
-            if station == from || to.is_some_and(|to| to != plan::mac(station)) {
-                continue;
-            }
+        for station in stations {
             // Those whom it does not concern would drop it; most of a large LAN does.
             let machine = self.machines.get(station);
             let process = machine.and_then(|machine| machine.process.as_ref());
-            let concerned = owner == Some(station)
-                || owner.is_none()
-                || process.is_some_and(|process| process.cares(frame.address));
-            if !concerned {
+            let concerned = || {
+                owner == Some(station)
+                    || owner.is_none()
+                    || process.is_some_and(|process| process.cares(frame.address))
+            };
+            if station == from || !concerned() {
                 continue;
             }
             let (first, again) = self.lan.fate(&mut self.random, from, station);

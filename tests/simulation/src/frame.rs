@@ -17,7 +17,7 @@ pub(crate) struct Frame {
 pub(crate) enum What {
     /// Says to all that the sender has the address.
     Announcement,
-    /// Asks all who has it.
+    /// Asks all, or one, who has it.
     Question,
     /// Says to one that the sender has it.
     Answer,

@@ -102,6 +102,12 @@ pub(crate) fn mac(node: usize) -> MacAddress {
     MacAddress([2, 0, 0, 0, high, low])
 }
 
+/// Whose hardware address it is.
+pub(crate) fn node_at(mac: MacAddress) -> Option<usize> {
+    let [.., high, low] = mac.0;
+    usize::from(u16::from_be_bytes([high, low])).checked_sub(1)
+}
+
 /// The address of a Service.
 pub(crate) fn virtual_address(number: usize) -> IpAddr {
     let [high, low] = low_bytes(number + 1);

@@ -381,8 +381,9 @@ impl Process {
         commands.extend(self.watch.take_commands());
         for command in commands {
             match command {
-                Command::Probe(address) | Command::Ask { address, .. } => {
-                    self.send(What::Question, address, out);
+                Command::Probe(address) => self.send(What::Question, address, None, out),
+                Command::Ask { address, station } => {
+                    self.send(What::Question, address, Some(station), out);
                 }
                 Command::Announce(address) => self.announcer.again(now, address),
             }
@@ -393,11 +394,11 @@ impl Process {
         let mut due = Vec::new();
         self.announcer.poll(now, &mut due);
         for announcement in due {
-            self.send(What::Announcement, announcement.address, out);
+            self.send(What::Announcement, announcement.address, None, out);
         }
     }
 
-    fn send(&self, what: What, address: IpAddr, out: &mut Outbox) {
+    fn send(&self, what: What, address: IpAddr, to: Option<MacAddress>, out: &mut Outbox) {
         if self.carrier {
             let from = plan::mac(self.node);
             let frame = Frame {
@@ -405,7 +406,7 @@ impl Process {
                 address,
                 what,
             };
-            out.frames.push((None, frame));
+            out.frames.push((to, frame));
         }
     }
 
