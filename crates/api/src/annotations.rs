@@ -45,6 +45,39 @@ pub const LABEL_EXCLUDE_NODE: &str = "node.kubernetes.io/exclude-from-external-l
 /// node that the election prefers: `revertive` (the default) or `sticky`. The Service's wins.
 pub const FAILBACK: &str = "herald.io/failback";
 
+/// The annotation of a `BGPAdvertisement` that sets `MULTI_EXIT_DISC`: 0 to 4294967295. Routers prefer
+/// the lowest among paths from one neighbouring system.
+pub const BGP_MED: &str = "herald.io/bgp-med";
+
+/// The annotation of a `BGPAdvertisement` that says how many more times our number is put before the
+/// path: 0 to 16.
+pub const BGP_AS_PATH_PREPEND: &str = "herald.io/bgp-as-path-prepend";
+
+/// The annotation of a `BGPAdvertisement` that announces Services of external traffic policy `Local`
+/// with the number of their endpoints on the node as link bandwidth: `true` or `false` (the default).
+pub const BGP_LINK_BANDWIDTH: &str = "herald.io/bgp-link-bandwidth";
+
+/// The annotation of a `BGPAdvertisement` with an aggregation length that announces Services of
+/// external traffic policy `Local` with their host route as well, so that no other node's aggregate
+/// attracts their traffic: `true` or `false` (the default).
+pub const BGP_LOCAL_HOST_ROUTES: &str = "herald.io/bgp-local-host-routes";
+
+/// The annotation of a `BGPAdvertisement` that limits how many nodes announce a Service by it: 1 or
+/// more.
+pub const BGP_MAX_NODES: &str = "herald.io/bgp-max-nodes";
+
+/// The annotation of a `BGPPeer` without address and interface: the peer is where the node's default
+/// route goes, `ipv4` or `ipv6`.
+pub const BGP_PEER_GATEWAY: &str = "herald.io/bgp-peer-gateway";
+
+/// The annotation of a `BGPPeer` that drops packets from farther away than so many hops (RFC 5082):
+/// 1 to 254. The peer has to do the same.
+pub const BGP_TTL_SECURITY: &str = "herald.io/bgp-ttl-security";
+
+/// The annotation of a `BGPPeer` that says who connects: `outbound` (we do, the default), `inbound`
+/// (the peer does), or `both`.
+pub const BGP_CONNECTION: &str = "herald.io/bgp-connection";
+
 /// A label or taint of a node, whatever its value and effect, that moves addresses away from it.
 pub const DRAIN: &str = "herald.io/drain";
 

@@ -24,8 +24,8 @@ pub(super) trait Parsed: Clone + PartialEq {
     }
 
     /// What is wrong with it without being a reason not to use it.
-    fn remark(&self) -> Option<&Fault> {
-        None
+    fn remarks(&self) -> &[Fault] {
+        &[]
     }
 }
 
@@ -79,10 +79,11 @@ impl<T: Parsed> Keeper<T> {
             });
         };
         for (name, parsed) in &accepted {
-            if let Some(fault) = parsed.remark()
-                && !faults.contains_key(name.as_str())
-            {
-                tell(name, fault.clone(), Consequence::FieldIgnored);
+            if faults.contains_key(name.as_str()) {
+                continue;
+            }
+            for remark in parsed.remarks() {
+                tell(name, remark.clone(), Consequence::FieldIgnored);
             }
         }
         for (name, fault) in faults {

@@ -1,9 +1,9 @@
 //! `L2Advertisement`s: compat.md 1.2 and 1.8, rule 5.
 
-use herald_announce::{Failback, L2Advertisement, PreferredNodes, UnknownFailback};
-use kube::ResourceExt as _;
+use herald_announce::{L2Advertisement, PreferredNodes, UnknownFailback};
 
 use super::advertised::PoolSelection;
+use super::annotated::Annotations;
 use super::keep::Parsed;
 use super::problem::Fault;
 use super::selectors::{label_selector, no_repetition, strictly_distinct_selectors};
@@ -15,15 +15,15 @@ use crate::kinds;
 pub(super) struct ParsedL2Advertisement {
     pub(super) pools: PoolSelection,
     pub(super) advertisement: L2Advertisement,
-    /// An annotation that says nothing that is known.
-    remark: Option<Fault>,
+    /// Annotations that say nothing that is known.
+    remarks: Vec<Fault>,
 }
 
 impl Parsed for ParsedL2Advertisement {
     type Claims = ();
 
-    fn remark(&self) -> Option<&Fault> {
-        self.remark.as_ref()
+    fn remarks(&self) -> &[Fault] {
+        &self.remarks
     }
 }
 
@@ -31,7 +31,11 @@ impl ParsedL2Advertisement {
     pub(super) fn parse(name: &str, object: &kinds::L2Advertisement) -> Result<Self, Fault> {
         let spec = &object.spec;
         let pools = PoolSelection::parse(&spec.ip_address_pools, &spec.ip_address_pool_selectors)?;
-        let (failback, remark) = failback(object);
+        let mut annotations = Annotations::of(object);
+        let failback = annotations.parsed(FAILBACK, |text| {
+            text.parse()
+                .map_err(|error: UnknownFailback| error.to_string())
+        });
         let preferred = spec.preferred_node_selectors.iter().enumerate();
         Ok(Self {
             pools,
@@ -51,21 +55,8 @@ impl ParsedL2Advertisement {
                     .collect::<Result<_, _>>()?,
                 failback,
             },
-            remark,
+            remarks: annotations.remarks(),
         })
-    }
-}
-
-/// What the annotation says. One that says nothing that is known must not take addresses off the
-/// network.
-fn failback(object: &kinds::L2Advertisement) -> (Option<Failback>, Option<Fault>) {
-    match object.annotations().get(FAILBACK).map(|text| text.parse()) {
-        None => (None, None),
-        Some(Ok(failback)) => (Some(failback), None),
-        Some(Err::<_, UnknownFailback>(error)) => {
-            let field = format!("metadata.annotations[{FAILBACK}]");
-            (None, Some(Fault::new(field, error.to_string())))
-        }
     }
 }
 

@@ -5,9 +5,11 @@
 //! problems are MetalLB's (compat.md 1.8).
 
 mod advertised;
+mod annotated;
 pub mod bgp;
 mod keep;
 mod l2;
+mod nodes;
 mod objects;
 mod pool;
 mod problem;
@@ -17,10 +19,11 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use herald_announce::L2Advertisement;
+use herald_announce::bgp::Advertisement;
 use herald_ipam::Pool;
 use herald_model::{Cidr, Labels};
 
-use self::bgp::{Aliases, BfdProfile, BgpAdvertisement, BgpPeer};
+use self::bgp::{BgpKeepers, BgpPeer, PasswordSecret};
 use self::keep::Keeper;
 use self::l2::ParsedL2Advertisement;
 use self::pool::ParsedPool;
@@ -46,8 +49,14 @@ pub struct Resources {
     pub bfd_profiles: Objects<kinds::BFDProfile>,
     /// The names of communities that BGP advertisements use.
     pub communities: Objects<kinds::Community>,
+    /// The Secrets of the objects' namespace by name: those that hold passwords of BGP sessions.
+    pub password_secrets: BTreeMap<String, PasswordSecret>,
     /// The labels of all namespaces, by name.
     pub namespaces: BTreeMap<String, Labels>,
+    /// The labels of the nodes that matter, by name: a speaker's own, or all. Two objects about BGP
+    /// that would exclude each other do so only if both select one of these; as long as none is
+    /// known, every two may.
+    pub nodes: BTreeMap<String, Labels>,
 }
 
 /// A configuration that is valid throughout.
@@ -59,11 +68,9 @@ pub struct Config {
     /// none covers are not in the map.
     pub l2_advertisements: BTreeMap<String, Vec<L2Advertisement>>,
     /// The BGP advertisements that cover each pool, in the order of their names.
-    pub bgp_advertisements: BTreeMap<String, Vec<BgpAdvertisement>>,
+    pub bgp_advertisements: BTreeMap<String, Vec<Advertisement>>,
     /// The BGP sessions in the order of their names.
     pub bgp_peers: Vec<BgpPeer>,
-    /// The BFD profiles by name.
-    pub bfd_profiles: BTreeMap<String, BfdProfile>,
     /// The prefixes in ascending order, each with the index of its pool.
     prefixes: Vec<(Cidr, usize)>,
 }
@@ -93,6 +100,11 @@ impl Config {
     pub fn l2_advertisements_of(&self, name: &str) -> &[L2Advertisement] {
         self.l2_advertisements.get(name).map_or(&[], Vec::as_slice)
     }
+
+    /// The BGP advertisements that cover the pool `name`, in the order of their names.
+    pub fn bgp_advertisements_of(&self, name: &str) -> &[Advertisement] {
+        self.bgp_advertisements.get(name).map_or(&[], Vec::as_slice)
+    }
 }
 
 /// Makes configurations and remembers the last good version of every object.
@@ -100,10 +112,7 @@ impl Config {
 pub struct Configurator {
     pools: Keeper<ParsedPool>,
     l2_advertisements: Keeper<ParsedL2Advertisement>,
-    bgp_advertisements: Keeper<BgpAdvertisement>,
-    bgp_peers: Keeper<BgpPeer>,
-    bfd_profiles: Keeper<BfdProfile>,
-    communities: Keeper<Aliases>,
+    bgp: BgpKeepers,
 }
 
 impl Configurator {
@@ -124,37 +133,8 @@ impl Configurator {
             &mut problems,
             ParsedL2Advertisement::parse,
         );
-        self.update_bgp(resources, &mut problems);
+        self.bgp.update(resources, self.pools.good(), &mut problems);
         (self.config(&resources.namespaces), problems)
-    }
-
-    fn update_bgp(&mut self, resources: &Resources, problems: &mut Vec<Problem>) {
-        self.communities.update(
-            "Community",
-            &resources.communities,
-            problems,
-            Aliases::parse,
-        );
-        let aliases = self.communities.good().values();
-        let aliases = aliases.flat_map(|object| object.values.clone()).collect();
-        let pools = self.pools.good();
-        self.bgp_advertisements.update(
-            "BGPAdvertisement",
-            &resources.bgp_advertisements,
-            problems,
-            |name, object| BgpAdvertisement::parse(name, object, pools, &aliases),
-        );
-        self.bfd_profiles.update(
-            "BFDProfile",
-            &resources.bfd_profiles,
-            problems,
-            BfdProfile::parse,
-        );
-        let profiles = self.bfd_profiles.good();
-        self.bgp_peers
-            .update("BGPPeer", &resources.bgp_peers, problems, |name, object| {
-                BgpPeer::parse(name, object, profiles)
-            });
     }
 
     fn config(&self, namespaces: &BTreeMap<String, Labels>) -> Config {
@@ -174,19 +154,11 @@ impl Configurator {
                 of_pool.push(parsed.advertisement.clone());
             }
         }
-        let mut bgp_advertisements: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for advertisement in self.bgp_advertisements.good().values() {
-            for (pool, _) in advertisement.pools.of(good) {
-                let of_pool = bgp_advertisements.entry(pool.clone()).or_default();
-                of_pool.push(advertisement.clone());
-            }
-        }
         Config {
             pools,
             l2_advertisements,
-            bgp_advertisements,
-            bgp_peers: self.bgp_peers.good().values().cloned().collect(),
-            bfd_profiles: self.bfd_profiles.good().clone(),
+            bgp_advertisements: self.bgp.advertisements(good),
+            bgp_peers: self.bgp.peers(good),
             prefixes,
         }
     }

@@ -2,8 +2,6 @@ use std::collections::BTreeSet;
 
 use kube::core::ObjectMeta;
 use proptest::prelude::*;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use herald_announce::Failback;
@@ -11,72 +9,13 @@ use herald_announce::Failback;
 use super::*;
 use crate::annotations::FAILBACK;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Case {
-    name: String,
-    objects: Vec<Object>,
-    #[serde(default)]
-    problems: Vec<Vec<String>>,
-    pools: Option<Vec<String>>,
-}
+use cases::{Object, resources};
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Object {
-    kind: String,
-    name: String,
-    created: Option<String>,
-    spec: Option<Value>,
-}
-
-fn resources(objects: &[Object]) -> Resources {
-    fn add<K: kube::Resource + DeserializeOwned>(objects: &mut Objects<K>, object: &Object) {
-        let mut raw = json!({ "metadata": { "name": object.name } });
-        if let Some(created) = &object.created {
-            raw["metadata"]["creationTimestamp"] = json!(created);
-        }
-        if let Some(spec) = &object.spec {
-            raw["spec"] = spec.clone();
-        }
-        match serde_json::from_value(raw) {
-            Ok(readable) => objects.apply(readable),
-            Err(error) => objects.malformed(&object.name, error.to_string()),
-        }
-    }
-    let mut all = Resources::default();
-    for object in objects {
-        match object.kind.as_str() {
-            "IPAddressPool" => add(&mut all.pools, object),
-            "L2Advertisement" => add(&mut all.l2_advertisements, object),
-            "BGPAdvertisement" => add(&mut all.bgp_advertisements, object),
-            "BGPPeer" => add(&mut all.bgp_peers, object),
-            "BFDProfile" => add(&mut all.bfd_profiles, object),
-            "Community" => add(&mut all.communities, object),
-            other => panic!("unknown kind {other}"),
-        }
-    }
-    all
-}
+pub(super) mod cases;
 
 #[test]
 fn every_rule_finds_what_it_is_for_and_nothing_else() {
-    let cases: Vec<Case> = serde_saphyr::from_str(include_str!("cases.yaml")).expect("valid cases");
-    for case in cases {
-        let (config, problems) = Configurator::default().update(&resources(&case.objects));
-        let texts: Vec<_> = problems.iter().map(ToString::to_string).collect();
-        let name = &case.name;
-        assert_eq!(texts.len(), case.problems.len(), "{name}: {texts:#?}");
-        for (text, parts) in texts.iter().zip(&case.problems) {
-            for part in parts {
-                assert!(text.contains(part), "{name}: {part:?} is not in {text:?}");
-            }
-        }
-        if let Some(expected) = &case.pools {
-            let names: Vec<_> = config.pools.iter().map(|pool| &pool.name).collect();
-            assert_eq!(names, expected.iter().collect::<Vec<_>>(), "{name}");
-        }
-    }
+    cases::run(include_str!("cases.yaml"));
 }
 
 fn pool(name: &str, addresses: &[&str]) -> kinds::IPAddressPool {
@@ -361,17 +300,20 @@ fn timers_complete_each_other() {
         resources.bgp_peers.apply(kinds::BGPPeer::new("p", spec));
         let (config, problems) = Configurator::default().update(&resources);
         assert_eq!(problems, []);
-        config.bgp_peers[0]
-            .timers
-            .map(|timers| (timers.hold.as_secs(), timers.keepalive.as_secs()))
+        let timers = config.bgp_peers[0].timers;
+        (timers.hold.as_secs(), timers.keepalive.as_secs())
     };
-    assert_eq!(timers(json!({})), None);
-    assert_eq!(timers(json!({ "holdTime": "90s" })), Some((90, 30)));
-    assert_eq!(timers(json!({ "keepaliveTime": "20s" })), Some((60, 20)));
-    assert_eq!(timers(json!({ "holdTime": "0s" })), Some((0, 0)));
+    assert_eq!(timers(json!({})), (90, 30));
+    assert_eq!(timers(json!({ "holdTime": "9s" })), (9, 3));
+    assert_eq!(timers(json!({ "keepaliveTime": "20s" })), (60, 20));
+    assert_eq!(timers(json!({ "holdTime": "0s" })), (0, 0));
+    assert_eq!(
+        timers(json!({ "holdTime": "30s", "keepaliveTime": "0s" })),
+        (30, 10)
+    );
     assert_eq!(
         timers(json!({ "holdTime": "10.9s", "keepaliveTime": "3s" })),
-        Some((10, 3))
+        (10, 3)
     );
 }
 

@@ -147,6 +147,9 @@ pub struct SecretReference {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BGPPeerStatus {}
 
+/// The port that BGP listens on (RFC 4271, section 8.2.1).
+pub const DEFAULT_BGP_PORT: u16 = 179;
+
 fn bgp_port() -> u16 {
-    179
+    DEFAULT_BGP_PORT
 }

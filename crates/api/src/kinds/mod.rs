@@ -27,7 +27,9 @@ mod service_l2_status;
 
 pub use bfd_profile::{BFDProfile, BFDProfileSpec, BFDProfileStatus};
 pub use bgp_advertisement::{BGPAdvertisement, BGPAdvertisementSpec, BGPAdvertisementStatus};
-pub use bgp_peer::{BGPPeer, BGPPeerSpec, BGPPeerStatus, DynamicAsn, SecretReference};
+pub use bgp_peer::{
+    BGPPeer, BGPPeerSpec, BGPPeerStatus, DEFAULT_BGP_PORT, DynamicAsn, SecretReference,
+};
 pub use community::{Community, CommunityAlias, CommunitySpec, CommunityStatus};
 pub use configuration_state::{
     ConfigurationResult, ConfigurationState, ConfigurationStateSpec, ConfigurationStateStatus,

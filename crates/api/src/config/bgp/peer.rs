@@ -1,16 +1,21 @@
-//! `BGPPeer`s (compat.md 1.4 and 1.8, rule 12).
+//! `BGPPeer`s (compat.md 1.4 and 1.8, rules 10, 12 and 13).
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
 
-use herald_model::LabelSelector;
+use herald_announce::bgp::Peer;
+use herald_model::{IpFamily, LabelSelector, Labels};
 
-use super::BfdProfile;
+use super::endpoint::{interface_name, parsed};
+use super::password::password;
+use super::{BfdProfile, Password, PasswordSecret, PeerEndpoint, Timers};
+use crate::annotations::{BGP_CONNECTION, BGP_TTL_SECURITY};
+use crate::config::annotated::Annotations;
 use crate::config::keep::Parsed;
+use crate::config::nodes::NodeSet;
 use crate::config::problem::Fault;
 use crate::config::selectors::distinct_selectors;
-use crate::kinds::{self, BGPPeerSpec, DynamicAsn, SecretReference};
+use crate::kinds::{self, BGPPeerSpec, DynamicAsn};
 
 /// A router and the session with it.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,24 +34,24 @@ pub struct BgpPeer {
     pub port: u16,
     /// Our address.
     pub source_address: Option<IpAddr>,
-    /// Hold and keepalive time, if the object says anything about them.
-    pub timers: Option<Timers>,
-    /// How long to wait before a connection is tried again.
-    pub connect_time: Option<Duration>,
+    /// Hold, keepalive and connect time.
+    pub timers: Timers,
     /// Our BGP identifier.
     pub router_id: Option<Ipv4Addr>,
     /// The nodes that have the session; empty means all.
     pub node_selectors: Vec<LabelSelector>,
-    /// The password as written in the object; empty if there is none.
-    pub password: String,
-    /// The Secret with the password.
-    pub password_secret: Option<SecretReference>,
-    /// The name of the profile that watches the path.
-    pub bfd_profile: Option<String>,
+    /// The key of TCP MD5.
+    pub password: Option<Password>,
+    /// How the path is watched, if it is.
+    pub bfd: Option<PeerBfd>,
     /// Keeps the routes at the peer while our side restarts.
     pub graceful_restart: bool,
     /// The peer is more than one hop away.
     pub ebgp_multi_hop: bool,
+    /// How many hops away the peer may be if packets with a lower TTL are to be dropped (RFC 5082).
+    pub ttl_security: Option<u8>,
+    /// Who connects.
+    pub connection: Connection,
     /// The VRF that the session is in; empty for none.
     pub vrf: String,
     /// Both families go over the one session.
@@ -62,83 +67,160 @@ pub enum PeerAsn {
     Dynamic(DynamicAsn),
 }
 
-/// Where a peer is.
+/// The BFD session beside a BGP session.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PeerEndpoint {
-    /// At an address.
-    Address(IpAddr),
-    /// On the other side of an interface.
-    Interface(String),
+pub struct PeerBfd {
+    /// The name of the profile.
+    pub name: String,
+    /// What it says.
+    pub profile: BfdProfile,
 }
 
-/// The timers of a session in whole seconds; both zero if the session never times out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timers {
-    /// How long the session lives without a message.
-    pub hold: Duration,
-    /// How often a message is sent.
-    pub keepalive: Duration,
-}
-
-impl Parsed for BgpPeer {
-    type Claims = ();
+/// Who connects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Connection {
+    /// We do.
+    #[default]
+    Outbound,
+    /// The peer does.
+    Inbound,
+    /// Whoever is first.
+    Both,
 }
 
 impl BgpPeer {
-    pub(in crate::config) fn parse(
+    /// What decides about announcements.
+    pub fn summary(&self) -> Peer {
+        Peer {
+            name: self.name.clone(),
+            node_selectors: self.node_selectors.clone(),
+        }
+    }
+
+    /// True if the peer is in our autonomous system.
+    pub fn is_internal(&self) -> bool {
+        match self.peer_asn {
+            PeerAsn::Number(number) => number == self.my_asn,
+            PeerAsn::Dynamic(dynamic) => dynamic == DynamicAsn::Internal,
+        }
+    }
+}
+
+/// A peer that is valid by itself.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::config) struct ParsedPeer {
+    pub(super) peer: BgpPeer,
+    pub(super) nodes: NodeSet,
+    remarks: Vec<Fault>,
+}
+
+/// What a peer is checked against.
+pub(super) struct Context<'a> {
+    pub(super) profiles: &'a BTreeMap<String, BfdProfile>,
+    pub(super) secrets: &'a BTreeMap<String, PasswordSecret>,
+    pub(super) nodes: &'a BTreeMap<String, Labels>,
+}
+
+/// What a router tells one of our sessions from another by.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::config) struct SessionKey {
+    endpoint: PeerEndpoint,
+    port: u16,
+    vrf: String,
+    source_address: Option<IpAddr>,
+}
+
+impl Parsed for ParsedPeer {
+    /// The sessions and the nodes that have them.
+    type Claims = BTreeMap<SessionKey, Vec<(NodeSet, String)>>;
+
+    /// Two sessions between the same two addresses would take each other down for ever.
+    fn claim(&self, claims: &mut Self::Claims) -> Result<(), Fault> {
+        let peer = &self.peer;
+        let key = SessionKey {
+            endpoint: peer.endpoint.clone(),
+            port: peer.port,
+            vrf: peer.vrf.clone(),
+            source_address: peer.source_address,
+        };
+        let sessions = claims.entry(key).or_default();
+        let other = sessions.iter().find(|(nodes, _)| nodes.meets(&self.nodes));
+        if let Some((_, other)) = other {
+            let message = format!(
+                "duplicate BGPPeers selecting the same node: {} is the peer of BGPPeer {other:?} \
+                 too; give one of them another address, port, VRF or sourceAddress, or other nodes",
+                peer.endpoint
+            );
+            return Err(Fault::new(peer.endpoint.field(), message));
+        }
+        sessions.push((self.nodes.clone(), peer.name.clone()));
+        Ok(())
+    }
+
+    fn remarks(&self) -> &[Fault] {
+        &self.remarks
+    }
+}
+
+impl ParsedPeer {
+    pub(super) fn parse(
         name: &str,
         object: &kinds::BGPPeer,
-        profiles: &BTreeMap<String, BfdProfile>,
+        context: &Context<'_>,
     ) -> Result<Self, Fault> {
         let spec = &object.spec;
-        if spec.my_asn == 0 {
-            return Err(Fault::new("spec.myASN", "missing local ASN"));
-        }
-        let peer_asn = peer_asn(spec)?;
-        let internal = match peer_asn {
-            PeerAsn::Number(number) => number == spec.my_asn,
-            PeerAsn::Dynamic(dynamic) => dynamic == DynamicAsn::Internal,
+        let mut annotations = Annotations::of(object);
+        let endpoint = PeerEndpoint::parse(spec, &mut annotations)?;
+        let peer = BgpPeer {
+            name: name.to_owned(),
+            my_asn: my_asn(spec)?,
+            peer_asn: peer_asn(spec)?,
+            local_asn: local_asn(spec)?,
+            source_address: source_address(spec, endpoint.family())?,
+            endpoint,
+            // The old version of the kind has 0 for the default.
+            port: if spec.peer_port == 0 {
+                kinds::DEFAULT_BGP_PORT
+            } else {
+                spec.peer_port
+            },
+            timers: Timers::parse(spec)?,
+            router_id: router_id(spec)?,
+            node_selectors: distinct_selectors("spec.nodeSelectors", &spec.node_selectors)?,
+            password: password(spec, context.secrets)?,
+            bfd: bfd(name, spec, context.profiles)?,
+            graceful_restart: spec.enable_graceful_restart,
+            ebgp_multi_hop: spec.ebgp_multi_hop,
+            ttl_security: annotations.number(BGP_TTL_SECURITY, &(1..=254)),
+            connection: connection(&mut annotations),
+            vrf: match spec.vrf.as_str() {
+                "" => String::new(),
+                vrf => interface_name("spec.vrf", vrf)?,
+            },
+            dual_stack: spec.dual_stack_address_family,
         };
-        if internal && spec.ebgp_multi_hop {
+        if peer.is_internal() && peer.ebgp_multi_hop {
             return Err(Fault::new(
                 "spec.ebgpMultiHop",
                 "invalid ebgp-multihop parameter set for an ibgp peer: remove it",
             ));
         }
-        if !spec.password.is_empty() && spec.password_secret.is_some() {
-            return Err(Fault::new(
-                "spec.passwordSecret",
-                "can not have both password and secret ref set",
-            ));
-        }
-        let bfd_profile = Some(spec.bfd_profile.clone()).filter(|profile| !profile.is_empty());
-        if let Some(profile) = &bfd_profile
-            && !profiles.contains_key(profile)
-        {
-            let message = format!("peer {name} referencing non existing bfd profile {profile}");
-            return Err(Fault::new("spec.bfdProfile", message));
-        }
         Ok(Self {
-            name: name.to_owned(),
-            my_asn: spec.my_asn,
-            peer_asn,
-            local_asn: spec.local_asn,
-            endpoint: endpoint(spec)?,
-            port: spec.peer_port,
-            source_address: parsed("spec.sourceAddress", "source IP", &spec.source_address)?,
-            timers: timers(spec)?,
-            connect_time: connect_time(spec)?,
-            router_id: parsed("spec.routerID", "router ID", &spec.router_id)?,
-            node_selectors: distinct_selectors("spec.nodeSelectors", &spec.node_selectors)?,
-            password: spec.password.clone(),
-            password_secret: spec.password_secret.clone(),
-            bfd_profile,
-            graceful_restart: spec.enable_graceful_restart,
-            ebgp_multi_hop: spec.ebgp_multi_hop,
-            vrf: spec.vrf.clone(),
-            dual_stack: spec.dual_stack_address_family,
+            nodes: NodeSet::selected(&peer.node_selectors, context.nodes),
+            remarks: annotations.remarks(),
+            peer,
         })
     }
+}
+
+fn my_asn(spec: &BGPPeerSpec) -> Result<u32, Fault> {
+    if spec.my_asn == 0 {
+        return Err(Fault::new(
+            "spec.myASN",
+            "missing local ASN: set the number of the autonomous system on our side",
+        ));
+    }
+    Ok(spec.my_asn)
 }
 
 fn peer_asn(spec: &BGPPeerSpec) -> Result<PeerAsn, Fault> {
@@ -159,78 +241,68 @@ fn peer_asn(spec: &BGPPeerSpec) -> Result<PeerAsn, Fault> {
     }
 }
 
-fn endpoint(spec: &BGPPeerSpec) -> Result<PeerEndpoint, Fault> {
-    const FIELD: &str = "spec.peerAddress";
-    match (spec.peer_address.is_empty(), spec.interface.is_empty()) {
-        (true, true) => Err(Fault::new(
-            FIELD,
-            "peer has no Address or Interface specified: set one of them",
-        )),
-        (false, false) => Err(Fault::new(
-            FIELD,
-            "peer has both Address and Interface specified: remove one of them",
-        )),
-        (true, false) => Ok(PeerEndpoint::Interface(spec.interface.clone())),
-        (false, true) => {
-            let address = parsed(FIELD, "BGPPeer address", &spec.peer_address)?;
-            address
-                .map(PeerEndpoint::Address)
-                .ok_or_else(|| Fault::new(FIELD, "invalid BGPPeer address \"\""))
-        }
+fn local_asn(spec: &BGPPeerSpec) -> Result<Option<u32>, Fault> {
+    if spec.local_asn == Some(0) {
+        return Err(Fault::new(
+            "spec.localASN",
+            "invalid localASN 0: use 1 to 4294967295, or remove it",
+        ));
     }
+    Ok(spec.local_asn)
 }
 
-/// The value of a field, or `None` if it is empty.
-fn parsed<T: std::str::FromStr>(field: &str, what: &str, text: &str) -> Result<Option<T>, Fault> {
-    if text.is_empty() {
+fn source_address(spec: &BGPPeerSpec, family: IpFamily) -> Result<Option<IpAddr>, Fault> {
+    const FIELD: &str = "spec.sourceAddress";
+    let source = parsed(FIELD, "source IP", &spec.source_address)?;
+    if let Some(source) = source.filter(|source| IpFamily::of(*source) != family) {
+        let message = format!("invalid source IP \"{source}\": the session is {family}");
+        return Err(Fault::new(FIELD, message));
+    }
+    Ok(source)
+}
+
+/// RFC 6286, 2.1: any number but 0.
+fn router_id(spec: &BGPPeerSpec) -> Result<Option<Ipv4Addr>, Fault> {
+    const FIELD: &str = "spec.routerID";
+    let id: Option<Ipv4Addr> = parsed(FIELD, "router ID", &spec.router_id)?;
+    if id.is_some_and(|id| id.is_unspecified()) {
+        return Err(Fault::new(
+            FIELD,
+            "invalid router ID \"0.0.0.0\": use another, or leave it out",
+        ));
+    }
+    Ok(id)
+}
+
+fn bfd(
+    peer: &str,
+    spec: &BGPPeerSpec,
+    profiles: &BTreeMap<String, BfdProfile>,
+) -> Result<Option<PeerBfd>, Fault> {
+    let name = &spec.bfd_profile;
+    if name.is_empty() {
         return Ok(None);
     }
-    text.parse().map(Some).map_err(|_| {
-        Fault::new(
-            field,
-            format!("invalid {what} {text:?}: write an IP address"),
-        )
-    })
-}
-
-fn timers(spec: &BGPPeerSpec) -> Result<Option<Timers>, Fault> {
-    const SHORTEST: i64 = 3;
-    const LONGEST: i64 = 65_535;
-    let (hold, keepalive) = match (spec.hold_time, spec.keepalive_time) {
-        (None, None) => return Ok(None),
-        (Some(hold), None) => (hold.seconds(), hold.seconds() / 3),
-        (None, Some(keepalive)) => (keepalive.seconds().saturating_mul(3), keepalive.seconds()),
-        (Some(hold), Some(keepalive)) => (hold.seconds(), keepalive.seconds()),
-    };
-    if hold != 0 && !(SHORTEST..=LONGEST).contains(&hold) {
-        let message =
-            format!("invalid hold time \"{hold}s\": must be 0 or >=3s and at most 65535s");
-        return Err(Fault::new("spec.holdTime", message));
-    }
-    if !(0..=hold).contains(&keepalive) {
+    let Some(profile) = profiles.get(name) else {
         let message = format!(
-            "invalid keepaliveTime \"{keepalive}s\": must not be above holdTime \"{hold}s\""
+            "peer {peer} referencing non existing bfd profile {name}: create the BFDProfile"
         );
-        return Err(Fault::new("spec.keepaliveTime", message));
-    }
-    // Both have been found to be neither negative nor large.
-    let seconds = |seconds: i64| Duration::from_secs(seconds.unsigned_abs());
-    Ok(Some(Timers {
-        hold: seconds(hold),
-        keepalive: seconds(keepalive),
+        return Err(Fault::new("spec.bfdProfile", message));
+    };
+    Ok(Some(PeerBfd {
+        name: name.clone(),
+        profile: profile.clone(),
     }))
 }
 
-fn connect_time(spec: &BGPPeerSpec) -> Result<Option<Duration>, Fault> {
-    let Some(time) = spec.connect_time else {
-        return Ok(None);
-    };
-    let whole = time.nanoseconds() % 1_000_000_000 == 0 && (1..=65_535).contains(&time.seconds());
-    match time.to_std() {
-        Some(time) if whole => Ok(Some(time)),
-        _ => {
-            let message = format!("invalid connect time \"{time}\": use whole seconds, 1 to 65535");
-            Err(Fault::new("spec.connectTime", message))
-        }
-    }
+fn connection(annotations: &mut Annotations<'_>) -> Connection {
+    let said = annotations.parsed(BGP_CONNECTION, |text| match text {
+        "outbound" => Ok(Connection::Outbound),
+        "inbound" => Ok(Connection::Inbound),
+        "both" => Ok(Connection::Both),
+        _ => Err(format!(
+            "unknown direction {text:?}: use outbound, inbound or both"
+        )),
+    });
+    said.unwrap_or_default()
 }
