@@ -3,6 +3,8 @@
 use std::io;
 use std::net::Ipv6Addr;
 
+use crate::SocketStep;
+
 /// A failed call, with the object it was about.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -44,6 +46,24 @@ pub enum Error {
         interface: u32,
         /// The kernel's answer.
         source: io::Error,
+    },
+    /// A socket of a routing protocol could not be made or changed as asked.
+    #[error("cannot {step} for {socket}: {source}{}", step.remedy(source))]
+    Socket {
+        /// What the socket is for, with the peer's address.
+        socket: String,
+        /// What was tried.
+        step: SocketStep,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// A password is empty or longer than the kernel takes.
+    #[error("a BGP password of {length} bytes: it must have 1 to {max}; shorten it on both sides")]
+    PasswordLength {
+        /// How long it is, in bytes.
+        length: usize,
+        /// The most that the kernel takes.
+        max: usize,
     },
     /// Netlink could not be opened, or a dump failed.
     #[error("cannot read the interfaces from netlink ({step}): {message}")]

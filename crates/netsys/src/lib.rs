@@ -6,17 +6,27 @@
 //! - [`GroupMemberships`]: IPv6 multicast groups joined on one interface, as many as needed.
 //! - [`Monitor`]: the interfaces with their addresses, and every change of them; by a
 //!   [`CarrierWatch`] also the loss of a carrier before the kernel tells of it.
+//! - [`tcp`]: connections for BGP, with passwords and TTL security.
+//! - [`bfd`]: datagrams for BFD, with the TTL and interface of what is received.
+//! - [`router_advertisement`]: what makes two routers of one link known to each other.
 //!
 //! Nothing here knows what an address is announced for.
 
+pub mod bfd;
+mod datagram;
 mod error;
 mod filter;
 mod groups;
 mod monitor;
+mod option;
 mod packet;
+pub mod router_advertisement;
+mod socket;
+pub mod tcp;
 
 pub use error::Error;
 pub use filter::{Instruction, MAX_INSTRUCTIONS};
 pub use groups::GroupMemberships;
 pub use monitor::{CarrierWatch, Change, Interface, InterfaceAddress, Monitor};
 pub use packet::{EtherType, PacketSocket};
+pub use socket::{Dscp, SocketStep};

@@ -1,13 +1,13 @@
 //! Link-layer frames of one Ethernet type on one interface.
 
 use std::io::{self, ErrorKind, Read};
-use std::os::fd::AsRawFd;
 
 use socket2::{Domain, SockAddr, Socket, Type};
-use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::filter::guarded;
+use crate::option::{self, ON};
+use crate::socket::{drain, register};
 use crate::{Error, Instruction};
 
 /// The frames a socket receives.
@@ -20,15 +20,8 @@ pub enum EtherType {
     Ipv6 = 0x86dd,
 }
 
-/// How many frames are handled before other tasks get their turn. Readiness of a descriptor takes no
-/// part in the runtime's budget, so a flood would otherwise never let go of the thread.
-const BATCH: usize = 64;
-
 /// The receive buffer asked for; the kernel gives at most `net.core.rmem_max`.
 const RECEIVE_BUFFER: usize = 1 << 20;
-
-/// The loss of the interface is signalled as an error alone, without the socket being readable.
-const READABLE_OR_FAILED: Interest = Interest::READABLE.add(Interest::ERROR);
 
 /// `PACKET_IGNORE_OUTGOING` (Linux 4.20).
 const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
@@ -65,7 +58,8 @@ impl PacketSocket {
         socket
             .attach_filter(&program)
             .map_err(|source| Error::SetFilter { interface, source })?;
-        ignore_outgoing(&socket).map_err(failed("PACKET_IGNORE_OUTGOING"))?;
+        option::set(&socket, libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, &ON)
+            .map_err(failed("PACKET_IGNORE_OUTGOING"))?;
         // More room for bursts is a wish; the default works too.
         let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
         let address = link_address(interface, ether_type).map_err(failed("address"))?;
@@ -96,59 +90,20 @@ impl PacketSocket {
         buffer: &mut [u8],
         mut handle: impl FnMut(&mut [u8]),
     ) -> io::Result<usize> {
-        loop {
-            tokio::task::consume_budget().await;
-            let mut ready = self.socket.ready(READABLE_OR_FAILED).await?;
-            let mut frames = 0;
-            while frames < BATCH {
-                match ready.try_io(|socket| socket.get_ref().read(buffer)) {
-                    Ok(Ok(length)) => {
-                        frames += 1;
-                        if let Some(frame) = buffer.get_mut(..length) {
-                            handle(frame);
-                        }
-                    }
-                    Ok(Err(error)) if error.kind() == ErrorKind::Interrupted => {}
-                    Ok(Err(error)) => return Err(error),
-                    // Nothing left.
-                    Err(_) => break,
-                }
+        drain(&self.socket, |mut socket| {
+            let length = socket.read(buffer)?;
+            if let Some(frame) = buffer.get_mut(..length) {
+                handle(frame);
             }
-            drop(ready);
-            if frames == BATCH {
-                tokio::task::yield_now().await;
-            }
-            if frames > 0 {
-                return Ok(frames);
-            }
-        }
+            Ok(())
+        })
+        .await
     }
 
     /// Sends a frame, complete with its Ethernet header. Does not wait: if the queue of the
     /// interface is full the error is of kind `WouldBlock` and the frame is lost, as on any wire.
     pub fn send(&self, frame: &[u8]) -> io::Result<()> {
         self.socket.get_ref().send(frame).map(|_| ())
-    }
-}
-
-#[allow(unsafe_code, reason = "socket2 has no such socket option")]
-fn ignore_outgoing(socket: &Socket) -> io::Result<()> {
-    let on: libc::c_int = 1;
-    let length = socklen(size_of::<libc::c_int>())?;
-    // SAFETY: the pointer and length describe `on`, which outlives the call; the kernel only reads.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_PACKET,
-            PACKET_IGNORE_OUTGOING,
-            (&raw const on).cast(),
-            length,
-        )
-    };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
     }
 }
 
@@ -179,16 +134,6 @@ fn link_address(interface: u32, ether_type: EtherType) -> io::Result<SockAddr> {
         })?
     };
     Ok(address)
-}
-
-#[allow(
-    unsafe_code,
-    reason = "the only constructor of AsyncFd that is not deprecated"
-)]
-fn register(socket: Socket) -> io::Result<AsyncFd<Socket>> {
-    // SAFETY: a `Socket` owns its descriptor, which stays open and the same until it is dropped,
-    // and nothing takes it out of the `AsyncFd`.
-    unsafe { AsyncFd::register_with_interest(socket, READABLE_OR_FAILED) }.map_err(Into::into)
 }
 
 fn socklen(length: usize) -> io::Result<libc::socklen_t> {

@@ -2,76 +2,32 @@
 //! own.
 
 #[cfg(test)]
+mod support;
+
+#[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::future::Future;
     use std::net::Ipv6Addr;
     use std::process::Command;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::thread;
     use std::time::Duration;
 
     use herald_netsys::{
         Change, EtherType, GroupMemberships, Instruction, Interface, Monitor, PacketSocket,
     };
-    use nix::sched::{CloneFlags, unshare};
     use tokio::time::timeout;
 
-    /// Runs `test` on a thread in a new network namespace, which goes away with it.
-    fn in_new_namespace<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
-        let thread = thread::spawn(move || {
-            unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace, as root");
-            tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .expect("a runtime")
-                .block_on(test());
-        });
-        if let Err(panic) = thread.join() {
-            std::panic::resume_unwind(panic);
-        }
-    }
+    use crate::support::{in_new_namespace, index_of, ip, until_in_operation};
 
-    fn ip(arguments: &str) {
-        let output = Command::new("ip")
-            .args(arguments.split_whitespace())
-            .output()
-            .expect("ip runs");
-        assert!(output.status.success(), "ip {arguments}: {output:?}");
-    }
-
-    /// A pair `left` and `right`, both in operation, and their indexes. What is sent on a link that
-    /// is up but not yet in operation the kernel drops without an error.
+    /// A pair `left` and `right`, both in operation, and their indexes.
     async fn veth() -> (u32, u32) {
         ip("link add left type veth peer name right");
         ip("link set left up");
         ip("link set right up");
-        let both = async {
-            while !(in_operation("left") && in_operation("right")) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        timeout(Duration::from_secs(30), both)
-            .await
-            .expect("both links come up");
-        (index_of("left").await, index_of("right").await)
-    }
-
-    fn in_operation(name: &str) -> bool {
-        let arguments = ["link", "show", "dev", name, "up"];
-        let output = Command::new("ip").args(arguments).output();
-        let output = output.expect("ip runs").stdout;
-        String::from_utf8_lossy(&output).contains("state UP")
-    }
-
-    async fn index_of(name: &str) -> u32 {
-        let monitor = Monitor::start().await.expect("netlink");
-        let index = monitor
-            .interfaces()
-            .find(|interface| interface.name == name)
-            .map(|interface| interface.index);
-        index.expect("the interface exists")
+        until_in_operation("left").await;
+        until_in_operation("right").await;
+        (index_of("left"), index_of("right"))
     }
 
     async fn until(monitor: &mut Monitor, what: &str, wanted: impl Fn(&Change) -> bool) -> Change {
@@ -176,7 +132,7 @@ mod tests {
             let (left, right) = veth().await;
             ip("link add link right name above type macvlan mode bridge");
             ip("link set above up");
-            let above = index_of("above").await;
+            let above = index_of("above");
             let a = PacketSocket::open(left, EtherType::Arp, &accept_all()).expect("opens");
             let below = PacketSocket::open(right, EtherType::Arp, &accept_all()).expect("opens");
             let above_socket =

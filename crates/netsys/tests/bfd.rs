@@ -1,0 +1,224 @@
+//! BFD packets between two network namespaces.
+
+#[cfg(test)]
+mod support;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+    use std::time::Duration;
+
+    use herald_netsys::bfd::{Path, Receiver, Sender, Session};
+    use socket2::SockRef;
+    use tokio::net::UdpSocket;
+    use tokio::time::{sleep, timeout};
+
+    use crate::support::{Namespace, PATIENCE, counter, in_new_namespace, ip, until};
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    /// The three kinds of addresses: there, here, and the unspecified one.
+    fn addresses() -> [(IpAddr, IpAddr, IpAddr); 3] {
+        [
+            ("192.0.7.2", "192.0.7.1", "0.0.0.0"),
+            ("2001:db8:7::2", "2001:db8:7::1", "::"),
+            ("fe80::2", "fe80::1", "::"),
+        ]
+        .map(|(there, here, any)| (address(there), address(here), address(any)))
+    }
+
+    fn session(path: Path, remote: IpAddr, local: Option<IpAddr>) -> Session {
+        Session {
+            path,
+            remote,
+            local,
+            interface: Some("lan".to_owned()),
+        }
+    }
+
+    /// What a [`Datagram`](herald_netsys::bfd::Datagram) has, to keep.
+    #[derive(Debug, PartialEq)]
+    struct Kept {
+        from: SocketAddr,
+        local: IpAddr,
+        interface: u32,
+        ttl: u8,
+        packet: Vec<u8>,
+    }
+
+    /// Calls `send` again and again until packets arrive, and returns them. The first packet to an
+    /// address may be lost while its MAC address is asked for.
+    async fn first(receiver: &Receiver, mut send: impl AsyncFnMut()) -> Vec<Kept> {
+        let mut kept = Vec::new();
+        let again = async {
+            loop {
+                send().await;
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let arrived = receiver.receive(|datagram| {
+            kept.push(Kept {
+                from: datagram.from,
+                local: datagram.local,
+                interface: datagram.interface,
+                ttl: datagram.ttl,
+                packet: datagram.packet.to_vec(),
+            });
+        });
+        let either = async {
+            tokio::select! {
+                count = arrived => count.expect("received"),
+                () = again => unreachable!("it goes on"),
+            }
+        };
+        let count = timeout(PATIENCE, either).await.expect("it arrives");
+        assert_eq!(kept.len(), count);
+        kept
+    }
+
+    #[test]
+    #[ignore = "needs root: run by make test"]
+    fn a_packet_arrives_with_its_ttl_its_interface_and_both_addresses() {
+        in_new_namespace(|| async {
+            let far = Namespace::new();
+            // So that the indexes of the two ends differ.
+            far.ip("link add first type bridge");
+            let here = far.routed_cable("lan", 7).await;
+            let lan = far.within(|| crate::support::index_of("lan"));
+            assert_ne!(here, lan);
+            for (there, here, any) in addresses() {
+                for path in [Path::SingleHop, Path::Multihop] {
+                    let receiver = far.within(|| Receiver::open(path, any, None));
+                    let receiver = receiver.expect("opens");
+                    let sender = Sender::open(&session(path, there, Some(here))).expect("opens");
+                    let packet = [7; 24];
+                    // What cannot be sent yet is sent the next time.
+                    let arrived = first(&receiver, async || drop(sender.send(&packet))).await;
+                    let port = sender.source_port();
+                    assert!(port >= 49152, "{port}");
+                    let from = match here {
+                        IpAddr::V6(v6) if v6.is_unicast_link_local() => {
+                            SocketAddrV6::new(v6, port, 0, lan).into()
+                        }
+                        other => SocketAddr::new(other, port),
+                    };
+                    let wanted = Kept {
+                        from,
+                        local: there,
+                        interface: lan,
+                        ttl: 255,
+                        packet: packet.to_vec(),
+                    };
+                    assert!(arrived.iter().all(|kept| *kept == wanted), "{arrived:?}");
+                }
+            }
+        });
+    }
+
+    #[test]
+    #[ignore = "needs root: run by make test"]
+    fn a_ttl_below_255_is_seen_and_what_is_too_long_is_cut() {
+        in_new_namespace(|| async {
+            let far = Namespace::new();
+            let index = far.routed_cable("lan", 7).await;
+            for (there, here, any) in addresses() {
+                let receiver = far.within(|| Receiver::open(Path::SingleHop, any, None));
+                let receiver = receiver.expect("opens");
+                let scoped = |address, port| match address {
+                    IpAddr::V6(v6) => SocketAddrV6::new(v6, port, 0, index).into(),
+                    IpAddr::V4(_) => SocketAddr::new(address, port),
+                };
+                let other = UdpSocket::bind(scoped(here, 0)).await.expect("binds");
+                let raw = SockRef::from(&other);
+                let set = if here.is_ipv4() {
+                    raw.set_ttl_v4(254)
+                } else {
+                    raw.set_unicast_hops_v6(254)
+                };
+                set.expect("set");
+                let to = scoped(there, 3784);
+                let send = async || drop(other.send_to(&[7; 1000], to).await);
+                let arrived = first(&receiver, send).await;
+                for kept in arrived {
+                    assert_eq!((kept.ttl, kept.packet.len()), (254, 255));
+                }
+            }
+        });
+    }
+
+    #[test]
+    #[ignore = "needs root: run by make test"]
+    fn a_receiver_keeps_to_its_interface() {
+        in_new_namespace(|| async {
+            let far = Namespace::new();
+            far.routed_cable("one", 1).await;
+            far.routed_cable("two", 2).await;
+            let any = address("0.0.0.0");
+            let receiver = far.within(|| Receiver::open(Path::SingleHop, any, Some("two")));
+            let receiver = receiver.expect("opens");
+            let over = |remote: &str| {
+                let session = Session {
+                    interface: None,
+                    ..session(Path::SingleHop, address(remote), None)
+                };
+                Sender::open(&session).expect("opens")
+            };
+            let (one, two) = (over("192.0.1.2"), over("192.0.2.2"));
+            let nobody = || far.within(|| counter("snmp", "Udp:", "NoPorts"));
+            until("what arrives on the other is for nobody", || {
+                drop(one.send(&[1; 24]));
+                nobody() > 0
+            })
+            .await;
+            let arrived = first(&receiver, async || drop(two.send(&[2; 24]))).await;
+            let two = far.within(|| crate::support::index_of("two"));
+            for kept in arrived {
+                assert_eq!((kept.interface, kept.packet[0]), (two, 2));
+            }
+        });
+    }
+
+    #[test]
+    #[ignore = "needs root: run by make test"]
+    fn every_session_has_a_source_port_of_its_own() {
+        in_new_namespace(|| async {
+            ip("link set lo up");
+            let session = Session {
+                interface: None,
+                ..session(Path::SingleHop, address("127.0.0.1"), None)
+            };
+            let open = || Sender::open(&session).expect("opens");
+            let senders: Vec<Sender> = (0..500).map(|_| open()).collect();
+            let ports: BTreeSet<u16> = senders.iter().map(Sender::source_port).collect();
+            assert_eq!(ports.len(), 500);
+            assert!(ports.iter().all(|port| *port >= 49152), "{ports:?}");
+        });
+    }
+
+    #[test]
+    #[ignore = "needs root: run by make test"]
+    fn an_error_says_what_is_in_the_way() {
+        in_new_namespace(|| async {
+            ip("link set lo up");
+            let any = address("::");
+            let open = |interface| Receiver::open(Path::SingleHop, any, interface);
+            let _first = open(None).expect("opens");
+            let error = open(None).expect_err("is taken").to_string();
+            assert!(error.contains("the BFD receiver at [::]:3784"), "{error}");
+            assert!(error.contains("another program"), "{error}");
+            let error = open(Some("vrf-blue"))
+                .expect_err("is not there")
+                .to_string();
+            assert!(error.contains("no VRF of that name"), "{error}");
+            let session = session(Path::Multihop, address("192.0.2.1"), None);
+            let error = Sender::open(&session)
+                .expect_err("is not there")
+                .to_string();
+            assert!(error.contains("the BFD session with 192.0.2.1"), "{error}");
+            assert!(error.contains("interface lan"), "{error}");
+        });
+    }
+}
