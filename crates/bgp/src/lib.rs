@@ -2,6 +2,9 @@
 //! and dropped.
 //!
 //! This crate contains no async code, opens no sockets and reads no clock. [`wire`] is everything
-//! that is bytes.
+//! that is bytes, [`session`] the state machine of one peer, and [`routes`] what is announced and what
+//! of it each session has still to tell.
 
+pub mod routes;
+pub mod session;
 pub mod wire;

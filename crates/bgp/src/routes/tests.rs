@@ -1,0 +1,3 @@
+//! Tables and sessions' sides of them.
+
+mod table;

@@ -1,0 +1,10 @@
+//! Sessions in virtual time: against a scripted peer, and against each other.
+
+mod collision;
+mod opening;
+mod restart;
+mod routes;
+mod script;
+mod states;
+mod stopping;
+mod timers;
