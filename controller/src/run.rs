@@ -13,9 +13,10 @@ use herald_runtime::backoff::Backoff;
 use herald_runtime::events::{self, Recorder};
 use herald_runtime::health::{self, Block, Readiness};
 use herald_runtime::lease::{Candidate, Leadership, Timing};
+use herald_runtime::logging::Log;
 use herald_runtime::supervise::{Supervisor, TaskResult, next_batch};
 use herald_runtime::watch::{Event, ObjectName};
-use herald_runtime::{client, logging, metrics as metrics_server};
+use herald_runtime::{client, metrics as metrics_server};
 use jiff::Timestamp;
 use kube::Client;
 use prometheus_client::registry::Registry;
@@ -48,9 +49,8 @@ const UNDONE_PAUSE: Duration = Duration::from_secs(1);
 const COMPONENT: &str = "metallb-controller";
 const LEASE: &str = "herald-controller";
 
-/// Runs the controller until SIGTERM or SIGINT.
-pub async fn run(args: ControllerArgs) -> anyhow::Result<()> {
-    logging::init(args.common.log_level, args.common.log_format);
+/// Runs the controller until SIGTERM or SIGINT. `log` is what its lines go into.
+pub async fn run(args: ControllerArgs, log: &Log) -> anyhow::Result<()> {
     for flag in args.inactive() {
         flag.warn();
     }
@@ -66,6 +66,7 @@ pub async fn run(args: ControllerArgs) -> anyhow::Result<()> {
     let mut supervisor = Supervisor::new();
     let token = supervisor.token();
     let mut registry = Registry::default();
+    log.register(&mut registry);
     let metrics = Metrics::register(&mut registry);
     let (recorder, sender) = events::recorder(
         kube.clone(),

@@ -40,7 +40,9 @@ async fn controller_process() {
     }
     herald_runtime::install_crypto_provider();
     let args = Cli::parse_from(["controller"]).controller;
-    herald_controller::run(args).await.expect("an orderly end");
+    let log = herald_runtime::logging::init(args.common.log_level, args.common.log_format);
+    let ended = herald_controller::run(args, &log).await;
+    ended.expect("an orderly end");
 }
 
 struct Cluster {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
-use herald_runtime::argv;
+use herald_runtime::{argv, logging};
 
 /// Herald gives Services of type LoadBalancer an address and makes the network send that address's
 /// traffic to a right node
@@ -37,10 +37,16 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let common = match &cli.command {
+        Command::Controller(args) => &args.common,
+        Command::Speaker(args) => &args.common,
+    };
+    // Dropped last: the reason of the end is its last line.
+    let log = logging::init(common.log_level, common.log_format);
     let outcome = runtime.block_on(async {
         match cli.command {
-            Command::Controller(args) => herald_controller::run(args).await,
-            Command::Speaker(args) => herald_speaker::run(args).await,
+            Command::Controller(args) => herald_controller::run(args, &log).await,
+            Command::Speaker(args) => herald_speaker::run(args, &log).await,
         }
     });
     runtime.shutdown_timeout(LAST_WAIT);

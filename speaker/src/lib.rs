@@ -34,9 +34,10 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use herald_model::NodeName;
 use herald_runtime::health::Readiness;
+use herald_runtime::logging::Log;
 use herald_runtime::supervise::Supervisor;
 use herald_runtime::thread::on_own_thread;
-use herald_runtime::{client, events, health, logging};
+use herald_runtime::{client, events, health};
 use prometheus_client::registry::Registry;
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -53,10 +54,10 @@ use crate::status::{StatusQueue, Writer};
 /// the last write of the state.
 const FINISH: Duration = Duration::from_secs(3);
 
-/// Runs the speaker until SIGTERM or SIGINT, or until a part of it fails.
+/// Runs the speaker until SIGTERM or SIGINT, or until a part of it fails. `log` is what its lines go
+/// into.
 #[expect(clippy::too_many_lines, reason = "one list: what is connected to what")]
-pub async fn run(args: Args) -> anyhow::Result<()> {
-    logging::init(args.common.log_level, args.common.log_format);
+pub async fn run(args: Args, log: &Log) -> anyhow::Result<()> {
     for flag in args.inactive() {
         flag.warn();
     }
@@ -65,6 +66,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let namespace = client::namespace(&args.common)?;
     let owner = owner::of_pod(&client, &namespace, args.common.identity());
     let mut registry = Registry::default();
+    log.register(&mut registry);
     let mut supervisor = Supervisor::new();
     let readiness = Readiness::new();
     let state::Opened {

@@ -3,13 +3,23 @@
 //! A JSON line has the keys `ts` (RFC 3339, UTC), `level`, `caller` (`file:line`), `msg`, and one key
 //! for each field of the event; `event` names what happened in one word where tools may look for it
 //! (compat.md 6.3).
+//!
+//! A thread of its own writes them: whoever reads them, or the disk behind, may be slow, and no
+//! failover waits for that. What finds no room in its queue is lost and counted.
 
 use std::fmt::{self, Write as _};
+use std::io::{IsTerminal as _, Write};
 
 use clap::ValueEnum;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::encoding::EncodeMetric as _;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::registry::Registry;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::fmt::format::Writer;
@@ -74,21 +84,81 @@ impl LogLevel {
     }
 }
 
+/// How many lines may wait to be written.
+const QUEUE: usize = 8192;
+
+/// The log of the process; what still waits is written when this is dropped.
+#[derive(Debug)]
+#[must_use = "nothing is written once it is dropped"]
+pub struct Log {
+    lost: ErrorCounter,
+    _worker: WorkerGuard,
+}
+
+impl Log {
+    /// Counts the lines that are lost.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register_collector(Box::new(Lost(self.lost.clone())));
+    }
+}
+
 /// Starts logging for the whole process. A second call changes nothing.
-pub fn init(level: LogLevel, format: LogFormat) {
+pub fn init(level: LogLevel, format: LogFormat) -> Log {
+    let (log, writer) = open(std::io::stdout(), QUEUE);
+    // An error means that a test or an embedding program has set up logging itself.
+    let _ = subscriber(level, format, writer).try_init();
+    log
+}
+
+fn open(output: impl Write + Send + 'static, queue: usize) -> (Log, NonBlocking) {
+    let (writer, worker) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(queue)
+        .thread_name("log")
+        .finish(output);
+    let log = Log {
+        lost: writer.error_counter(),
+        _worker: worker,
+    };
+    (log, writer)
+}
+
+fn subscriber(
+    level: LogLevel,
+    format: LogFormat,
+    writer: NonBlocking,
+) -> Box<dyn Subscriber + Send + Sync> {
     let filter =
         filter_fn(move |metadata| level.enables(metadata)).with_max_level_hint(level.filter());
     let registry = tracing_subscriber::registry();
-    let layer = tracing_subscriber::fmt::layer();
-    // An error means that a test or an embedding program has set up logging itself.
-    let _ = match format {
-        LogFormat::Json => registry
-            .with(layer.event_format(JsonLines).with_filter(filter))
-            .try_init(),
-        LogFormat::Human => registry
-            .with(layer.with_target(false).with_filter(filter))
-            .try_init(),
-    };
+    let colours = std::io::stdout().is_terminal();
+    let layer = tracing_subscriber::fmt::layer()
+        .with_ansi(colours)
+        .with_writer(writer);
+    match format {
+        LogFormat::Json => {
+            Box::new(registry.with(layer.event_format(JsonLines).with_filter(filter)))
+        }
+        LogFormat::Human => Box::new(registry.with(layer.with_target(false).with_filter(filter))),
+    }
+}
+
+/// `herald_log_lines_lost_total`.
+#[derive(Debug)]
+struct Lost(ErrorCounter);
+
+impl Collector for Lost {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let lost = u64::try_from(self.0.dropped_lines()).unwrap_or(u64::MAX);
+        let counter = ConstCounter::new(lost);
+        let descriptor = encoder.encode_descriptor(
+            "herald_log_lines_lost",
+            "Lines of the log that were lost, because nobody took them fast enough",
+            None,
+            counter.metric_type(),
+        )?;
+        counter.encode(descriptor)
+    }
 }
 
 /// Writes an event as one JSON object on one line.
@@ -214,6 +284,47 @@ mod tests {
         assert_eq!(heard(LogLevel::Debug), [LevelFilter::DEBUG, warn, warn]);
         assert_eq!(heard(LogLevel::All), [LevelFilter::TRACE; 3]);
         assert_eq!(heard(LogLevel::None), [off; 3]);
+    }
+
+    #[test]
+    fn a_log_that_nobody_reads_stops_nobody_and_the_lines_lost_are_counted() {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        let (log, writer) = open(writer, 16);
+        tracing::subscriber::with_default(
+            subscriber(LogLevel::Info, LogFormat::Json, writer),
+            || {
+                for line in 0..5_000 {
+                    tracing::info!(line, "a line that fills the pipe together with the others");
+                }
+            },
+        );
+        let mut registry = Registry::default();
+        log.register(&mut registry);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).expect("encodes");
+        let lost = text
+            .lines()
+            .find_map(|line| line.strip_prefix("herald_log_lines_lost_total "));
+        assert!(
+            lost.is_some_and(|lost| lost.parse::<u64>().is_ok_and(|lost| lost > 0)),
+            "{text}"
+        );
+        // Its thread is stuck in the pipe until that is closed.
+        drop(reader);
+    }
+
+    #[test]
+    fn what_waits_is_written_at_the_end() {
+        let (mut reader, writer) = std::io::pipe().expect("a pipe");
+        let (log, writer) = open(writer, QUEUE);
+        tracing::subscriber::with_default(
+            subscriber(LogLevel::Info, LogFormat::Json, writer),
+            || tracing::info!("the last word"),
+        );
+        drop(log);
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut reader, &mut text).expect("reads");
+        assert!(text.contains("the last word"), "{text}");
     }
 
     #[test]
