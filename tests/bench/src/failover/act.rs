@@ -123,8 +123,9 @@ async fn request(case: Case, cluster: &Cluster) -> Result<Outcome> {
     if case.target() == Target::NoFailure {
         for sample in reports.iter().flat_map(Report::failures) {
             let (sent, took) = (sample.sent - start, sample.ended - sample.sent);
+            let open = sample.connected.map(|open| open - sample.sent);
             eprintln!(
-                "  sent after {sent:.3?}, for {took:.3?}: {:?}",
+                "  sent after {sent:.3?}, open after {open:?}, for {took:.3?}: {:?}",
                 sample.answer
             );
         }
