@@ -35,6 +35,11 @@ impl Schedule {
         *armed = wake;
     }
 
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Takes the first session out if it is due.
     pub(crate) fn pop(&mut self, now: Instant) -> Option<SessionId> {
         let (at, session) = *self.0.first()?;

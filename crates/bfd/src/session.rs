@@ -210,10 +210,7 @@ impl Session {
         let interval = self.periodic_interval(now);
         if interval != self.interval {
             self.interval = interval;
-            self.next_send = interval.map(|interval| match &self.sent {
-                None => now,
-                Some((sent, _)) => (*sent + self.jittered(interval, rng)).max(now),
-            });
+            self.next_send = interval.map(|interval| self.next_at(now, interval, rng));
         }
         let said = self.sent.as_ref().map(|(_, packet)| packet);
         if self.may_speak(now) && said != Some(&self.content()) {
@@ -229,7 +226,9 @@ impl Session {
             }
             _ => None,
         };
-        let times = [self.next_send, self.detection_wake(), told];
+        // One that waits to be taken is sent without a timer.
+        let next_send = self.next_send.filter(|_| !self.queued);
+        let times = [next_send, self.detection_wake(), told];
         times.into_iter().flatten().min()
     }
 

@@ -286,4 +286,10 @@ impl Sessions {
             kind: EventKind::Retired,
         });
     }
+
+    /// How many entries all queues have together.
+    #[cfg(test)]
+    pub(crate) fn queued(&self) -> usize {
+        self.schedule.len() + self.outbox.len() + self.events.len()
+    }
 }

@@ -67,6 +67,27 @@ impl Session {
         }
     }
 
+    /// When to send next now that the interval is another one.
+    ///
+    /// A packet that was to be sent sooner is still, if the peer's Required Min RX allows it: the
+    /// peer may have confirmed the longer interval, and then received an older packet that was
+    /// overtaken.
+    pub(super) fn next_at(
+        &self,
+        now: Instant,
+        interval: Duration,
+        rng: &mut ChaCha8Rng,
+    ) -> Instant {
+        let Some((sent, _)) = self.sent else {
+            return now;
+        };
+        let next = sent + self.jittered(interval, rng);
+        let peer = self.peer_packet().map_or(0, |peer| peer.required_min_rx);
+        let least = Duration::from_micros(u64::from(peer)) / 4 * 3;
+        let planned = self.next_send.filter(|at| *at >= sent + least);
+        planned.map_or(next, |planned| planned.min(next)).max(now)
+    }
+
     /// An interval less 0 to 25 % by chance, so that many sessions do not send at the same moments.
     /// If one missing packet is too much for the peer, there must be time left for it to arrive: at
     /// least 10 % (6.8.7).
