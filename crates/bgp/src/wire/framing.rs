@@ -123,6 +123,11 @@ impl Framer {
         self.buffer.extend_from_slice(bytes);
     }
 
+    /// How many bytes are kept.
+    pub fn buffered(&self) -> usize {
+        self.buffer.len() - self.consumed
+    }
+
     /// The next message; `None` if it is not complete yet. An error is found as soon as the header is
     /// there (RFC 4271 6.1).
     #[expect(

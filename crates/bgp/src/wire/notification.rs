@@ -122,6 +122,9 @@ impl Notification {
 impl fmt::Display for Notification {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.error.fmt(f)?;
+        if let Some(why) = self.within_hard_reset() {
+            return write!(f, ": {why}");
+        }
         if let Some(text) = self.text() {
             write!(f, ": {text:?}")?;
         }
