@@ -97,7 +97,7 @@ fn a_thousand_sessions_come_up_and_stay_up_with_a_packet_each_45_ms() {
     nodes.exchange(start);
     assert_eq!(nodes.up(), 2_000);
     nodes.sent = 0;
-    let (mut now, mut calls) = (start, 0);
+    let (mut now, mut calls) = (start, 0_usize);
     let end = start + ms(10_000);
     while now < end {
         let due = nodes.sides.iter().filter_map(Sessions::next_timeout).min();
