@@ -251,8 +251,13 @@ impl Engine {
     /// Brings everything up to date with what is known and what time it is.
     fn settle(&mut self, now: Instant) {
         self.settle_myself(now);
+        let begun = self.start.has_begun();
         if !self.begins(now) {
             return;
+        }
+        if !begun {
+            // It can be given something from now on.
+            self.settle_myself(now);
         }
         if let Some(problems) = self.cluster.configure() {
             self.tell_problems(problems);
@@ -321,7 +326,8 @@ impl Engine {
         let myself = &mut self.myself;
         myself.set_fenced(now, view.fenced, generation);
         myself.set_interfaces(now, interfaces.as_deref());
-        myself.set_draining(drained || self.end.is_some());
+        myself.set_draining(drained || self.end.is_some() || self.start.is_lost(now));
+        myself.set_waiting(!self.start.has_begun());
         myself.set_unheard(self.lan.unheard());
         let state = myself.state(now, &view);
         let comings_changed = myself.take_comings_changed();

@@ -39,6 +39,8 @@ pub(crate) struct Myself {
     /// The generation that this node had in the group when it was last not fenced.
     generation: Option<u64>,
     draining: bool,
+    /// It does not decide yet.
+    waiting: bool,
     unheard: BTreeSet<NodeName>,
 }
 
@@ -65,6 +67,7 @@ impl Myself {
             fenced: false,
             generation: None,
             draining: false,
+            waiting: false,
             unheard: BTreeSet::new(),
         }
     }
@@ -138,9 +141,14 @@ impl Myself {
         self.comings_changed = true;
     }
 
-    /// This node is about to leave, or is not any longer.
+    /// This node is about to leave, or could not answer for anything, or that is over.
     pub(crate) fn set_draining(&mut self, draining: bool) {
         self.draining = draining;
+    }
+
+    /// This node does not decide anything yet, so that it answers for nothing.
+    pub(crate) fn set_waiting(&mut self, waiting: bool) {
+        self.waiting = waiting;
     }
 
     /// The members that this node does not hear on the LAN.
@@ -171,7 +179,7 @@ impl Myself {
         let returned = none_settled && !self.settling.is_empty();
         let phase = if self.draining {
             Phase::Draining
-        } else if self.fenced || now < self.settled || returned {
+        } else if self.fenced || self.waiting || now < self.settled || returned {
             Phase::Settling
         } else {
             Phase::Ready

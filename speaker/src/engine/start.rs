@@ -10,6 +10,10 @@ const API_PATIENCE: Duration = Duration::from_secs(3);
 /// How long the others in the group have to be heard before this node decides without them.
 const GROUP_PATIENCE: Duration = Duration::from_secs(1);
 
+/// A node that has not begun after so long has neither heard the API nor found anything on its
+/// disk, and may have to wait for long.
+const LOST: Duration = Duration::from_secs(4);
+
 /// The time until the engine decides.
 #[derive(Debug)]
 pub(super) struct Start {
@@ -33,6 +37,12 @@ impl Start {
         self.begun
     }
 
+    /// This node knows nothing of the cluster, and nobody can say when it will: what the others gave
+    /// it now nobody would answer for.
+    pub(super) fn is_lost(&self, now: Instant) -> bool {
+        !self.begun && now.saturating_duration_since(self.started) >= LOST
+    }
+
     /// There is something worth keeping: until decisions are made, what is on disk already.
     pub(super) fn may_save(&self) -> bool {
         self.begun || self.saved.is_some()
@@ -42,7 +52,8 @@ impl Start {
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         (!self.begun).then(|| {
             let now = Instant::now();
-            let mut times = [GROUP_PATIENCE, API_PATIENCE].map(|patience| self.started + patience);
+            let times = [GROUP_PATIENCE, API_PATIENCE, LOST];
+            let mut times = times.map(|patience| self.started + patience);
             times.sort_unstable();
             times.into_iter().find(|time| *time > now)
         })?

@@ -105,6 +105,17 @@ fn one_that_is_drained_is_draining_whatever_else() {
 }
 
 #[test]
+fn one_that_does_not_decide_yet_settles_for_as_long_as_that_takes() {
+    let view = GroupView::default();
+    let (mut myself, now) = settled(&["eth0"]);
+    myself.set_waiting(true);
+    assert_eq!(myself.state(now, &view).phase, Phase::Settling);
+    assert_eq!(myself.state(now + 9 * S, &view).phase, Phase::Settling);
+    myself.set_waiting(false);
+    assert_eq!(myself.state(now + 9 * S, &view).phase, Phase::Ready);
+}
+
+#[test]
 fn the_only_interface_that_comes_back_makes_the_node_settle() {
     let view = others(&["eth0"]);
     let (mut myself, now) = settled(&["eth0"]);

@@ -126,6 +126,22 @@ async fn nothing_is_decided_before_another_is_heard_or_has_had_its_time() {
 }
 
 #[tokio::test]
+async fn one_that_knows_nothing_is_not_ready_and_after_a_while_the_last_to_be_given_anything() {
+    let mut running = grouped().await;
+    running.interfaces.send_replace(Some(vec![lan("eth0")]));
+    running.show(view(other(true, Phase::Ready)));
+    // Longer than a speaker settles that was not killed.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(running.state().phase, Phase::Settling);
+    running.becomes(Phase::Draining).await;
+    running.send_all().await;
+    running.becomes(Phase::Ready).await;
+    running.show(view(other(true, Phase::Draining)));
+    running.announces(&["192.0.2.1"]).await;
+    running.end().await;
+}
+
+#[tokio::test]
 async fn an_address_is_probed_for_before_it_is_taken_and_nothing_is_held_while_fenced() {
     let mut running = grouped().await;
     running.holds().await;
