@@ -14,7 +14,7 @@ mod tests {
     use tokio::net::UdpSocket;
     use tokio::time::{sleep, timeout};
 
-    use crate::support::{Namespace, PATIENCE, counter, in_new_namespace, ip, until};
+    use crate::support::{Namespace, PATIENCE, counter, in_new_namespace, ip, opened, until};
 
     fn address(text: &str) -> IpAddr {
         text.parse().expect("an address")
@@ -91,8 +91,7 @@ mod tests {
             assert_ne!(here, lan);
             for (there, here, any) in addresses() {
                 for path in [Path::SingleHop, Path::Multihop] {
-                    let receiver = far.within(|| Receiver::open(path, any, None));
-                    let receiver = receiver.expect("opens");
+                    let receiver = far.within(|| opened(|| Receiver::open(path, any, None)));
                     let sender = Sender::open(&session(path, there, Some(here))).expect("opens");
                     let packet = [7; 24];
                     // What cannot be sent yet is sent the next time.
@@ -125,8 +124,8 @@ mod tests {
             let far = Namespace::new();
             let index = far.routed_cable("lan", 7).await;
             for (there, here, any) in addresses() {
-                let receiver = far.within(|| Receiver::open(Path::SingleHop, any, None));
-                let receiver = receiver.expect("opens");
+                let open = || Receiver::open(Path::SingleHop, any, None);
+                let receiver = far.within(|| opened(open));
                 let scoped = |address, port| match address {
                     IpAddr::V6(v6) => SocketAddrV6::new(v6, port, 0, index).into(),
                     IpAddr::V4(_) => SocketAddr::new(address, port),

@@ -6,6 +6,7 @@
 
 use std::fs::{self, File};
 use std::future::{Future, poll_fn};
+use std::io::ErrorKind;
 use std::net::Ipv6Addr;
 use std::os::fd::AsRawFd;
 use std::pin::pin;
@@ -13,6 +14,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use herald_netsys::Error;
 use nix::sched::{CloneFlags, setns, unshare};
 
 /// How long anything may take on a machine that is busy with other things.
@@ -65,6 +67,23 @@ pub(crate) fn counter(file: &str, protocol: &str, name: &str) -> u64 {
     let value = names.zip(values).find(|(n, _)| *n == name);
     let (_, value) = value.unwrap_or_else(|| panic!("no counter {name}"));
     value.parse().expect("a number")
+}
+
+/// Opens a socket on a port that another has just left. It may be taken a little longer: a process that
+/// another test starts has all descriptors of this one until it begins with its own program.
+pub(crate) fn opened<T>(open: impl Fn() -> Result<T, Error>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match open() {
+            Ok(socket) => return socket,
+            Err(Error::Socket { source, .. })
+                if source.kind() == ErrorKind::AddrInUse && Instant::now() < deadline =>
+            {
+                thread::sleep(Duration::from_millis(1));
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
 }
 
 /// The index of an interface of this thread's namespace.

@@ -23,7 +23,7 @@ mod tests {
     use tokio::net::TcpStream;
     use tokio::time::timeout;
 
-    use crate::support::{Namespace, PATIENCE, in_new_namespace, ip, until};
+    use crate::support::{Namespace, PATIENCE, in_new_namespace, ip, opened, until};
     use crate::wire::{Capture, Header, refused, talk, there};
 
     fn within(hops: u8) -> Hops {
@@ -39,7 +39,7 @@ mod tests {
             hops,
             ..ListenOptions::at(address)
         };
-        far.within(|| listen(&options)).expect("listens")
+        far.within(|| opened(|| listen(&options)))
     }
 
     #[test]
@@ -202,7 +202,7 @@ mod tests {
                     interface: Some("two".to_owned()),
                     ..ListenOptions::at(any.parse().expect("an address"))
                 };
-                let listener = far.within(|| listen(&bound)).expect("listens");
+                let listener = far.within(|| opened(|| listen(&bound)));
                 let over = |address: &str, interface| {
                     let options = options(&format!("{address}:{port}"), interface);
                     async move { timeout(PATIENCE, connect(&options)).await.expect("in time") }

@@ -8,7 +8,7 @@ use herald_netsys::tcp::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use crate::support::{Namespace, PATIENCE, in_new_namespace, ip, until};
+use crate::support::{Namespace, PATIENCE, in_new_namespace, ip, opened, until};
 use crate::wire::{here, refused, talk, there};
 
 fn password(text: &str) -> Password {
@@ -27,8 +27,7 @@ fn whole(address: IpAddr) -> u8 {
 }
 
 fn listening(far: &Namespace, address: SocketAddr) -> Listener {
-    far.within(|| listen(&ListenOptions::at(address)))
-        .expect("listens")
+    far.within(|| opened(|| listen(&ListenOptions::at(address))))
 }
 
 async fn works(options: &Options, listener: &Listener) {
@@ -171,7 +170,7 @@ fn a_connection_has_ttl_security_and_a_password_at_once() {
                 hops,
                 ..ListenOptions::at(remote)
             };
-            let listener = far.within(|| listen(&options)).expect("listens");
+            let listener = far.within(|| opened(|| listen(&options)));
             let done = listener.set_password(own, whole(own), Some(&password("right")));
             done.expect("set");
             let options = Options {
