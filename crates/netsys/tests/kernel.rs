@@ -288,7 +288,7 @@ mod tests {
             })
             .await;
             ip("link del left");
-            until(
+            until_change(
                 &mut monitor,
                 "left is gone",
                 |c| matches!(c, Change::Gone { name, .. } if name == "left"),
