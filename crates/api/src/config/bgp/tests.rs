@@ -264,3 +264,64 @@ fn a_conflict_harms_the_newcomer_only_and_ends_with_its_cause() {
     assert_eq!(problems, []);
     assert_eq!(config.bgp_advertisements_of("p").len(), 2);
 }
+
+/// The API server hands an object of the old version out as one of the new, with the same fields.
+#[test]
+fn a_peer_of_the_old_version_means_what_it_meant() {
+    use crate::kinds::bgp_peer_v1beta1::{BGPPeerSpec, MatchExpression, NodeSelector};
+
+    let old = BGPPeerSpec {
+        my_asn: 64512,
+        peer_asn: 64513,
+        peer_address: "192.0.2.1".to_owned(),
+        source_address: "192.0.2.7".to_owned(),
+        peer_port: Some(0),
+        router_id: "192.0.2.9".to_owned(),
+        node_selectors: vec![NodeSelector {
+            match_labels: [("rack".to_owned(), "a".to_owned())].into(),
+            match_expressions: vec![MatchExpression {
+                key: "zone".to_owned(),
+                operator: "In".to_owned(),
+                values: vec!["x".to_owned(), "y".to_owned()],
+            }],
+        }],
+        password: "hunter2".to_owned(),
+        bfd_profile: "fast".to_owned(),
+        ebgp_multi_hop: true,
+        ..BGPPeerSpec::default()
+    };
+    let spec = serde_json::to_value(old).expect("plain");
+    let object = kinds::BGPPeer::new("p", serde_json::from_value(spec).expect("the same fields"));
+    let mut resources = Resources::default();
+    resources.bgp_peers.apply(object);
+    let profile = kinds::BFDProfile::new("fast", kinds::BFDProfileSpec::default());
+    resources.bfd_profiles.apply(profile);
+
+    let config = configured(&resources);
+    let found = &config.bgp_peers[0];
+    let address = |text: &str| text.parse().expect(text);
+    assert_eq!(
+        (found.my_asn, found.peer_asn),
+        (64512, PeerAsn::Number(64513))
+    );
+    assert_eq!(found.endpoint, PeerEndpoint::Address(address("192.0.2.1")));
+    assert_eq!(found.source_address, Some(address("192.0.2.7")));
+    assert_eq!(found.port, 179);
+    assert_eq!(found.timers, Timers::default());
+    assert_eq!(found.router_id, "192.0.2.9".parse().ok());
+    let password = found.password.as_ref().map(Password::as_bytes);
+    assert_eq!(password, Some(&b"hunter2"[..]));
+    assert!(found.ebgp_multi_hop);
+    assert_eq!(
+        found.bfd.as_ref().map(|bfd| bfd.name.as_str()),
+        Some("fast")
+    );
+    let labels = |zone: &str| {
+        let pairs = [("rack", "a"), ("zone", zone)];
+        pairs
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into()
+    };
+    assert!(found.node_selectors[0].matches(&labels("y")));
+    assert!(!found.node_selectors[0].matches(&labels("z")));
+}
