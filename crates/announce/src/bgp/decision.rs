@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use herald_model::{Cidr, IpFamily, NodeName, Phase};
 
@@ -12,8 +13,9 @@ use crate::{Node, Service, Speaker, TrafficPolicy};
 /// What a node announces for a Service.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Announcement {
-    /// The prefixes, each with the paths that the advertisements make of it; never empty.
-    pub routes: BTreeMap<Cidr, BTreeSet<Path>>,
+    /// Prefixes with the paths that the advertisements make of them, in ascending order, each pair
+    /// once; never empty.
+    pub routes: Vec<(Cidr, Arc<Path>)>,
     /// How many of the Service's endpoints the node sends traffic to.
     pub endpoints: u32,
 }
@@ -21,10 +23,9 @@ pub struct Announcement {
 impl Announcement {
     /// Those of `peers` that some route goes to, in the order of their names.
     pub fn peers<'a>(&self, peers: impl IntoIterator<Item = &'a str>) -> BTreeSet<&'a str> {
-        let paths = || self.routes.values().flatten();
         let peers = peers.into_iter();
         peers
-            .filter(|name| paths().any(|path| path.peers.contain(name)))
+            .filter(|name| self.routes.iter().any(|(_, path)| path.peers.contain(name)))
             .collect()
     }
 }
@@ -201,17 +202,20 @@ impl<'a> Rules<'a> {
     }
 
     fn announcement(&self, node: &Node, admitted: &[&Advertisement]) -> Announcement {
-        let mut routes: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        let mut routes = Vec::with_capacity(admitted.len() * self.service.addresses.len());
         for advertisement in admitted {
-            let path = self.path(node, advertisement);
+            let path = Arc::new(self.path(node, advertisement));
             for address in &self.service.addresses {
                 for length in self.lengths(advertisement, IpFamily::of(*address)) {
                     if let Some(prefix) = Cidr::new(*address, length) {
-                        routes.entry(prefix).or_default().insert(path.clone());
+                        routes.push((prefix, Arc::clone(&path)));
                     }
                 }
             }
         }
+        routes.sort_unstable();
+        routes.dedup();
+        routes.shrink_to_fit();
         Announcement {
             routes,
             endpoints: self.endpoints_on(&node.name),

@@ -24,7 +24,7 @@ pub struct Announced {
 }
 
 /// What is announced for a prefix. Equal values are shared between prefixes.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Route {
     /// For peers that are not in `named`; `None` if they do not get it.
     others: Option<Arc<Announced>>,
@@ -36,6 +36,16 @@ impl Route {
     /// What the peer of this name gets, if it gets the route at all.
     pub fn for_peer(&self, name: &str) -> Option<&Arc<Announced>> {
         self.named.get(name).or(self.others.as_ref())
+    }
+
+    /// What the peers that advertisements name get, each its own.
+    pub fn named(&self) -> impl Iterator<Item = (&str, &Arc<Announced>)> {
+        self.named.iter().map(|(name, of)| (name.as_str(), of))
+    }
+
+    /// What all other peers get, if they get the route at all.
+    pub fn others(&self) -> Option<&Arc<Announced>> {
+        self.others.as_ref()
     }
 }
 
@@ -61,19 +71,33 @@ pub struct Table {
     /// Prefixes whose weight has to wait.
     waiting: BTreeSet<(Instant, Cidr)>,
     paths: Interned<Path>,
-    announced: Interned<Announced>,
+    told: Told,
 }
 
-/// What is known of a prefix.
+/// What is shared between routes.
+#[derive(Debug, Default)]
+struct Told {
+    announced: Interned<Announced>,
+    routes: Interned<Route>,
+}
+
+/// What is known of a prefix. There may be very many, so it is small.
 #[derive(Debug, Default)]
 struct Entry {
-    /// Each with the number of Services that have it.
-    paths: BTreeMap<Arc<Path>, usize>,
+    /// The different ones, each with the number of Services that have it.
+    paths: Vec<(Arc<Path>, usize)>,
     /// Of all Services, each counted once.
     endpoints: u64,
-    damper: Damper,
     /// What was last told.
     told: Option<Arc<Route>>,
+    /// Only with a path that is weighted.
+    weight: Option<Box<Weight>>,
+}
+
+/// The weight of a prefix.
+#[derive(Debug, Default)]
+struct Weight {
+    damper: Damper,
     waits_until: Option<Instant>,
 }
 
@@ -91,7 +115,10 @@ impl Table {
         if let Some(old) = self.services.remove(service) {
             self.subtract(&old);
         }
-        if let Some(new) = announcement {
+        if let Some(mut new) = announcement {
+            for (_, path) in &mut new.routes {
+                *path = self.paths.share(path);
+            }
             self.add(&new);
             self.services.insert(service.clone(), new);
         }
@@ -116,11 +143,11 @@ impl Table {
             let Some(entry) = self.prefixes.get_mut(&prefix) else {
                 continue;
             };
-            if let Some(when) = entry.waits_until.take() {
+            if let Some(when) = entry.waits_until() {
                 self.waiting.remove(&(when, prefix));
             }
-            let route = entry.route(now, &mut self.announced).map(Arc::new);
-            if let Some(when) = entry.waits_until {
+            let route = entry.route(now, &mut self.told);
+            if let Some(when) = entry.waits_until() {
                 self.waiting.insert((when, prefix));
             }
             if entry.told != route {
@@ -147,83 +174,88 @@ impl Table {
     }
 
     fn add(&mut self, announcement: &Announcement) {
-        for (prefix, paths) in &announcement.routes {
-            let entry = self.prefixes.entry(*prefix).or_default();
+        for (prefix, paths) in by_prefix(announcement) {
+            let entry = self.prefixes.entry(prefix).or_default();
             entry.endpoints += u64::from(announcement.endpoints);
-            for path in paths {
-                *entry.paths.entry(self.paths.get(path)).or_default() += 1;
+            for (_, path) in paths {
+                match entry.paths.iter_mut().find(|(p, _)| Arc::ptr_eq(p, path)) {
+                    Some((_, count)) => *count += 1,
+                    None => entry.paths.push((Arc::clone(path), 1)),
+                }
             }
-            self.marked.insert(*prefix);
+            self.marked.insert(prefix);
         }
     }
 
     fn subtract(&mut self, announcement: &Announcement) {
-        for (prefix, paths) in &announcement.routes {
-            let Some(entry) = self.prefixes.get_mut(prefix) else {
+        for (prefix, paths) in by_prefix(announcement) {
+            let Some(entry) = self.prefixes.get_mut(&prefix) else {
                 continue;
             };
             let endpoints = u64::from(announcement.endpoints);
             entry.endpoints = entry.endpoints.saturating_sub(endpoints);
-            for path in paths {
-                if let Some(count) = entry.paths.get_mut(path) {
+            for (_, path) in paths {
+                if let Some((_, count)) = entry.paths.iter_mut().find(|(p, _)| Arc::ptr_eq(p, path))
+                {
                     *count -= 1;
-                    if *count == 0 {
-                        entry.paths.remove(path);
-                    }
                 }
             }
-            self.marked.insert(*prefix);
+            entry.paths.retain(|(_, count)| *count > 0);
+            self.marked.insert(prefix);
         }
     }
 }
 
+/// The prefixes of an announcement, each once, with its paths.
+fn by_prefix(announcement: &Announcement) -> impl Iterator<Item = (Cidr, &[(Cidr, Arc<Path>)])> {
+    let groups = announcement.routes.chunk_by(|(a, _), (b, _)| a == b);
+    groups.filter_map(|paths| Some((paths.first()?.0, paths)))
+}
+
 impl Entry {
+    fn waits_until(&self) -> Option<Instant> {
+        self.weight.as_ref()?.waits_until
+    }
+
     /// The route that the paths make, with the weight that may be shown at `now`.
-    fn route(&mut self, now: Instant, announced: &mut Interned<Announced>) -> Option<Route> {
-        if self.paths.is_empty() {
-            self.damper = Damper::default();
-            return None;
-        }
+    fn route(&mut self, now: Instant, told: &mut Told) -> Option<Arc<Route>> {
         let weight = self.weight(now);
-        let named: BTreeSet<&String> = self
-            .paths
-            .keys()
+        let paths = || self.paths.iter().map(|(path, _)| &**path);
+        let named: BTreeSet<&String> = paths()
             .filter_map(|path| match &path.peers {
                 Peers::All => None,
                 Peers::Named(names) => Some(names),
             })
             .flatten()
             .collect();
-        let to_all = |path: &&Arc<Path>| path.peers == Peers::All;
-        let others = merge(self.paths.keys().filter(to_all), weight);
+        let others = paths().filter(|path| path.peers == Peers::All);
+        let others = merge(others, weight).map(|others| told.announced.get(others));
         let named = named.into_iter().filter_map(|name| {
-            let to_peer = |path: &&Arc<Path>| path.peers.contain(name);
-            let merged = merge(self.paths.keys().filter(to_peer), weight)?;
-            Some((name.clone(), announced.get(&merged)))
+            let to_peer = paths().filter(|path| path.peers.contain(name));
+            Some((name.clone(), told.announced.get(merge(to_peer, weight)?)))
         });
         let named = named.collect();
-        Some(Route {
-            others: others.map(|others| announced.get(&others)),
-            named,
-        })
+        let any = !self.paths.is_empty();
+        any.then(|| told.routes.get(Route { others, named }))
     }
 
     /// The weight of the prefix, if any path wants one.
     fn weight(&mut self, now: Instant) -> Option<u32> {
-        if !self.paths.keys().any(|path| path.weighted) {
-            self.damper = Damper::default();
+        if !self.paths.iter().any(|(path, _)| path.weighted) {
+            self.weight = None;
             return None;
         }
         let endpoints = u32::try_from(self.endpoints).unwrap_or(u32::MAX);
-        let damped = self.damper.show(now, quantise(endpoints));
-        self.waits_until = damped.again;
+        let weight = self.weight.get_or_insert_default();
+        let damped = weight.damper.show(now, quantise(endpoints));
+        weight.waits_until = damped.again;
         Some(damped.weight)
     }
 }
 
 /// What the paths make together, if there are any.
 fn merge<'a>(
-    paths: impl Iterator<Item = &'a Arc<Path>> + Clone,
+    paths: impl Iterator<Item = &'a Path> + Clone,
     weight: Option<u32>,
 ) -> Option<Announced> {
     let all_weighted = paths.clone().all(|path| path.weighted);

@@ -323,7 +323,7 @@ proptest! {
             }
             match cluster.decide(&service, node) {
                 Ok(announcement) => {
-                    let found: BTreeSet<_> = announcement.routes.keys().copied().collect();
+                    let found: BTreeSet<_> = announcement.routes.iter().map(|(p, _)| *p).collect();
                     prop_assert!(!found.is_empty());
                     prop_assert_eq!(found, expected);
                 }
@@ -349,9 +349,11 @@ proptest! {
     ) {
         for node in &cluster.nodes {
             let Ok(announcement) = cluster.decide(&service, node) else { continue };
-            for paths in announcement.routes.values() {
-                for one in paths {
-                    for other in paths.iter().filter(|other| one.peers.overlap(&other.peers)) {
+            let routes = &announcement.routes;
+            prop_assert!(routes.is_sorted_by(|one, other| one < other), "each pair once");
+            for (prefix, one) in routes {
+                for (_, other) in routes.iter().filter(|(other, _)| other == prefix) {
+                    if one.peers.overlap(&other.peers) {
                         prop_assert_eq!(one.attributes.local_pref, other.attributes.local_pref);
                     }
                 }

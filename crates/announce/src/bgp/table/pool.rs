@@ -24,19 +24,30 @@ impl<T> Default for Interned<T> {
     }
 }
 
-impl<T: Clone + Eq + Hash> Interned<T> {
+impl<T: Eq + Hash> Interned<T> {
     /// The shared value that equals this one.
-    pub(super) fn get(&mut self, value: &T) -> Arc<T> {
-        if let Some(shared) = self.values.get(value) {
-            return Arc::clone(shared);
+    pub(super) fn get(&mut self, value: T) -> Arc<T> {
+        match self.values.get(&value) {
+            Some(shared) => Arc::clone(shared),
+            None => self.add(Arc::new(value)),
         }
+    }
+
+    /// The same for a value that is ready to be shared.
+    pub(super) fn share(&mut self, value: &Arc<T>) -> Arc<T> {
+        match self.values.get(value) {
+            Some(shared) => Arc::clone(shared),
+            None => self.add(Arc::clone(value)),
+        }
+    }
+
+    fn add(&mut self, value: Arc<T>) -> Arc<T> {
         if self.values.len() >= self.clean_at {
             self.values.retain(|value| Arc::strong_count(value) > 1);
             self.clean_at = SMALLEST.max(self.values.len().saturating_mul(2));
         }
-        let shared = Arc::new(value.clone());
-        self.values.insert(Arc::clone(&shared));
-        shared
+        self.values.insert(Arc::clone(&value));
+        value
     }
 }
 
@@ -47,11 +58,11 @@ mod tests {
     #[test]
     fn equal_values_are_one_and_those_that_nobody_has_go() {
         let mut pool = Interned::default();
-        let kept = pool.get(&0);
+        let kept = pool.get(0);
         for number in 1..100_000 {
-            pool.get(&number);
+            pool.get(number);
             assert!(pool.values.len() <= SMALLEST + 1);
         }
-        assert!(Arc::ptr_eq(&kept, &pool.get(&0)));
+        assert!(Arc::ptr_eq(&kept, &pool.get(0)));
     }
 }
