@@ -1,17 +1,17 @@
 //! UDP sockets for BFD control packets (RFC 5881, RFC 5883).
 //!
-//! One [`Receiver`] for each kind of path and family takes the packets of all sessions. Each session
-//! has a [`Sender`], whose source port is its own and stays the same (RFC 5881 section 4).
+//! One [`Receiver`] for each port and family takes the packets of all sessions. Each session has a
+//! [`Sender`], whose source port is its own and stays the same (RFC 5881 section 4).
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::unix::AsyncFd;
 
 use crate::datagram::{ask_for_envelopes, control_buffer, receive};
-use crate::socket::{Builder, attempt, drain, register};
+use crate::socket::{Builder, attempt, drain, register, source, take_what_is_there};
 use crate::{Dscp, Error, SocketStep};
 
 /// The longest packet that the length field of BFD can describe.
@@ -22,25 +22,6 @@ const RECEIVE_BUFFER: usize = 1 << 20;
 
 /// The first source port (RFC 5881 section 4); the last is 65535. All of them have its two bits.
 const FIRST_SOURCE_PORT: u16 = 49152;
-
-/// What is between the two ends of a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Path {
-    /// One link (RFC 5881).
-    SingleHop,
-    /// Routers (RFC 5883).
-    Multihop,
-}
-
-impl Path {
-    /// The UDP port that packets are sent to.
-    pub const fn port(self) -> u16 {
-        match self {
-            Self::SingleHop => 3784,
-            Self::Multihop => 4784,
-        }
-    }
-}
 
 /// A packet that was received. Nothing about it has been checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +38,7 @@ pub struct Datagram<'a> {
     pub packet: &'a [u8],
 }
 
-/// Receives the packets of all sessions of one kind and one family.
+/// Receives the packets of all sessions of one port and one family.
 #[derive(Debug)]
 pub struct Receiver {
     socket: AsyncFd<Socket>,
@@ -65,11 +46,10 @@ pub struct Receiver {
 
 impl Receiver {
     /// Listens at `local`, which is an address of this node or the unspecified one of a family (IPv6
-    /// does not include IPv4), on one interface or VRF if it is given by name. Must be called within
-    /// a tokio runtime.
-    pub fn open(path: Path, local: IpAddr, interface: Option<&str>) -> Result<Self, Error> {
-        let address = SocketAddr::new(local, path.port());
-        let builder = open(format!("the BFD receiver at {address}"), local)?;
+    /// does not include IPv4), with the port of one kind of session; on one interface or VRF if it is
+    /// given by name. Must be called within a tokio runtime.
+    pub fn open(local: SocketAddr, interface: Option<&str>) -> Result<Self, Error> {
+        let builder = open(format!("the BFD receiver at {local}"), local)?;
         if local.is_ipv6() {
             let step = SocketStep::Other("keep IPv4 out");
             builder.step(step, |socket| socket.set_only_v6(true))?;
@@ -77,7 +57,7 @@ impl Receiver {
         builder
             .step(SocketStep::PacketDetails, ask_for_envelopes)?
             .interface(interface)?
-            .address(address)?;
+            .address(local)?;
         let (socket, name) = builder.finish();
         // More room for bursts is a wish; the default works too.
         let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
@@ -91,29 +71,43 @@ impl Receiver {
     pub async fn receive(&self, mut handle: impl FnMut(Datagram<'_>)) -> io::Result<usize> {
         let mut buffer = [0; MAX_PACKET];
         let mut control = control_buffer();
-        drain(&self.socket, |socket| {
-            let envelope = receive(socket, &mut buffer, &mut control)?;
-            handle(Datagram {
-                from: envelope.from,
-                local: envelope.to,
-                interface: envelope.interface,
-                ttl: envelope.hop_limit,
-                packet: buffer.get(..envelope.length).unwrap_or_default(),
-            });
-            Ok(())
-        })
-        .await
+        let take = |socket: &Socket| take(socket, &mut buffer, &mut control, &mut handle);
+        drain(&self.socket, take).await
     }
+
+    /// The same without waiting, and without regard for other tasks. Fewer than 64 mean that the
+    /// socket was found empty, so that it is certain which peers are silent.
+    pub fn try_receive(&self, mut handle: impl FnMut(Datagram<'_>)) -> io::Result<usize> {
+        let mut buffer = [0; MAX_PACKET];
+        let mut control = control_buffer();
+        let take = |socket: &Socket| take(socket, &mut buffer, &mut control, &mut handle);
+        take_what_is_there(&self.socket, take)
+    }
+}
+
+fn take(
+    socket: &Socket,
+    buffer: &mut [u8],
+    control: &mut [u8],
+    handle: &mut impl FnMut(Datagram<'_>),
+) -> io::Result<()> {
+    let envelope = receive(socket, buffer, control)?;
+    handle(Datagram {
+        from: envelope.from,
+        local: envelope.to,
+        interface: envelope.interface,
+        ttl: envelope.hop_limit,
+        packet: buffer.get(..envelope.length).unwrap_or_default(),
+    });
+    Ok(())
 }
 
 /// Where a session's packets go and come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
-    /// What is between here and there.
-    pub path: Path,
-    /// The other end; the port does not matter. A link-local address needs `interface`, or its
-    /// index as scope.
-    pub remote: IpAddr,
+    /// The other end, with the port of this kind of session. A link-local address needs `interface`,
+    /// or its index as scope.
+    pub remote: SocketAddr,
     /// The source address; the kernel's choice for each packet if `None`.
     pub local: Option<IpAddr>,
     /// The interface or VRF to bind to, by name.
@@ -131,18 +125,13 @@ pub struct Sender {
 impl Sender {
     /// Opens a socket with a source port that no other has.
     pub fn open(session: &Session) -> Result<Self, Error> {
-        let remote = SocketAddr::new(session.remote, session.path.port());
-        let name = format!("the BFD session with {}", session.remote);
-        let builder = open(name, session.remote)?;
+        let remote = session.remote;
+        let builder = open(format!("the BFD session with {remote}"), remote)?;
         builder
             .interface(session.interface.as_deref())?
             .hop_limit(u8::MAX)?
             .dscp(Dscp::CS6)?;
-        let local = session.local.unwrap_or_else(|| match session.remote {
-            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        });
-        let source_port = bind(&builder, local)?;
+        let source_port = bind(&builder, session)?;
         let (socket, _) = builder.finish();
         // It only sends: what others send to its port is not read, and need not be kept.
         let _ = socket.set_recv_buffer_size(0);
@@ -165,22 +154,19 @@ impl Sender {
     }
 }
 
-fn open(name: String, address: IpAddr) -> Result<Builder, Error> {
-    let domain = match address {
-        IpAddr::V4(_) => Domain::IPV4,
-        IpAddr::V6(_) => Domain::IPV6,
-    };
+fn open(name: String, address: SocketAddr) -> Result<Builder, Error> {
+    let domain = Domain::for_address(address);
     Builder::open(name, domain, Type::DGRAM, Protocol::UDP)
 }
 
 /// Binds to a free source port. The search begins behind the port found last, so that a session that
 /// follows another does not get its port.
-fn bind(builder: &Builder, local: IpAddr) -> Result<u16, Error> {
+fn bind(builder: &Builder, session: &Session) -> Result<u16, Error> {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let mut others = u16::MAX - FIRST_SOURCE_PORT;
     loop {
         let port = FIRST_SOURCE_PORT | NEXT.fetch_add(1, Ordering::Relaxed);
-        match builder.address(SocketAddr::new(local, port)) {
+        match builder.address(source(session.local, session.remote, port)) {
             Ok(_) => return Ok(port),
             Err(Error::Socket { source, .. })
                 if source.kind() == io::ErrorKind::AddrInUse && others > 0 =>

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
@@ -16,7 +16,7 @@ const READABLE_OR_FAILED: Interest = Interest::READABLE.add(Interest::ERROR);
 
 /// How many packets are handled before other tasks get their turn. Readiness of a descriptor takes
 /// no part in the runtime's budget, so a flood would otherwise never let go of the thread.
-pub(crate) const BATCH: usize = 64;
+const BATCH: usize = 64;
 
 /// The highest priority in the queues of this host that needs no capability (`TC_PRIO_INTERACTIVE`).
 const PRIORITY: u32 = 6;
@@ -232,6 +232,22 @@ pub(crate) fn attempt<T>(
     })
 }
 
+/// The address to bind to for packets to `remote`: in its scope if it is of one link only, and the
+/// unspecified one of its family if none is given.
+pub(crate) fn source(local: Option<IpAddr>, remote: SocketAddr, port: u16) -> SocketAddr {
+    let local = local.unwrap_or_else(|| match remote {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    });
+    let mut address = SocketAddr::new(local, port);
+    if let (SocketAddr::V6(address), SocketAddr::V6(remote)) = (&mut address, remote)
+        && address.ip().is_unicast_link_local()
+    {
+        address.set_scope_id(remote.scope_id());
+    }
+    address
+}
+
 /// The TTL or hop limit of unicast packets that `socket` sends.
 pub(crate) fn set_hop_limit(socket: &Socket, limit: u8) -> io::Result<()> {
     if socket.domain()? == Domain::IPV6 {
@@ -289,5 +305,47 @@ pub(crate) async fn drain(
         if taken > 0 {
             return Ok(taken);
         }
+    }
+}
+
+/// The same without waiting: fewer than [`BATCH`] mean that there is nothing left.
+pub(crate) fn take_what_is_there(
+    socket: &AsyncFd<Socket>,
+    mut take: impl FnMut(&Socket) -> io::Result<()>,
+) -> io::Result<usize> {
+    let mut taken = 0;
+    while taken < BATCH {
+        match take(socket.get_ref()) {
+            Ok(()) => taken += 1,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(taken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_of_the_family_and_the_scope_of_the_peer() {
+        let source = |local: Option<&str>, remote: &str| {
+            let local = local.map(|local| local.parse().expect("an address"));
+            source(local, remote.parse().expect("an address"), 5).to_string()
+        };
+        let peer = "[fe80::1%7]:179";
+        assert_eq!(source(Some("fe80::2"), peer), "[fe80::2%7]:5");
+        assert_eq!(source(Some("2001:db8::2"), peer), "[2001:db8::2]:5");
+        assert_eq!(source(None, peer), "[::]:5");
+        assert_eq!(source(None, "192.0.2.1:179"), "0.0.0.0:5");
+    }
+
+    #[test]
+    fn a_code_point_has_six_bits() {
+        assert_eq!(Dscp::new(48), Some(Dscp::CS6));
+        assert_eq!(Dscp::CS6.traffic_class(), 0xc0);
+        assert_eq!(Dscp::new(64), None);
     }
 }

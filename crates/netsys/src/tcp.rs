@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use socket2::{Domain, Protocol, SockRef, Type};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::socket::{Builder, attempt, set_hop_limit, set_minimum_hop_limit};
+use crate::socket::{Builder, attempt, set_hop_limit, set_minimum_hop_limit, source};
 use crate::{Dscp, Error, SocketStep, option};
 
 mod listener;
@@ -114,8 +114,8 @@ fn prepare(options: &Options) -> Result<Builder, Error> {
             SocketStep::Other("switch off the delay of small writes"),
             |s| s.set_tcp_nodelay(true),
         )?;
-    if let Some(local) = options.local {
-        builder.address(source(local, remote))?;
+    if options.local.is_some() {
+        builder.address(source(options.local, remote, 0))?;
     }
     if let Some(password) = &options.password {
         let address = remote.ip();
@@ -125,17 +125,6 @@ fn prepare(options: &Options) -> Result<Builder, Error> {
         })?;
     }
     Ok(builder)
-}
-
-/// The address to bind to, in the scope of `remote` if it is of one link only.
-fn source(local: IpAddr, remote: SocketAddr) -> SocketAddr {
-    let mut address = SocketAddr::new(local, 0);
-    if let (SocketAddr::V6(address), SocketAddr::V6(remote)) = (&mut address, remote)
-        && address.ip().is_unicast_link_local()
-    {
-        address.set_scope_id(remote.scope_id());
-    }
-    address
 }
 
 /// Changes how far away the peer of a connection may be, at once.
@@ -197,19 +186,5 @@ mod tests {
         assert_eq!(sent_and_least(Hops::Within(hops(255))), (255, 1));
         assert_eq!(sent_and_least(Hops::ONE), (1, 0));
         assert_eq!(sent_and_least(Hops::ANY), (255, 0));
-    }
-
-    #[test]
-    fn a_link_local_source_is_in_the_scope_of_the_peer() {
-        let remote = "[fe80::1%7]:179".parse().expect("an address");
-        let local = |address: &str| address.parse().expect("an address");
-        assert_eq!(
-            source(local("fe80::2"), remote).to_string(),
-            "[fe80::2%7]:0"
-        );
-        assert_eq!(
-            source(local("2001:db8::2"), remote).to_string(),
-            "[2001:db8::2]:0"
-        );
     }
 }

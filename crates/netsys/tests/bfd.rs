@@ -9,7 +9,7 @@ mod tests {
     use std::net::{IpAddr, SocketAddr, SocketAddrV6};
     use std::time::Duration;
 
-    use herald_netsys::bfd::{Path, Receiver, Sender, Session};
+    use herald_netsys::bfd::{Receiver, Sender, Session};
     use socket2::SockRef;
     use tokio::net::UdpSocket;
     use tokio::time::{sleep, timeout};
@@ -30,10 +30,12 @@ mod tests {
         .map(|(there, here, any)| (address(there), address(here), address(any)))
     }
 
-    fn session(path: Path, remote: IpAddr, local: Option<IpAddr>) -> Session {
+    const SINGLE_HOP: u16 = 3784;
+    const MULTIHOP: u16 = 4784;
+
+    fn session(remote: IpAddr, port: u16, local: Option<IpAddr>) -> Session {
         Session {
-            path,
-            remote,
+            remote: SocketAddr::new(remote, port),
             local,
             interface: Some("lan".to_owned()),
         }
@@ -90,9 +92,10 @@ mod tests {
             let lan = far.within(|| crate::support::index_of("lan"));
             assert_ne!(here, lan);
             for (there, here, any) in addresses() {
-                for path in [Path::SingleHop, Path::Multihop] {
-                    let receiver = far.within(|| opened(|| Receiver::open(path, any, None)));
-                    let sender = Sender::open(&session(path, there, Some(here))).expect("opens");
+                for port in [SINGLE_HOP, MULTIHOP] {
+                    let receiver =
+                        far.within(|| opened(|| Receiver::open(SocketAddr::new(any, port), None)));
+                    let sender = Sender::open(&session(there, port, Some(here))).expect("opens");
                     let packet = [7; 24];
                     // What cannot be sent yet is sent the next time.
                     let arrived = first(&receiver, async || drop(sender.send(&packet))).await;
@@ -124,7 +127,7 @@ mod tests {
             let far = Namespace::new();
             let index = far.routed_cable("lan", 7).await;
             for (there, here, any) in addresses() {
-                let open = || Receiver::open(Path::SingleHop, any, None);
+                let open = || Receiver::open(SocketAddr::new(any, SINGLE_HOP), None);
                 let receiver = far.within(|| opened(open));
                 let scoped = |address, port| match address {
                     IpAddr::V6(v6) => SocketAddrV6::new(v6, port, 0, index).into(),
@@ -138,7 +141,7 @@ mod tests {
                     raw.set_unicast_hops_v6(254)
                 };
                 set.expect("set");
-                let to = scoped(there, 3784);
+                let to = scoped(there, SINGLE_HOP);
                 let send = async || drop(other.send_to(&[7; 1000], to).await);
                 let arrived = first(&receiver, send).await;
                 for kept in arrived {
@@ -155,13 +158,13 @@ mod tests {
             let far = Namespace::new();
             far.routed_cable("one", 1).await;
             far.routed_cable("two", 2).await;
-            let any = address("0.0.0.0");
-            let receiver = far.within(|| Receiver::open(Path::SingleHop, any, Some("two")));
+            let any = SocketAddr::new(address("0.0.0.0"), SINGLE_HOP);
+            let receiver = far.within(|| Receiver::open(any, Some("two")));
             let receiver = receiver.expect("opens");
             let over = |remote: &str| {
                 let session = Session {
                     interface: None,
-                    ..session(Path::SingleHop, address(remote), None)
+                    ..session(address(remote), SINGLE_HOP, None)
                 };
                 Sender::open(&session).expect("opens")
             };
@@ -182,12 +185,35 @@ mod tests {
 
     #[test]
     #[ignore = "needs root: run by make test"]
+    fn what_is_there_is_taken_at_once_in_batches_until_nothing_is_left() {
+        in_new_namespace(|| async {
+            ip("link set lo up");
+            let local = address("127.0.0.1");
+            let any = SocketAddr::new(local, SINGLE_HOP);
+            let receiver = Receiver::open(any, None).expect("opens");
+            let session = Session {
+                interface: None,
+                ..session(local, SINGLE_HOP, None)
+            };
+            let sender = Sender::open(&session).expect("opens");
+            for n in 0..100 {
+                sender.send(&[n; 24]).expect("sent");
+            }
+            let mut order = Vec::new();
+            let mut take = || receiver.try_receive(|d| order.push(d.packet[0])).ok();
+            assert_eq!([take(), take(), take()], [Some(64), Some(36), Some(0)]);
+            assert!(order.into_iter().eq(0..100));
+        });
+    }
+
+    #[test]
+    #[ignore = "needs root: run by make test"]
     fn every_session_has_a_source_port_of_its_own() {
         in_new_namespace(|| async {
             ip("link set lo up");
             let session = Session {
                 interface: None,
-                ..session(Path::SingleHop, address("127.0.0.1"), None)
+                ..session(address("127.0.0.1"), SINGLE_HOP, None)
             };
             let open = || Sender::open(&session).expect("opens");
             let senders: Vec<Sender> = (0..500).map(|_| open()).collect();
@@ -202,8 +228,8 @@ mod tests {
     fn an_error_says_what_is_in_the_way() {
         in_new_namespace(|| async {
             ip("link set lo up");
-            let any = address("::");
-            let open = |interface| Receiver::open(Path::SingleHop, any, interface);
+            let any = SocketAddr::new(address("::"), SINGLE_HOP);
+            let open = |interface| Receiver::open(any, interface);
             let _first = open(None).expect("opens");
             let error = open(None).expect_err("is taken").to_string();
             assert!(error.contains("the BFD receiver at [::]:3784"), "{error}");
@@ -212,7 +238,7 @@ mod tests {
                 .expect_err("is not there")
                 .to_string();
             assert!(error.contains("no VRF of that name"), "{error}");
-            let session = session(Path::Multihop, address("192.0.2.1"), None);
+            let session = session(address("192.0.2.1"), MULTIHOP, None);
             let error = Sender::open(&session)
                 .expect_err("is not there")
                 .to_string();
