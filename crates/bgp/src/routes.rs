@@ -12,7 +12,7 @@ mod sets;
 mod slots;
 mod table;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod view;
 
 pub use feed::Feed;

@@ -166,7 +166,7 @@ impl Session {
             && matches!(connection.phase, Phase::Dialling)
         {
             connection.endpoints = Some(endpoints);
-            self.greet(now, id);
+            self.begin(now, id);
         }
         self.finish();
     }
@@ -183,10 +183,13 @@ impl Session {
     /// The peer has opened a connection. If it is not wanted it is closed by the next actions.
     pub fn handle_accepted(&mut self, now: Instant, endpoints: Endpoints) -> ConnectionId {
         let id = self.new_id();
-        if self.started && self.hold_off.is_none() && self.config.direction.accepts() {
+        if !self.config.direction.accepts() {
+            self.write_notification(id, &Notification::new(ErrorCode::CONNECTION_REJECTED));
+            self.actions.push_back(Action::Close(id));
+        } else if self.started && self.hold_off.is_none() {
             self.accept(now, id, endpoints);
         } else {
-            self.write_notification(id, &Notification::new(ErrorCode::CONNECTION_REJECTED));
+            // In Idle without a word (RFC 4271 8.2.2): it is no error of the peer's.
             self.actions.push_back(Action::Close(id));
         }
         self.finish();

@@ -218,8 +218,8 @@ impl Outbound {
         }
         let before = *state;
         state.want = want;
-        // Told or not in this round: there is nothing to tell any more.
-        let unmark = state.marked && want == NOTHING;
+        // What the peer never had need not be told in this round any more.
+        let unmark = state.marked && want == NOTHING && state.sent == NOTHING;
         if unmark {
             state.marked = false;
         }

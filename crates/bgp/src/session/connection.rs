@@ -28,7 +28,7 @@ pub(super) enum Origin {
 pub(super) enum Phase {
     /// TCP is not up yet.
     Dialling,
-    /// The own OPEN is sent.
+    /// TCP is up; the own OPEN is sent, or held back.
     OpenSent,
     /// The peer's OPEN is good and was answered.
     OpenConfirm(Arc<Negotiated>),
@@ -40,6 +40,8 @@ pub(super) enum Phase {
 pub(super) struct Connection {
     pub(super) id: ConnectionId,
     pub(super) endpoints: Option<Endpoints>,
+    /// The own OPEN was sent. It is held back while another connection is further.
+    pub(super) greeted: bool,
     pub(super) phase: Phase,
     pub(super) framer: Framer,
     /// When it ends unless the peer says something: the dial, the wait for OPEN and the hold timer.
@@ -61,6 +63,7 @@ impl Connection {
         Self {
             id,
             endpoints: None,
+            greeted: false,
             phase,
             framer: Framer::new(),
             deadline: Some(deadline),

@@ -43,17 +43,31 @@ impl Session {
             let notification = Notification::new(ErrorCode::CONNECTION_COLLISION);
             self.end(now, old, Reason::Collision, Some(notification));
         }
-        self.greet(now, id);
+        self.begin(now, id);
     }
 
-    /// Sends the own OPEN.
-    pub(super) fn greet(&mut self, now: Instant, id: ConnectionId) {
-        let mut bytes = Vec::new();
-        self.our_open().encode(&mut bytes);
+    /// A connection is open. The own OPEN is held back while another one has the peer's (`DelayOpen`
+    /// of RFC 4271 8.1.1): with that out, the peer might decide for this connection at the moment at
+    /// which the other one comes up here, and both would be lost.
+    pub(super) fn begin(&mut self, now: Instant, id: ConnectionId) {
         let deadline = now + self.config.timers.open;
+        let held_back = self.has_progress();
         if let Some(connection) = self.connection_mut(id) {
             connection.phase = Phase::OpenSent;
             connection.deadline = Some(deadline);
+        }
+        if !held_back {
+            self.greet(now, id);
+        }
+    }
+
+    /// Sends the own OPEN, once.
+    pub(super) fn greet(&mut self, now: Instant, id: ConnectionId) {
+        let mut bytes = Vec::new();
+        self.our_open().encode(&mut bytes);
+        match self.connection_mut(id) {
+            Some(connection) if !connection.greeted => connection.greeted = true,
+            _ => return,
         }
         self.counters.sent.count(MessageType::Open);
         self.write(now, id, bytes);
@@ -168,6 +182,17 @@ impl Session {
             self.counters.downs += 1;
             if now.saturating_duration_since(up) >= self.config.timers.calm {
                 self.backoff.reset();
+            }
+        }
+        if !self.has_progress() {
+            let open: Vec<_> = self
+                .connections
+                .iter()
+                .filter(|(_, connection)| matches!(connection.phase, Phase::OpenSent))
+                .map(|(_, connection)| connection.id)
+                .collect();
+            for id in open {
+                self.greet(now, id);
             }
         }
         self.plan(now, &down.reason);

@@ -80,6 +80,7 @@ impl Session {
         if !self.resolve_collision(now, id, &negotiated) {
             return;
         }
+        self.greet(now, id);
         let hold = negotiated.hold_time;
         if let Some(connection) = self.connection_mut(id) {
             connection.framer.set_limit(negotiated.message_limit);
@@ -104,14 +105,15 @@ impl Session {
         connection.up = Some(now);
         self.counters.ups += 1;
         self.dial_at = None;
-        let dialling: Vec<_> = self
+        let needless: Vec<_> = self
             .connections
             .iter()
-            .filter(|(_, connection)| matches!(connection.phase, Phase::Dialling))
+            .filter(|(_, connection)| !connection.greeted)
             .map(|(_, connection)| connection.id)
             .collect();
-        for id in dialling {
-            self.end(now, id, Reason::Collision, None);
+        for id in needless {
+            let notification = Notification::new(ErrorCode::CONNECTION_COLLISION);
+            self.end(now, id, Reason::Collision, Some(notification));
         }
         self.event(Event::Up(negotiated));
     }

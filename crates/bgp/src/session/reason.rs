@@ -105,13 +105,15 @@ impl Reason {
     /// True if the session is Idle for a while after it: one of the two said that there was an error
     /// (RFC 4271 8.2.2).
     pub(super) fn holds_off(&self) -> bool {
-        !matches!(
-            self,
+        match self {
+            // Two that refuse each other's connections while they wait would never meet.
+            Self::Notified(notification) => notification.error != ErrorCode::CONNECTION_REJECTED,
             Self::ConnectFailed(_)
-                | Self::DialTimeout
-                | Self::ClosedByPeer
-                | Self::ConnectionLost(_)
-        )
+            | Self::DialTimeout
+            | Self::ClosedByPeer
+            | Self::ConnectionLost(_) => false,
+            _ => true,
+        }
     }
 }
 

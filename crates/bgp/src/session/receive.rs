@@ -96,7 +96,7 @@ impl Session {
         if let Some(connection) = self.connection_mut(id)
             && !std::mem::replace(&mut connection.complained, true)
         {
-            self.event(Event::Malformed(problem.clone()));
+            self.event(Event::Malformed(*problem));
         }
     }
 

@@ -1,7 +1,9 @@
 //! Sessions in virtual time: against a scripted peer, and against each other.
 
 mod collision;
+mod net;
 mod opening;
+mod pair;
 mod restart;
 mod routes;
 mod script;

@@ -1,6 +1,6 @@
 //! Writing what waits, as much as there is room for.
 
-use super::{Outbound, Progress, Round, State};
+use super::{Outbound, Progress, Round, State, place_of};
 use crate::routes::sets::NOTHING;
 use crate::routes::slots::Slots;
 use crate::routes::table::Written;
@@ -167,12 +167,14 @@ impl Outbound {
             let Some(state) = self.states.get_mut(index as usize) else {
                 break;
             };
-            if state.want == NOTHING || Family::of(slot.prefix) != family {
+            let unknown = state.want == NOTHING && state.sent == NOTHING;
+            if unknown || Family::of(slot.prefix) != family {
                 continue;
             }
+            // Withdrawals belong to it, too: after its end the peer has dropped them by itself.
             state.marked = true;
             marked += 1;
-            self.pending.insert((state.want, index));
+            self.pending.insert((place_of(state.want, family), index));
         }
         let progress = self.progress.get_mut(family);
         progress.asked = false;

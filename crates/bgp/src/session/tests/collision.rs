@@ -219,6 +219,30 @@ fn a_dial_that_is_not_answered_yet_is_given_up_when_the_other_connection_is_up()
 }
 
 #[test]
+fn the_own_open_is_held_back_while_another_connection_has_the_peers() {
+    for breaks in [false, true] {
+        let mut script = Script::started(both(id(3)));
+        let accepted = script.accept();
+        script.open(accepted, &peer_open());
+        let sent = script.sent.len();
+        let dialled = script.connect();
+        assert_eq!(script.sent.len(), sent);
+        if breaks {
+            script.session.handle_closed(script.now, accepted, None);
+            script.drain();
+            script.sent_open(dialled);
+            script.open(dialled, &peer_open());
+            script.keepalive(dialled);
+        } else {
+            script.keepalive(accepted);
+            script.assert_ended(dialled, ErrorCode::CONNECTION_COLLISION, &[]);
+        }
+        assert_eq!(script.session.state(), State::Established);
+        assert_eq!(script.session.counters().ups, 1);
+    }
+}
+
+#[test]
 fn a_dial_that_would_lose_is_given_up_with_the_peers_open() {
     let mut script = Script::started(both(id(1)));
     let (_, dialled) = script.dials[0];
@@ -256,10 +280,12 @@ fn connections_are_refused_when_they_are_not_wanted() {
     let (mut after_an_error, connection) = Script::connected(both(id(1)));
     after_an_error.bytes(connection, &[0; 19]);
     assert_eq!(after_an_error.session.state(), State::Idle);
-    for script in [&mut stopped, &mut dials_only, &mut after_an_error] {
+    for script in [&mut stopped, &mut after_an_error] {
         let accepted = script.accept();
-        script.assert_ended(accepted, ErrorCode::CONNECTION_REJECTED, &[]);
+        assert!(script.is_closed(accepted));
+        assert_eq!(script.notifications(accepted).len(), 0);
     }
-    let state = dials_only.session.state();
-    assert_eq!(state, State::Connect);
+    let accepted = dials_only.accept();
+    dials_only.assert_ended(accepted, ErrorCode::CONNECTION_REJECTED, &[]);
+    assert_eq!(dials_only.session.state(), State::Connect);
 }
