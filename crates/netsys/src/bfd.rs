@@ -49,7 +49,7 @@ impl Receiver {
     /// does not include IPv4), with the port of one kind of session; on one interface or VRF if it is
     /// given by name. Must be called within a tokio runtime.
     pub fn open(local: SocketAddr, interface: Option<&str>) -> Result<Self, Error> {
-        let builder = open(format!("the BFD receiver at {local}"), local)?;
+        let builder = open(format!("BFD receiver at {local}"), local)?;
         if local.is_ipv6() {
             let step = SocketStep::Other("keep IPv4 out");
             builder.step(step, |socket| socket.set_only_v6(true))?;
@@ -126,7 +126,7 @@ impl Sender {
     /// Opens a socket with a source port that no other has.
     pub fn open(session: &Session) -> Result<Self, Error> {
         let remote = session.remote;
-        let builder = open(format!("the BFD session with {remote}"), remote)?;
+        let builder = open(format!("BFD session with {remote}"), remote)?;
         builder
             .interface(session.interface.as_deref())?
             .hop_limit(u8::MAX)?

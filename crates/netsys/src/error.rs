@@ -48,7 +48,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A socket of a routing protocol could not be made or changed as asked.
-    #[error("cannot {step} for {socket}: {source}{}", step.remedy(source))]
+    #[error("{socket}: cannot {step}: {source}{}", step.remedy(source))]
     Socket {
         /// What the socket is for, with the peer's address.
         socket: String,
@@ -58,7 +58,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A password is empty or longer than the kernel takes.
-    #[error("a BGP password of {length} bytes: it must have 1 to {max}; shorten it on both sides")]
+    #[error("a BGP password of {length} bytes: it must have 1 to {max}; change it on both sides")]
     PasswordLength {
         /// How long it is, in bytes.
         length: usize,

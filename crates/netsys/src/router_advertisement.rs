@@ -119,6 +119,9 @@ impl RouterSocket {
     /// Waits for packets and calls `handle` with each valid message; returns how many packets there
     /// were, at most 64. Cancel-safe: what was taken has been handled. Lets other tasks run after 64
     /// packets.
+    ///
+    /// If the interface goes away nothing more comes, and there is no error: a
+    /// [`Monitor`](crate::Monitor) tells.
     pub async fn receive(&self, mut handle: impl FnMut(Message)) -> io::Result<usize> {
         let mut buffer = [0; MAX_PACKET];
         let mut control = control_buffer();

@@ -136,6 +136,10 @@ impl SocketStep {
                 "; the peer does not answer: check that packets pass in both directions, \
                  and that both sides have the same password and hop limits"
             }
+            (Self::Connect, Some(libc::ECONNREFUSED)) => {
+                "; the peer has no BGP there: check its address and port, \
+                 and that this node is a neighbor in its configuration"
+            }
             (Self::Connect, Some(libc::ENETUNREACH)) => "; there is no route to the peer",
             (Self::Connect, Some(libc::EHOSTUNREACH)) => {
                 "; the peer's address does not resolve, or a router or firewall rejects it"
@@ -151,7 +155,7 @@ impl SocketStep {
 /// A socket under construction, with the words for its errors.
 pub(crate) struct Builder {
     socket: Socket,
-    /// What it is for: `the BGP connection to 192.0.2.1:179`.
+    /// What it is for: `BGP connection to 192.0.2.1:179`.
     name: String,
 }
 
@@ -340,6 +344,40 @@ mod tests {
         assert_eq!(source(Some("2001:db8::2"), peer), "[2001:db8::2]:5");
         assert_eq!(source(None, peer), "[::]:5");
         assert_eq!(source(None, "192.0.2.1:179"), "0.0.0.0:5");
+    }
+
+    #[test]
+    fn an_error_says_what_is_missing_and_what_to_do() {
+        let text = |step, code| {
+            let error = Error::Socket {
+                socket: "BGP connection to 192.0.2.1:179".to_owned(),
+                step,
+                source: io::Error::from_raw_os_error(code),
+            };
+            error.to_string()
+        };
+        let peer = [192, 0, 2, 1].into();
+        let password = text(SocketStep::Password(peer, 32), libc::ENOPROTOOPT);
+        assert!(
+            password.starts_with(
+                "BGP connection to 192.0.2.1:179: \
+                 cannot change the TCP MD5 password for 192.0.2.1/32: "
+            ),
+            "{password}"
+        );
+        assert!(password.contains("CONFIG_TCP_MD5SIG"), "{password}");
+        let raw = text(SocketStep::Open, libc::EPERM);
+        assert!(raw.contains("the capability NET_RAW"), "{raw}");
+        let port = text(
+            SocketStep::Address(SocketAddr::new(peer, 179)),
+            libc::EACCES,
+        );
+        assert!(port.contains("the capability NET_BIND_SERVICE"), "{port}");
+        let refused = text(SocketStep::Connect, libc::ECONNREFUSED);
+        assert!(
+            refused.contains("a neighbor in its configuration"),
+            "{refused}"
+        );
     }
 
     #[test]

@@ -96,7 +96,7 @@ pub async fn connect(options: &Options) -> Result<TcpStream, Error> {
 
 fn prepare(options: &Options) -> Result<Builder, Error> {
     let remote = options.remote;
-    let name = format!("the BGP connection to {remote}");
+    let name = format!("BGP connection to {remote}");
     let builder = Builder::open(
         name,
         Domain::for_address(remote),
@@ -149,7 +149,7 @@ pub fn set_password(connection: &TcpStream, password: Option<&Password>) -> Resu
     let socket = SockRef::from(connection);
     let address = connection.peer_addr().map(|peer| peer.ip());
     let address = attempt(
-        "a BGP connection",
+        "BGP connection",
         SocketStep::Other("read the peer's address"),
         address,
     )?;
@@ -165,8 +165,8 @@ pub fn queued(connection: &impl AsFd) -> io::Result<usize> {
 
 fn name_of(socket: &SockRef<'_>) -> String {
     match socket.peer_addr().map(|peer| peer.as_socket()) {
-        Ok(Some(peer)) => format!("the BGP connection to {peer}"),
-        _ => "a BGP connection".to_owned(),
+        Ok(Some(peer)) => format!("BGP connection to {peer}"),
+        _ => "BGP connection".to_owned(),
     }
 }
 

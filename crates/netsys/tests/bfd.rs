@@ -232,7 +232,7 @@ mod tests {
             let open = |interface| Receiver::open(any, interface);
             let _first = open(None).expect("opens");
             let error = open(None).expect_err("is taken").to_string();
-            assert!(error.contains("the BFD receiver at [::]:3784"), "{error}");
+            assert!(error.contains("BFD receiver at [::]:3784"), "{error}");
             assert!(error.contains("another program"), "{error}");
             let error = open(Some("vrf-blue"))
                 .expect_err("is not there")
@@ -242,7 +242,7 @@ mod tests {
             let error = Sender::open(&session)
                 .expect_err("is not there")
                 .to_string();
-            assert!(error.contains("the BFD session with 192.0.2.1"), "{error}");
+            assert!(error.contains("BFD session with 192.0.2.1"), "{error}");
             assert!(error.contains("interface lan"), "{error}");
         });
     }

@@ -51,7 +51,7 @@ pub struct Listener {
 pub fn listen(options: &ListenOptions) -> Result<Listener, Error> {
     let local = options.local;
     let builder = Builder::open(
-        format!("the BGP listener at {local}"),
+        format!("BGP listener at {local}"),
         Domain::for_address(local),
         Type::STREAM,
         Protocol::TCP,

@@ -177,7 +177,7 @@ mod tests {
         let error = Password::new([b'x'; 81]).expect_err("is too long");
         assert_eq!(
             error.to_string(),
-            "a BGP password of 81 bytes: it must have 1 to 80; shorten it on both sides"
+            "a BGP password of 81 bytes: it must have 1 to 80; change it on both sides"
         );
         let password = Password::new([b'x'; 80]).expect("the longest");
         assert_eq!(format!("{password:?}"), "Password(…)");

@@ -242,10 +242,7 @@ mod tests {
                 ..ListenOptions::at(address)
             };
             let error = listen(&options).expect_err("is not there").to_string();
-            assert!(
-                error.contains("the BGP listener at 127.0.0.1:179"),
-                "{error}"
-            );
+            assert!(error.contains("BGP listener at 127.0.0.1:179"), "{error}");
             assert!(error.contains(expected), "{error}");
             let link_local = "[fe80::1]:179".parse().expect("an address");
             let error = connect(&Options::to(link_local)).await;
