@@ -11,9 +11,12 @@
 //! # The caller
 //!
 //! After each call: send what [`Sessions::poll_transmit`] gives, take all of
-//! [`Sessions::poll_event`], and sleep until [`Sessions::next_timeout`] or a packet. Every session
-//! sends from a socket of its own, with a source port of 49152 to 65535 that stays the same
-//! (RFC 5881 4), to [`Hops::port`], with a TTL of [`TTL`].
+//! [`Sessions::poll_event`], and sleep until [`Sessions::next_timeout`] or a packet. One that wakes
+//! up first sends what is due ([`Inbox::Waiting`]): its peers wait for that. Then it reads all
+//! there is, and then looks who is silent ([`Inbox::Empty`]).
+//!
+//! Every session sends from a socket of its own, with a source port of 49152 to 65535 that stays
+//! the same (RFC 5881 4), to [`Hops::port`], with a TTL of [`TTL`].
 //!
 //! A call takes less than a microsecond per session that is due, so that one thread serves a
 //! thousand sessions. It should be a thread of its own, with a priority above the rest of the
@@ -32,12 +35,55 @@
 //! - Authentication: such packets are dropped.
 //! - Demand mode is not asked for. If a peer asks for it, nothing is sent to it while both are up,
 //!   except in a Poll sequence.
-//! - Echo. Required Min Echo RX is always 0, so that no peer sends echo packets: Linux would have
-//!   to forward them with our own address as their source's next hop, which depends on settings
-//!   that are not Herald's. Our own are not sent either: they leave and return with our address as
-//!   source and destination, which Linux drops as martians, and most peers return none. A session
-//!   whose profile asks for echo runs without it at its transmit and receive intervals; who applies
-//!   the profile says so.
+//! - Echo. Required Min Echo RX is always 0, so that no peer sends echo packets: our kernel would
+//!   have to forward them back, which depends on settings that are not Herald's. None are sent
+//!   either: they come back with an address of this node as their source, and Linux drops those. A
+//!   session whose profile asks for echo runs without, at its transmit and receive intervals; who
+//!   applies the profile says so.
+//!
+//! # Example
+//!
+//! ```
+//! use std::net::{IpAddr, Ipv4Addr};
+//! use std::time::{Duration, Instant};
+//!
+//! use herald_bfd::{Arrival, Hops, Inbox, Path, Sessions, Settings, State, TTL};
+//!
+//! let addresses = [1, 2].map(|host| IpAddr::from(Ipv4Addr::new(192, 0, 2, host)));
+//! let mut now = Instant::now();
+//! // In a program each node is another process, and the seed is random.
+//! let mut nodes = [1, 2].map(|seed| Sessions::new([seed; 32]));
+//! for (node, peer) in nodes.iter_mut().zip([addresses[1], addresses[0]]) {
+//!     let path = Path::SingleHop { peer, interface: None };
+//!     node.add(now, path, Settings::default())?;
+//! }
+//! for _ in 0..10 {
+//!     for (from, to) in [(0, 1), (1, 0)] {
+//!         while let Some(transmit) = nodes[from].poll_transmit(now) {
+//!             let arrival = Arrival {
+//!                 hops: Hops::Single,
+//!                 from: addresses[from],
+//!                 to: addresses[to],
+//!                 interface: 2,
+//!                 ttl: TTL,
+//!             };
+//!             let _ = nodes[to].handle_packet(now, &arrival, &transmit.payload);
+//!         }
+//!         while let Some(event) = nodes[to].poll_event() {
+//!             assert!(!event.path_failed());
+//!         }
+//!     }
+//!     now = nodes.iter().filter_map(Sessions::next_timeout).min().unwrap_or(now);
+//!     nodes.iter_mut().for_each(|node| node.handle_timeout(now, Inbox::Empty));
+//! }
+//! for node in &nodes {
+//!     let status = node.iter().next().and_then(|session| node.status(session));
+//!     let status = status.expect("it was added");
+//!     assert_eq!(status.state, State::Up);
+//!     assert_eq!(status.detection_time, Some(Duration::from_millis(900)));
+//! }
+//! # Ok::<(), herald_bfd::AddError>(())
+//! ```
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 

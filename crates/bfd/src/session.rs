@@ -148,6 +148,10 @@ impl Session {
         event
     }
 
+    pub(crate) fn retiring(&self) -> bool {
+        self.retiring
+    }
+
     /// Whether it was retired and the peer was told.
     pub(crate) fn is_over(&self, now: Instant) -> bool {
         let Admin::Disabled { until, .. } = self.admin else {

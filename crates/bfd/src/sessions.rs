@@ -210,7 +210,9 @@ impl Sessions {
 
     /// The session that has this path, if it is not retired.
     pub fn find(&self, path: Path) -> Option<SessionId> {
-        self.demultiplexer.at(&path.canonical())
+        let found = self.demultiplexer.at(&path.canonical())?;
+        let session = self.all.get(&found.0)?;
+        (!session.retiring()).then_some(found)
     }
 
     /// All, in no order, also those that are retired and still tell their peer.
@@ -278,9 +280,7 @@ impl Sessions {
             return;
         };
         self.schedule.rearm(id, &mut session.armed, None);
-        if self.demultiplexer.at(session.path()) == Some(id) {
-            self.demultiplexer.remove(session.path());
-        }
+        self.demultiplexer.remove(session.path());
         self.events.push_back(Event {
             session: id,
             kind: EventKind::Retired,

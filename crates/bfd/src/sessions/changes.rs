@@ -11,7 +11,8 @@ use crate::{EventKind, Path, PathError, Settings, SettingsError};
 impl Sessions {
     /// Adds a session. An active one begins to send at once.
     ///
-    /// A retired session of the same path, which still tells its peer, is gone with that.
+    /// A retired session of the same path, which still tells its peer, is gone with that: what there
+    /// is to transmit should be sent before.
     pub fn add(
         &mut self,
         now: Instant,
@@ -25,10 +26,7 @@ impl Sessions {
         if self.find(path).is_some() {
             return Err(AddError::Taken(path));
         }
-        let same = |(id, session): (&u32, &Session)| {
-            (*session.path() == path).then_some(SessionId::new(*id))
-        };
-        if let Some(retired) = self.all.iter().find_map(same) {
+        if let Some(retired) = self.demultiplexer.at(&path) {
             self.forget(retired);
         }
         if self.all.len() >= MAX_SESSIONS {
@@ -71,18 +69,15 @@ impl Sessions {
     /// Ends a session for good: like [`Sessions::disable`], and when the peer was told, after its
     /// detection time at most, the session is gone and [`EventKind::Retired`] says so.
     pub fn retire(&mut self, now: Instant, session: SessionId) -> Result<(), UnknownSession> {
-        if let Some(retired) = self.all.get(&session.0)
-            && self.demultiplexer.at(retired.path()) == Some(session)
-        {
-            self.demultiplexer.remove(retired.path());
-        }
         self.change(now, session, Session::retire)
     }
 
     /// Ends all sessions for good, before this process ends. It should go on until there are none
     /// ([`Sessions::is_empty`]), which takes a detection time, so that BGP goes on at the peers.
     pub fn retire_all(&mut self, now: Instant) {
-        let all: Vec<SessionId> = self.iter().collect();
+        let mut all: Vec<SessionId> = self.iter().collect();
+        // With one seed always the same.
+        all.sort_unstable();
         for session in all {
             // All exist.
             let _ = self.retire(now, session);
