@@ -18,14 +18,20 @@ async fn a_lossy_network_and_busy_cores_move_nothing() -> Result<()> {
     let cluster = Cluster::start(Lab::builder()).await?;
     let lab = &cluster.lab;
     let owner = cluster.mac(OWNER)?;
-    let all = ["n1", "n2", "n3"];
-    let fault = lab.lose(&all, &all, Packets::Gossip, 3).await?;
-    let watches = cluster.watch(LOOK)?;
-    let start = Instant::now();
-    tokio::time::sleep(SECOND * 8).await;
-    let macs = one_answer(watches, start, "three in a hundred lost").await?;
-    assert_eq!(macs, BTreeSet::from([owner]));
-    lab.restore(fault).await?;
+    let (all, others) = (["n1", "n2", "n3"], ["n2", "n3"]);
+    for (what, from, to, percent) in [
+        ("three in a hundred lost", &all[..], &all[..], 3),
+        ("the owner unheard now and then", &[OWNER], &others, 10),
+        ("the owner deaf now and then", &others, &[OWNER], 10),
+    ] {
+        let fault = lab.lose(from, to, Packets::Gossip, percent).await?;
+        let watches = cluster.watch(LOOK)?;
+        let start = Instant::now();
+        tokio::time::sleep(SECOND * 6).await;
+        let macs = one_answer(watches, start, what).await?;
+        assert_eq!(macs, BTreeSet::from([owner]), "{what}");
+        lab.restore(fault).await?;
+    }
 
     let cores = std::thread::available_parallelism()?.get();
     let watches = cluster.watch(LOOK)?;

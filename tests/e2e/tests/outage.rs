@@ -68,6 +68,33 @@ async fn without_the_api_speakers_start_again_and_replace_each_other() -> Result
 
 #[tokio::test]
 #[ignore = "needs root and the lab: run by make test"]
+async fn without_the_api_a_speaker_without_a_memory_is_given_nothing() -> Result<()> {
+    let cluster = Cluster::start(Lab::builder().one_network()).await?;
+    let lab = &cluster.lab;
+    let owner = cluster.mac(OWNER)?;
+    let api_server = &lab.control_plane().api_server;
+    api_server.pause()?;
+    // A node that was installed anew: it does not know what it would have to answer for.
+    let speaker = cluster.speaker(OWNER)?;
+    speaker.stop().await?;
+    lab.wipe_state(OWNER)?;
+    let (start, requests) = (Instant::now(), cluster.ask()?);
+    let watches = cluster.watch(LOOK)?;
+    speaker.restart().await?;
+    // Longer than one that hands an address over goes on to answer for it.
+    tokio::time::sleep(SECOND * 14).await;
+    let what = "a speaker without a memory";
+    let macs = one_answer(watches, start, what).await?;
+    ensure!(!macs.contains(&owner), "{macs:?} answer");
+    ensure!(!speaker.is_ready().await?, "it says that it is ready");
+    api_server.resume()?;
+    cluster.steady_within(OWNER, SECOND * 30).await?;
+    requests.none_failed(start, what).await?;
+    cluster.down().await
+}
+
+#[tokio::test]
+#[ignore = "needs root and the lab: run by make test"]
 async fn a_slow_api_and_an_absent_store_move_nothing_and_planned_moves_lose_nothing() -> Result<()>
 {
     let cluster = Cluster::start(Lab::builder().one_network()).await?;
