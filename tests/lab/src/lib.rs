@@ -68,6 +68,8 @@
 //! their place is printed. Ctrl-C and SIGTERM take the process's labs down; after SIGKILL the kernel
 //! ends a lab's processes and the next start of any lab removes the rest.
 //!
+//! [`Bare`] is the same without the cluster: namespaces, links and processes.
+//!
 //! # The environment
 //!
 //! | variable | default |
@@ -78,6 +80,7 @@
 //! | `HERALD_LAB_KEEP` | set: the logs of tests that passed are kept too |
 #![allow(clippy::similar_names, reason = "part and port are the lab's words")]
 
+mod bare;
 mod builder;
 mod cleanup;
 mod cluster;
@@ -94,6 +97,7 @@ mod wait;
 
 use std::path::PathBuf;
 
+pub use bare::Bare;
 pub use builder::LabBuilder;
 pub use cluster::control_plane::{ControlPlane, kubernetes};
 pub use cluster::pki::User;
