@@ -36,6 +36,10 @@ kubernetes: ## Build the lab's control plane (4 minutes once, then cached outsid
 peer: ## Build MetalLB from its module, to measure against (3 minutes once, then cached)
 	@tests/bench/peer/build.sh
 
+.PHONY: gobgp
+gobgp: ## Build GoBGP, one of the routers of the tests (half a minute once, then cached)
+	@tests/interop/gobgp/build.sh
+
 .PHONY: build
 build: ## Build target/release/herald and the lab's tools
 	$(CARGO) build --release --locked -p herald -p herald-lab
@@ -59,7 +63,7 @@ unit: ## Run the tests that need neither root nor a lab
 	$(CARGO) test --workspace --locked
 
 .PHONY: test
-test: packages kubernetes build simulate ## Run every test, also those that need root and the lab
+test: packages kubernetes gobgp build simulate ## Run every test, also those that need root and the lab
 	CARGO_TARGET_$(HOST)_RUNNER="$(TEST_RUNNER)" \
 		$(CARGO) test --workspace --locked --no-fail-fast -- --include-ignored
 
@@ -67,6 +71,11 @@ test: packages kubernetes build simulate ## Run every test, also those that need
 chaos: packages kubernetes build ## Run the tests that cut, kill, stop and starve, one after the other
 	CARGO_TARGET_$(HOST)_RUNNER="$(TEST_RUNNER)" $(CARGO) test --locked --no-fail-fast -p herald-e2e \
 		$(CHAOS:%=--test %) -- --include-ignored --test-threads=1
+
+.PHONY: interop
+interop: packages gobgp ## Run the tests of BGP and BFD with real routers and scripted peers
+	CARGO_TARGET_$(HOST)_RUNNER="$(TEST_RUNNER)" \
+		$(CARGO) test --locked --no-fail-fast -p herald-interop -- --include-ignored
 
 .PHONY: simulate
 simulate: ## Run random faults on simulated clusters (SIMULATE_ARGS="--seeds 0..5000" for more)
