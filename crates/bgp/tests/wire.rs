@@ -2,11 +2,8 @@
 //!
 //! The names of the cases (h1, o1, u1 …) are those of the scripted peers that are let loose on the
 //! speaker itself.
-#![allow(
-    clippy::tests_outside_test_module,
-    reason = "an integration test is a test module"
-)]
 
+#[cfg(test)]
 mod wire {
     mod capabilities;
     mod header;

@@ -64,8 +64,9 @@ impl Negotiated {
             graceful_restart: restarts.map(|(_, theirs)| theirs),
             notification_restart: restarts
                 .is_some_and(|(ours, theirs)| ours.notification && theirs.notification),
-            long_lived_graceful_restart: our
-                .long_lived_graceful_restart
+            // It is of no use without the other one (RFC 9494 4.2).
+            long_lived_graceful_restart: restarts
+                .and(our.long_lived_graceful_restart)
                 .and(their.long_lived_graceful_restart),
             peer_role: their.role,
         }

@@ -114,6 +114,13 @@ fn what_only_one_can_do_is_not_negotiated() {
     assert_eq!(both.message_limit, EXTENDED_LIMIT);
     assert_eq!(both.graceful_restart, everything().graceful_restart);
     assert!(both.notification_restart);
+    let stale = both.long_lived_graceful_restart.unwrap();
+    assert_eq!(stale, everything().long_lived_graceful_restart.unwrap());
+
+    // Long-lived restarts are of no use without the others (RFC 9494 4.2).
+    their.capabilities.graceful_restart = None;
+    let without = Negotiated::new(&our, &their);
+    assert_eq!(without.long_lived_graceful_restart, None);
 }
 
 #[test]

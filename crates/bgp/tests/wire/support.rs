@@ -125,7 +125,8 @@ pub(crate) fn hosts(v6: bool, count: u32) -> Vec<Prefix> {
         .collect()
 }
 
-/// The attributes that every route has: ORIGIN IGP, AS_PATH 65002, NEXT_HOP 10.99.1.2.
+/// The attributes that every route has: `ORIGIN` IGP, `AS_PATH` 65002, `NEXT_HOP`
+/// 10.99.1.2.
 pub(crate) const ORIGIN: [u8; 4] = [0x40, 1, 1, 0];
 pub(crate) const AS_PATH: [u8; 9] = [0x40, 2, 6, 2, 1, 0, 0, 0xfd, 0xea];
 pub(crate) const NEXT_HOP: [u8; 7] = [0x40, 3, 4, 10, 99, 1, 2];
