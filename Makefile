@@ -87,7 +87,7 @@ large: ## Let groups of 300 and 1,000 speakers form and lose a member, in virtua
 
 .PHONY: bench
 bench: packages kubernetes peer build ## Measure Herald beside MetalLB (BENCH_ARGS=--quick for a glance)
-	$(CARGO) bench --locked -p herald-ipam -p herald-l2 -p herald-bfd
+	$(CARGO) bench --locked -p herald-ipam -p herald-l2 -p herald-bgp -p herald-bfd
 	$(CARGO) run --release --locked --quiet -p herald-bench -- $(BENCH_ARGS)
 
 .PHONY: bench-failover
