@@ -116,16 +116,17 @@ fn a_listener_has_passwords_for_prefixes_and_the_longest_wins() {
         let far = Namespace::new();
         let index = far.routed_cable("lan", 7).await;
         let prefixes = [
-            ("192.0.7.200", 24),
-            ("2001:db8:7::200", 64),
-            ("fe80::200", 10),
+            ("192.0.7.200", 24, "192.0.6.1"),
+            ("2001:db8:7::200", 64, "2001:db8:7:1::1"),
+            ("fe80::200", 10, "fec0::1"),
         ];
         let anything = |own: IpAddr| match own {
             IpAddr::V4(_) => "0.0.0.0".parse().expect("an address"),
             IpAddr::V6(_) => "::".parse().expect("an address"),
         };
         let peers = there(7, index).into_iter().zip(here(7));
-        for ((remote, own), (address, length)) in peers.zip(prefixes) {
+        for ((remote, own), (address, length, beside)) in peers.zip(prefixes) {
+            let beside: IpAddr = beside.parse().expect("an address");
             let address: IpAddr = address.parse().expect("an address");
             let listener = listening(&far, remote);
             let set = |address, length, text: Option<&str>| {
@@ -140,6 +141,13 @@ fn a_listener_has_passwords_for_prefixes_and_the_longest_wins() {
             works(&to(remote, Some("own")), &listener).await;
             refused(&to(remote, Some("range")), &far, "TCPMD5Failure").await;
             set(own, whole(own), None);
+            // The prefix beside it is another.
+            set(beside, length, Some("others"));
+            works(&to(remote, Some("range")), &listener).await;
+            set(address, length, None);
+            works(&to(remote, None), &listener).await;
+            set(beside, length, None);
+            set(address, length, Some("range"));
             // By another address of the same prefix.
             set(own, length, Some("other"));
             works(&to(remote, Some("other")), &listener).await;
