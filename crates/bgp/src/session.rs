@@ -39,7 +39,7 @@ use crate::wire::{ErrorCode, Message, MessageType, Negotiated, Notification};
 use backoff::{Backoff, jitter};
 use connection::{Connection, Origin, Phase};
 
-pub use config::{Config, Direction, Restart, RoleConfig, Timers};
+pub use config::{Config, ConfigError, Direction, Restart, RoleConfig, Timers};
 pub use connection::Endpoints;
 pub use counters::{Counters, MessageCounters};
 pub use output::{Action, ConnectionId, Event, State};
@@ -363,11 +363,15 @@ impl Session {
             })
     }
 
+    /// All connections, the one that is furthest last.
     fn ids(&self) -> Vec<ConnectionId> {
-        self.connections
+        let mut all: Vec<_> = self
+            .connections
             .iter()
-            .map(|(_, connection)| connection.id)
-            .collect()
+            .map(|(_, connection)| (connection.state(), connection.id))
+            .collect();
+        all.sort_unstable();
+        all.into_iter().map(|(_, id)| id).collect()
     }
 
     fn connection(&self, id: ConnectionId) -> Option<&Connection> {

@@ -4,6 +4,42 @@ use std::time::Duration;
 
 use crate::wire::{Asn, BgpId, ExpectedAs, Families, Role};
 
+/// No timer but the hold time may be shorter: it would keep the node busy.
+const LEAST: Duration = Duration::from_millis(100);
+/// Or longer: as the longest connect time of a `BGPPeer`.
+const MOST: Duration = Duration::from_secs(65_535);
+
+/// Why a session cannot be made so.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// AS 0 is nobody's (RFC 7607).
+    #[error("the session's own AS is 0: give it the number of the node's AS")]
+    NoAs,
+    /// The identifier 0 is nobody's (RFC 6286).
+    #[error("the session's router ID is 0.0.0.0: give it another one, such as an address")]
+    NoId,
+    /// There is nothing to announce.
+    #[error("the session has no address family: enable IPv4 or IPv6")]
+    NoFamily,
+    /// RFC 4271 4.2.
+    #[error("the session's hold time is {0} s: make it 0 (never) or at least 3 s")]
+    ShortHold(u16),
+    /// A timer is too short or too long.
+    #[error("the session's {name} is {value:?}: set it between 100ms and 65535s")]
+    Timer {
+        /// Which.
+        name: &'static str,
+        /// What it is.
+        value: Duration,
+    },
+    /// RFC 4724 section 3: it has 12 bits.
+    #[error("the session's restart time is above 4095 s: make it shorter")]
+    LongRestart,
+    /// RFC 9494 section 3: it has 24 bits.
+    #[error("the session's long-lived stale time is above 16777215 s: make it shorter")]
+    LongStale,
+}
+
 /// Which side opens the connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Direction {
@@ -130,6 +166,44 @@ impl Config {
         }
     }
 
+    /// Checks what a session cannot work with.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.local_as == Asn(0) {
+            return Err(ConfigError::NoAs);
+        }
+        if self.id.0.is_unspecified() {
+            return Err(ConfigError::NoId);
+        }
+        if self.families.is_empty() {
+            return Err(ConfigError::NoFamily);
+        }
+        if matches!(self.timers.hold, 1 | 2) {
+            return Err(ConfigError::ShortHold(self.timers.hold));
+        }
+        for (name, value) in [
+            ("connect time", self.timers.connect),
+            ("time to connect", self.timers.dial),
+            ("idle hold time", self.timers.idle),
+            ("time for OPEN", self.timers.open),
+        ]
+        .into_iter()
+        .chain(self.timers.keepalive.map(|it| ("keepalive time", it)))
+        .chain(self.timers.send_hold.map(|it| ("send hold time", it)))
+        {
+            if !(LEAST..=MOST).contains(&value) {
+                return Err(ConfigError::Timer { name, value });
+            }
+        }
+        match self.restart {
+            Some(Restart { time: 4096.., .. }) => Err(ConfigError::LongRestart),
+            Some(Restart {
+                long_lived: Some(0x0100_0000..),
+                ..
+            }) => Err(ConfigError::LongStale),
+            _ => Ok(()),
+        }
+    }
+
     /// True if a session that was made with this can go on with `other`: what was said in the OPEN
     /// is the same.
     pub(super) fn agrees_with(&self, other: &Self) -> bool {
@@ -146,5 +220,71 @@ impl Config {
             ..config.clone()
         };
         said(self) == said(other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> Config {
+        let peer = ExpectedAs::External;
+        Config::new(Asn(65_001), peer, BgpId([10, 0, 0, 1].into()))
+    }
+
+    #[test]
+    fn the_default_can_be_used() {
+        assert_eq!(config().check(), Ok(()));
+    }
+
+    #[test]
+    fn what_no_peer_could_accept_is_refused() {
+        type Change = fn(&mut Config);
+        let cases: [(Change, ConfigError); 8] = [
+            (|it| it.local_as = Asn(0), ConfigError::NoAs),
+            (|it| it.id = BgpId([0; 4].into()), ConfigError::NoId),
+            (|it| it.families = Families::NONE, ConfigError::NoFamily),
+            (|it| it.timers.hold = 1, ConfigError::ShortHold(1)),
+            (|it| it.timers.hold = 2, ConfigError::ShortHold(2)),
+            (
+                |it| it.timers.send_hold = Some(Duration::ZERO),
+                ConfigError::Timer {
+                    name: "send hold time",
+                    value: Duration::ZERO,
+                },
+            ),
+            (
+                |it| {
+                    it.restart = Some(Restart {
+                        time: 4096,
+                        long_lived: None,
+                        restarted: false,
+                        forwarding_kept: false,
+                    });
+                },
+                ConfigError::LongRestart,
+            ),
+            (
+                |it| {
+                    it.restart = Some(Restart {
+                        time: 4095,
+                        long_lived: Some(1 << 24),
+                        restarted: false,
+                        forwarding_kept: false,
+                    });
+                },
+                ConfigError::LongStale,
+            ),
+        ];
+        for (change, error) in cases {
+            let mut config = config();
+            change(&mut config);
+            assert_eq!(config.check(), Err(error));
+        }
+        for hold in [0, 3, u16::MAX] {
+            let mut config = config();
+            config.timers.hold = hold;
+            assert_eq!(config.check(), Ok(()));
+        }
     }
 }

@@ -184,7 +184,7 @@ impl Session {
                 self.backoff.reset();
             }
         }
-        if !self.has_progress() {
+        if self.started && !self.has_progress() {
             let open: Vec<_> = self
                 .connections
                 .iter()

@@ -1,6 +1,7 @@
 //! Sessions in virtual time: against a scripted peer, and against each other.
 
 mod collision;
+mod hostile;
 mod net;
 mod opening;
 mod pair;
