@@ -80,12 +80,7 @@ fn spread(router: &Router, nodes: &[u8]) -> Result<()> {
         let prefix: Prefix = prefix.parse()?;
         let address = |node: &u8| format!("{net}{node}").parse::<IpAddr>();
         let wanted: Vec<IpAddr> = nodes.iter().map(address).collect::<Result<_, _>>()?;
-        eventually(SOON, &format!("{wanted:?} for {prefix}"), || {
-            let hops = router.kernel_next_hops(prefix)?;
-            let found: Vec<IpAddr> = hops.iter().map(|(hop, _)| *hop).collect();
-            ensure!(found == wanted, "{hops:?}");
-            Ok(Some(()))
-        })?;
+        router.wait_spread(prefix, &wanted, SOON)?;
     }
     Ok(())
 }

@@ -4,9 +4,9 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use herald_interop::topology::{Topology, file::File, folder};
-use herald_interop::{Prefix, Router, eventually};
+use herald_interop::{Router, eventually};
 
 const SOON: Duration = Duration::from_secs(40);
 
@@ -26,18 +26,11 @@ fn every_topology_file_is_valid() -> Result<()> {
 
 /// Waits until a router's kernel spreads a prefix over just these hosts of its network.
 fn spread(router: &Router, prefix: &str, hosts: &[String], timeout: Duration) -> Result<()> {
-    let prefix: Prefix = prefix.parse()?;
-    let wanted: Vec<IpAddr> = hosts
+    let hops: Vec<IpAddr> = hosts
         .iter()
         .map(|host| host.parse())
         .collect::<Result<_, _>>()?;
-    let what = format!("{wanted:?} for {prefix} in the kernel of {}", router.name());
-    eventually(timeout, &what, || {
-        let hops = router.kernel_next_hops(prefix)?;
-        let found: Vec<IpAddr> = hops.iter().map(|(hop, _)| *hop).collect();
-        ensure!(found == wanted, "{hops:?}");
-        Ok(Some(()))
-    })
+    router.wait_spread(prefix.parse()?, &hops, timeout)
 }
 
 #[test]

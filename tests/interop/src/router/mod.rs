@@ -9,10 +9,11 @@ mod openbgpd;
 mod types;
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use herald_lab::{Netns, Process};
 use nix::sys::signal::Signal;
 
@@ -50,7 +51,7 @@ pub enum Config {
         /// The configuration.
         config: String,
         /// Its own address to listen on.
-        listen: Option<std::net::IpAddr>,
+        listen: Option<IpAddr>,
     },
 }
 
@@ -169,14 +170,14 @@ impl Router {
     }
 
     /// The peer with this address, if it is known.
-    pub fn neighbor(&self, address: std::net::IpAddr) -> Result<Option<Neighbor>> {
+    pub fn neighbor(&self, address: IpAddr) -> Result<Option<Neighbor>> {
         let mut neighbors = self.neighbors()?;
         neighbors.retain(|neighbor| neighbor.address == address);
         Ok(neighbors.pop())
     }
 
     /// Waits until the session with a peer is established.
-    pub fn wait_established(&self, peer: std::net::IpAddr, timeout: Duration) -> Result<Neighbor> {
+    pub fn wait_established(&self, peer: IpAddr, timeout: Duration) -> Result<Neighbor> {
         let what = format!("a session of {} with {peer}", self.name);
         eventually(timeout, &what, || {
             let neighbor = self.neighbor(peer)?;
@@ -212,7 +213,7 @@ impl Router {
     }
 
     /// The next hops of a prefix in its kernel, with their weights; empty if there is no route.
-    pub fn kernel_next_hops(&self, prefix: Prefix) -> Result<Vec<(std::net::IpAddr, u32)>> {
+    pub fn kernel_next_hops(&self, prefix: Prefix) -> Result<Vec<(IpAddr, u32)>> {
         let family = if prefix.address.is_ipv4() {
             Family::Ipv4
         } else {
@@ -224,6 +225,23 @@ impl Router {
             .pop()
             .map(|route| route.next_hops)
             .unwrap_or_default())
+    }
+
+    /// Waits until the kernel's next hops of a prefix are just these. Of a peer's two IPv6 next hops
+    /// some routers install the link-local one: then as many of these must be there.
+    pub fn wait_spread(&self, prefix: Prefix, hops: &[IpAddr], timeout: Duration) -> Result<()> {
+        let what = format!("{hops:?} for {prefix} in the kernel of {}", self.name);
+        eventually(timeout, &what, || {
+            let found = self.kernel_next_hops(prefix)?;
+            let local = |hop: &IpAddr| match hop {
+                IpAddr::V6(hop) => hop.is_unicast_link_local(),
+                IpAddr::V4(_) => false,
+            };
+            let exact = found.iter().map(|(hop, _)| hop).eq(hops);
+            let locals = found.iter().all(|(hop, _)| local(hop)) && found.len() == hops.len();
+            ensure!(exact || locals, "{found:?}");
+            Ok(Some(()))
+        })
     }
 
     /// SIGTERM to all its processes, the one that speaks BGP first, and waits for their ends.
