@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use herald_bgp::wire::update::{Change, Unsendable, Writer, parse};
 use herald_bgp::wire::{
     Asn, Attributes, Community, EXTENDED_LIMIT, Families, Family, LargeCommunity, Message,
-    Negotiated, NextHop, Prefix,
+    Negotiated, NextHop, Prefix, STANDARD_LIMIT,
 };
 
 use super::second_parser;
@@ -160,6 +160,19 @@ fn withdrawals_where_one_message_of_others_overflows() {
         withdraw(&session(4096), &hosts(false, 814)).len(),
         23 + 814 * 5
     );
+}
+
+#[test]
+fn no_other_limit_than_the_two_of_the_rfcs() {
+    for (limit, used) in [(0, STANDARD_LIMIT), (1 << 20, EXTENDED_LIMIT)] {
+        let bytes = withdraw(&session(limit), &hosts(false, 20_000));
+        let longest = messages(&bytes, EXTENDED_LIMIT)
+            .iter()
+            .map(|message| 19 + message.body.len())
+            .max()
+            .unwrap();
+        assert!((used - 4..=used).contains(&longest), "{longest} bytes");
+    }
 }
 
 #[test]

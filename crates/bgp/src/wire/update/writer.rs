@@ -7,7 +7,7 @@
 use super::nlri;
 use super::number::{MP_REACH_NLRI, MP_UNREACH_NLRI};
 use super::path::{self, OPTIONAL, Style};
-use crate::wire::framing::{self, HEADER_LEN, MessageType};
+use crate::wire::framing::{self, EXTENDED_LIMIT, HEADER_LEN, MessageType, STANDARD_LIMIT};
 use crate::wire::{Attributes, Families, Family, Negotiated, NextHop, Prefix};
 
 /// Header and the two lengths.
@@ -61,7 +61,9 @@ impl Writer {
     /// For a session that has negotiated this.
     pub fn new(negotiated: &Negotiated) -> Self {
         Self {
-            limit: negotiated.message_limit,
+            limit: negotiated
+                .message_limit
+                .clamp(STANDARD_LIMIT, EXTENDED_LIMIT),
             families: negotiated.families,
             extended_next_hop: negotiated.extended_next_hop,
             four_octet_as: negotiated.four_octet_as,
@@ -121,7 +123,7 @@ impl Writer {
             prefix: first,
             limit: self.limit,
         };
-        if path::size_bound(attributes) > framing::EXTENDED_LIMIT {
+        if path::size_bound(attributes) > EXTENDED_LIMIT {
             return Err(too_long);
         }
         let style = Style {
