@@ -41,6 +41,12 @@ pub(crate) struct Envelope<'a> {
     /// The sender's state, if the receiver does not have it yet.
     #[serde(borrow)]
     pub(crate) told: Option<Told<'a>>,
+    /// Whom the receiver is to pass the sender's state on to: the sender does not reach it.
+    #[serde(borrow)]
+    pub(crate) pass: Option<&'a str>,
+    /// What another member told the sender, passed on to the receiver.
+    #[serde(borrow)]
+    pub(crate) passed: Option<Passed<'a>>,
     /// A message of the SWIM protocol, or nothing.
     pub(crate) swim: &'a [u8],
 }
@@ -50,6 +56,16 @@ pub(crate) struct Envelope<'a> {
 pub(crate) struct Told<'a> {
     pub(crate) version: u64,
     pub(crate) state: &'a [u8],
+}
+
+/// A version of the state of a member that is not the sender.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Passed<'a> {
+    pub(crate) name: &'a str,
+    /// The member's generation.
+    pub(crate) generation: u64,
+    #[serde(borrow)]
+    pub(crate) told: Told<'a>,
 }
 
 /// The bytes of a state, and whether something had to be left out of it.

@@ -4,6 +4,7 @@ mod exchange;
 mod fence;
 mod reach;
 mod receive;
+mod relay;
 mod screen;
 mod swim;
 mod view;
@@ -98,6 +99,8 @@ pub struct Group {
     heard: Instant,
     /// There is news to be passed on at once.
     urgent: bool,
+    /// When the return of another was last passed on at once.
+    hailed: Option<Instant>,
     /// The next free place for an exchange of states.
     slot: Instant,
     due: BTreeMap<(Instant, u64), Due>,
@@ -235,6 +238,7 @@ impl Group {
             left: false,
             heard: now,
             urgent: false,
+            hailed: None,
             slot: now,
             due: BTreeMap::new(),
             sequence: 0,
@@ -281,10 +285,13 @@ impl Group {
 
     /// When [`Group::handle_timeout`] is to be called next. May change with each call of any other
     /// method.
+    ///
+    /// It is never far off: how long the process did not run shows only where it should have.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Instant> {
         let ((due, _), _) = self.due.first_key_value()?;
-        Some(*due + self.behind)
+        let seen = self.last.0 + self.timers.probe_period;
+        Some(seen.min(*due + self.behind))
     }
 
     /// Sets all nodes of the cluster and their addresses: where others may be found, and whose

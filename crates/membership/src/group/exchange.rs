@@ -6,7 +6,7 @@ use foca::State;
 use herald_model::{MemberState, NodeName, Standing};
 
 use super::{Due, Group};
-use crate::envelope::{Envelope, Sees, Told, encode_state};
+use crate::envelope::{Envelope, Passed, Sees, Told, encode_state};
 use crate::identity::Identity;
 use crate::seal::OVERHEAD;
 use crate::{MAX_DATAGRAM, ProblemKind};
@@ -19,6 +19,15 @@ const DOUBLED: u32 = 6;
 const APART: Duration = Duration::from_micros(250);
 /// How many may go at once nevertheless, as a time.
 const AT_ONCE: Duration = Duration::from_millis(16);
+
+/// What is in an envelope besides what the sender always says.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Letter<'a> {
+    pub(super) swim: &'a [u8],
+    pub(super) reply: bool,
+    pub(super) pass: Option<&'a str>,
+    pub(super) passed: Option<Passed<'a>>,
+}
 
 impl Group {
     /// Takes on an own state and tells all.
@@ -74,7 +83,11 @@ impl Group {
             return;
         }
         contact.tries = Some(tries + 1);
+        let unheard = tries > 0 && contact.acknowledged < version;
         self.note(now, name, true);
+        if unheard {
+            self.ask_to_pass(now, name);
+        }
         let wait = AGAIN_AFTER * (1 << tries.min(DOUBLED));
         self.schedule(now + wait, Due::Exchange(name.clone(), turn));
     }
@@ -90,6 +103,15 @@ impl Group {
 
     /// Sends a SWIM message, and with it what else the receiver should know.
     pub(super) fn send(&mut self, now: Instant, to: &Identity, swim: &[u8], reply: bool) {
+        let letter = Letter {
+            swim,
+            reply,
+            ..Letter::default()
+        };
+        self.post(now, to, &letter);
+    }
+
+    pub(super) fn post(&mut self, now: Instant, to: &Identity, letter: &Letter<'_>) {
         if to.name == self.me {
             return;
         }
@@ -102,7 +124,7 @@ impl Group {
             state: &self.state,
         });
         let standing = self.standing_without(&to.name);
-        let envelope = self.envelope(to, standing, told, swim, reply);
+        let envelope = self.envelope(to, standing, told, letter);
         let Ok(mut body) = postcard::to_stdvec(&envelope) else {
             return;
         };
@@ -122,8 +144,7 @@ impl Group {
         to: &Identity,
         standing: Standing,
         told: Option<Told<'a>>,
-        swim: &'a [u8],
-        reply: bool,
+        letter: &Letter<'a>,
     ) -> Envelope<'a> {
         let contact = self.contacts.get(&to.name);
         let sees = match contact {
@@ -139,10 +160,12 @@ impl Group {
             fitness: self.fitness(),
             heard: self.seal.received(to.address),
             seen: contact.map_or(0, |contact| contact.have),
-            reply,
+            reply: letter.reply,
             leaving: self.left,
             told,
-            swim,
+            pass: letter.pass,
+            passed: letter.passed,
+            swim: letter.swim,
         }
     }
 

@@ -193,7 +193,15 @@ impl Group {
             return;
         }
         fence.confirmed.insert(name.clone());
-        if fence.declared || (!fence.asked.is_empty() && fence.asked.is_subset(&fence.confirmed)) {
+        // Who has not answered yet would look as if it were down. That is waited for no longer than
+        // until the others are asked again.
+        let all = if fence.declared {
+            let mut contacts = self.contacts.values();
+            contacts.all(|contact| contact.mutual || !contact.live)
+        } else {
+            !fence.asked.is_empty() && fence.asked.is_subset(&fence.confirmed)
+        };
+        if all {
             self.drop_fence();
         }
     }

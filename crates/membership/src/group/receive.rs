@@ -18,6 +18,8 @@ const NOTE_EVERY: Duration = Duration::from_millis(5);
 /// No other can know a generation of this one that is so much greater than its own: each is one more
 /// than the one before. Else a confused member could use them up.
 pub(super) const MOST_AHEAD: u64 = 1 << 32;
+/// In the fitness of one that has interfaces to announce on.
+const ANNOUNCES: u8 = 1;
 
 impl Group {
     pub(super) fn receive(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
@@ -82,6 +84,7 @@ impl Group {
         }
         self.note_word(now, name, envelope);
         self.note_state(now, from, name, envelope)?;
+        self.note_passed(now, name, envelope)?;
         self.confirmed_by(now, name, envelope);
         if envelope.reply {
             self.note(now, name, false);
@@ -202,8 +205,9 @@ impl Group {
 
     /// Whether this one's word counts more than the sender's when one has declared the other down.
     /// Each is asked how it would stand without the other: one that is cut off does not declare for
-    /// a group that is not. Between equals the one that declared is right; if both did, the fitter
-    /// one, or else the one of the lesser name.
+    /// a group that is not. Between equals the one that can announce is right, whoever hears whom; if
+    /// both can, the one that declared; if both did, the fitter one, or else the one of the lesser
+    /// name.
     fn prevails(&self, name: &NodeName, envelope: &Envelope<'_>) -> bool {
         let mine = self.standing_without(name);
         let down = self
@@ -211,9 +215,12 @@ impl Group {
             .get(name)
             .is_some_and(|contact| !contact.live && !contact.doubted);
         let mutual = down && envelope.sees == Sees::Down;
+        let announces = |fitness: u8| fitness & ANNOUNCES != 0;
+        let able = announces(self.fitness());
         match mine.cmp(&envelope.standing) {
             std::cmp::Ordering::Greater => true,
             std::cmp::Ordering::Less => false,
+            std::cmp::Ordering::Equal if able != announces(envelope.fitness) => able,
             std::cmp::Ordering::Equal if mutual => {
                 let fitter = self.fitness().cmp(&envelope.fitness);
                 fitter.then_with(|| name.cmp(&self.me)).is_gt()
@@ -225,7 +232,8 @@ impl Group {
     /// Better ready than not, and then better with interfaces to announce on than without.
     pub(super) fn fitness(&self) -> u8 {
         let me = &self.view.me;
-        u8::from(me.phase == Phase::Ready) * 2 + u8::from(!me.interfaces.is_empty())
+        let ready = u8::from(me.phase == Phase::Ready) * 2;
+        ready + u8::from(!me.interfaces.is_empty()) * ANNOUNCES
     }
 
     fn note_state(

@@ -20,6 +20,9 @@ type Runtime = AccumulatingRuntime<Identity>;
 /// A SWIM message is no longer.
 pub(crate) const MAX_SWIM: usize = 1000;
 
+/// How often the return of members is passed on at once, where many return.
+const HAIL_EVERY: Duration = Duration::from_millis(10);
+
 pub(super) struct Swim {
     inner: Inner,
     runtime: Runtime,
@@ -196,6 +199,15 @@ impl Group {
         let Some(contact) = self.contacts.get_mut(&name) else {
             return;
         };
+        // Others may watch an address that it had and has lost.
+        let hail = contact.down.is_some()
+            && self
+                .hailed
+                .is_none_or(|last| now.saturating_duration_since(last) >= HAIL_EVERY);
+        if hail {
+            self.hailed = Some(now);
+            self.urgent = true;
+        }
         contact.identity = identity;
         contact.live = true;
         contact.mutual = false;

@@ -191,3 +191,72 @@ fn what_one_that_was_alone_tells_a_new_member_of_others_takes_nobody_down() {
         assert_eq!(net.fenced(0), 0, "seed {seed}");
     }
 }
+
+#[test]
+fn of_two_the_one_that_can_announce_stands_although_the_other_does_not_hear_it() {
+    for seed in 0..20 {
+        let mut net = Net::new(2, seed);
+        let state = MemberState {
+            phase: Phase::Ready,
+            interfaces: vec![super::net::lan("eth0")],
+            ..MemberState::default()
+        };
+        let now = net.now;
+        net.hosts[0].group.set_state(now, state);
+        net.until(ms(2000), Net::whole);
+        net.cut.insert((0, 1));
+        net.run(ms(3000));
+        assert_eq!(net.fenced(0), 0, "seed {seed}");
+        net.cut.clear();
+        net.until(ms(2000), Net::whole);
+        net.run(ms(1000));
+        assert!(net.whole());
+        assert_eq!(net.fenced(0), 0, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_state_reaches_one_that_does_not_hear_it_through_others() {
+    for seed in 0..20 {
+        let mut net = Net::new(4, seed);
+        net.until(ms(2000), Net::whole);
+        for both_ways in [false, true] {
+            net.cut.insert((0, 1));
+            if both_ways {
+                net.cut.insert((1, 0));
+            }
+            net.run(ms(2000));
+            assert!(net.whole(), "seed {seed}");
+            let state = MemberState {
+                phase: Phase::Draining,
+                interfaces: if both_ways {
+                    vec![super::net::lan("eth0")]
+                } else {
+                    vec![]
+                },
+                ..MemberState::default()
+            };
+            let now = net.now;
+            net.hosts[0].group.set_state(now, state.clone());
+            let told = |net: &Net| net.view(1).members[&name(0)].state.as_ref() == Some(&state);
+            let took = net.until(ms(300), told);
+            assert!(took <= ms(150), "seed {seed}: {took:?}");
+        }
+    }
+}
+
+#[test]
+fn one_that_is_busy_and_alone_is_not_fenced() {
+    for seed in 0..20 {
+        let mut net = Net::new(2, seed);
+        net.until(ms(2000), Net::whole);
+        net.hosts[0].dead = true;
+        net.run(ms(1000));
+        for _ in 0..400 {
+            let now = net.now;
+            net.hosts[1].paused = Some(now + ms(60));
+            net.run(ms(75));
+        }
+        assert_eq!(net.fenced(1), 0, "seed {seed}");
+    }
+}
