@@ -16,6 +16,9 @@ pub struct Limits {
     pub probe_pause: Duration,
     /// The same where a failover waits for it.
     pub look_pause: Duration,
+    /// The same where one that was seen with the address comes back to the group, and may have had
+    /// to give it up just now.
+    pub glance_pause: Duration,
     /// Between two probes of an address that another node keeps.
     pub watch_pause: Duration,
     /// The same after one that was not answered.
@@ -57,6 +60,7 @@ impl Default for Limits {
             sticky_rounds: 3,
             probe_pause: Duration::from_millis(66),
             look_pause: Duration::from_millis(40),
+            glance_pause: Duration::from_millis(10),
             watch_pause: Duration::from_millis(200),
             watch_retry: Duration::from_millis(100),
             watch_misses: 6,

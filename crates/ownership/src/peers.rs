@@ -104,9 +104,9 @@ impl Peers {
         matches!(self.live.get(name), Some(Some(_)))
     }
 
-    /// It settles, or did when it was last heard; true if it never said.
+    /// It settles, or may: one that is down or has not told says nothing of it.
     pub(crate) fn may_settle(&self, name: &NodeName) -> bool {
-        let phase = self.live.get(name).or_else(|| self.down.get(name));
+        let phase = self.live.get(name);
         !matches!(phase, Some(Some(Phase::Ready | Phase::Draining)))
     }
 

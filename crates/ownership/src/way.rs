@@ -12,6 +12,8 @@ pub(crate) enum Way {
     Now,
     /// After quick probes: its owner is gone, or would not be there to be seen otherwise.
     Look,
+    /// After the quickest: whoever had it may just have lost it, so that nobody answers for it.
+    Glance,
     /// After more of them, as another that lives may have it and keep it.
     Search,
     /// After probes as for an address that nobody had yet.
@@ -26,13 +28,13 @@ pub(crate) fn way(me: &NodeName, peers: &Peers, entry: &Entry, certain: bool) ->
     if entry.resumed || entry.previous.as_ref() == Some(me) {
         // As long as some have not told their state, the election passes them over.
         let sure = peers.standing != Standing::Minority && !peers.has_untold();
-        let at_once = sure && !entry.is_sticky();
-        return if at_once {
-            Way::Now
-        } else if entry.is_sticky() {
-            Way::Search
-        } else {
-            Way::Look
+        // One that was fenced since was replaced, likely by one that it does not see yet.
+        let replaced = !entry.resumed && !entry.certain;
+        return match (entry.is_sticky(), sure) {
+            (true, _) => Way::Search,
+            (false, true) if replaced => Way::Glance,
+            (false, true) => Way::Now,
+            (false, false) => Way::Look,
         };
     }
     match (&entry.previous, peers.standing) {
@@ -42,7 +44,7 @@ pub(crate) fn way(me: &NodeName, peers: &Peers, entry: &Entry, certain: bool) ->
             if (certain || entry.certain) && settling && !with_it {
                 return Way::Now;
             }
-            if settling && with_it && !must_give(peers, entry, previous) {
+            if settling && with_it && !entry.is_sticky() && !must_give(peers, entry, previous) {
                 return Way::Look;
             }
             // Whom the election gave a sticky address need not be who has it.

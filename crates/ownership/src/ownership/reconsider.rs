@@ -138,7 +138,7 @@ impl Ownership {
                 let shown = self.tasks.get(&address).map(|task| &task.interfaces);
                 let moved = shown != entry.interfaces();
                 match way(&self.me, peers, entry, certain) {
-                    Way::Look | Way::Search | Way::Probe if !moved => {}
+                    Way::Look | Way::Glance | Way::Search | Way::Probe if !moved => {}
                     way => self.go(now, address, way),
                 }
             }
@@ -170,7 +170,13 @@ impl Ownership {
                     self.hold(now, address);
                 } else if returned {
                     entry.had_by(holder, settles);
-                    self.go(now, address, Way::Look);
+                    // What is sticky must not be taken because a LAN loses some.
+                    let way = if entry.is_sticky() {
+                        Way::Look
+                    } else {
+                        Way::Glance
+                    };
+                    self.go(now, address, way);
                     self.be_certain(address);
                 } else {
                     self.show(address);
@@ -199,6 +205,7 @@ impl Ownership {
         match way {
             Way::Now => self.hold(now, address),
             Way::Look => self.look(now, address, self.limits.look_pause, in_use_pause),
+            Way::Glance => self.look(now, address, self.limits.glance_pause, in_use_pause),
             Way::Search => {
                 let (pause, rounds) = (self.limits.look_pause, self.limits.sticky_rounds);
                 self.look_for(now, address, pause, in_use_pause, rounds);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use herald_model::{MacAddress, NodeName};
 
-use super::Ownership;
+use super::{Leaving, Ownership};
 use crate::entry::{Contest, Entry, Idle, Rival, State};
 use crate::peers::{Peers, Station};
 use crate::way::yields;
@@ -30,6 +30,8 @@ enum Outcome {
     Contest,
     /// The same, for too long.
     Leave,
+    /// The same, and this node is about to leave the address to a member anyhow.
+    Rest,
 }
 
 impl Ownership {
@@ -37,6 +39,7 @@ impl Ownership {
     pub fn saw(&mut self, now: Instant, sighting: Sighting) {
         let Sighting { address, mac, kind } = sighting;
         let soon = self.least_audit_pause(now);
+        let leaving = self.leaving != Leaving::No;
         let (Some(entry), Some(peers)) = (self.entries.get_mut(&address), &self.peers) else {
             return;
         };
@@ -57,6 +60,10 @@ impl Ownership {
             {
                 asked(&self.me, peers, entry, name, now, soon)
             }
+            // Whoever takes over from one that ends.
+            Station::Member(name) if leaving && kind == Kind::Announced => {
+                Outcome::Yield(name.clone())
+            }
             Station::Member(name) => {
                 let contest = self.limits.contest;
                 met(&self.me, peers, entry, name, kind, now, contest)
@@ -76,6 +83,7 @@ impl Ownership {
                 self.clash(now, address, mac);
                 self.announce(now, address);
             }
+            Outcome::Rest => self.rest(address, Idle::NotOurs),
             Outcome::Leave => {
                 self.clash(now, address, mac);
                 self.wait_for(now, address, mac, self.limits.in_use_pause / 10);
@@ -248,6 +256,9 @@ fn strange(
     let held = matches!(entry.state, State::Held(_));
     let mut order = entry.order().iter();
     let strangers = peers.has_strangers() || order.any(|name| name != me && peers.is_strange(name));
+    if strangers && kind != Kind::Probed && matches!(entry.state, State::HandingOver { .. }) {
+        return Outcome::Rest;
+    }
     if !held || kind != Kind::Announced || !strangers {
         return Outcome::Conflict;
     }

@@ -8,7 +8,7 @@ use herald_model::{MacAddress, Standing};
 use super::{Leaving, Ownership};
 use crate::Command;
 use crate::entry::{Idle, State};
-use crate::peers::Station;
+use crate::peers::{Peers, Station};
 
 /// A verdict that comes so much later than it was due is none: what was heard meanwhile may not
 /// have been told yet.
@@ -35,6 +35,7 @@ impl Ownership {
         let Some(entry) = self.entries.get_mut(&address) else {
             return;
         };
+        let strangers = self.peers.as_ref().is_some_and(Peers::has_strangers);
         match &mut entry.state {
             State::Idle(_) => {}
             State::Held(holding) => {
@@ -49,8 +50,9 @@ impl Ownership {
             }
             State::Looking(_) => self.hold(now, address),
             State::InUse { pause, .. } => {
-                let doubled = *pause * 2;
-                self.look(now, address, self.limits.probe_pause, doubled);
+                // That of a member may be gone as fast as the member.
+                let next = if strangers { *pause } else { *pause * 2 };
+                self.look(now, address, self.limits.probe_pause, next);
             }
             State::HeldBy(watching) => {
                 if watching.seen {

@@ -268,3 +268,16 @@ fn what_was_taken_from_one_that_hears_nobody_is_not_given_back_to_its_announceme
     node.saw(ANN, Kind::Announced);
     assert_eq!(node.status(), held_by(ANN));
 }
+
+#[test]
+fn what_a_station_has_that_may_be_a_members_is_asked_for_twice_a_second() {
+    let mut node = Node::of_three();
+    node.view.members.get_mut(ZOE).unwrap().state = None;
+    node.view.members.get_mut(ZOE).unwrap().live = false;
+    node.tell();
+    node.mine(&[ME, ANN]);
+    node.pass_answered_by_stranger(30_000);
+    assert_eq!(node.status(), Status::InUse(STRANGER));
+    node.pass(800);
+    assert_eq!(node.status(), Status::Held);
+}

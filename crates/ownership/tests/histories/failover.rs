@@ -114,7 +114,10 @@ fn one_that_is_fenced_stops_at_once_and_takes_up_again_what_is_still_its_own() {
     node.pass(60_000);
     assert_eq!(node.status(), Status::Fenced);
     assert_eq!(node.commands, []);
+    // Others have replaced it, and it may not see them yet.
     node.fenced(false);
+    assert_eq!(node.status(), Status::Probing);
+    node.pass(30);
     assert_eq!(node.status(), Status::Held);
 }
 

@@ -208,3 +208,36 @@ fn of_two_that_hand_over_to_a_third_the_one_with_the_lesser_name_goes_on() {
         assert_eq!(node.status(), status);
     }
 }
+
+#[test]
+fn one_that_ends_leaves_to_whoever_announces_what_nobody_else_should_have() {
+    // The other is drained too, so that it takes over only once this one is gone.
+    let mut node = Node::of_two();
+    node.take(&[ME, ANN]);
+    node.phase(ANN, Phase::Draining);
+    node.view.me.phase = Phase::Draining;
+    node.machine.leaving(node.now);
+    node.tell();
+    assert_eq!(node.status(), Status::Held);
+    assert!(node.machine.is_quiet());
+    node.commands.clear();
+    node.saw(ANN, Kind::Announced);
+    assert_ne!(node.duty(), Some(Duty::Announce));
+    assert_eq!(node.announcements(), 0);
+}
+
+#[test]
+fn one_that_hands_over_stops_for_a_station_that_may_be_a_members() {
+    // It has never heard the member that has the address.
+    let mut node = handing();
+    node.view.members.insert("new".into(), member("new", false));
+    node.view.members.get_mut("new").unwrap().state = None;
+    node.tell();
+    assert_eq!(node.status(), handing_over(ANN));
+    node.saw_station(STRANGER, Kind::Answered);
+    assert_eq!(node.status(), Status::NotOurs);
+    // Where all stations are known, it is foreign.
+    let mut node = handing();
+    node.saw_station(STRANGER, Kind::Answered);
+    assert_eq!(node.status(), handing_over(ANN));
+}
