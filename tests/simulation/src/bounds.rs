@@ -24,9 +24,13 @@ pub const SERVED_STICKY: Duration = Duration::from_millis(900);
 /// of more than thirty, where the news takes some rounds to reach all.
 pub const SERVED_LOSSY: Duration = Duration::from_millis(1500);
 
-/// The same where a node is silent on the LAN, but lives in the group: four probes of its canary,
-/// and the votes of those who sent them.
-pub const SERVED_BY_VOTE: Duration = Duration::from_millis(2500);
+/// The same where a node is silent on the LAN, but lives in the group: 0.3 s for four questions for
+/// its canary and the votes of those who sent them, and three to nine probes for the address.
+pub const SERVED_BY_VOTE: Duration = Duration::from_secs(1);
+
+/// The same where a network loses some of what is sent: up to sixteen questions go without an answer
+/// by chance, and one vote may be told later.
+pub const SERVED_BY_VOTE_LOSSY: Duration = Duration::from_secs(2);
 
 /// A planned move, a return or a heal leaves no address without an answer for longer than the news
 /// takes from one node to another.
@@ -45,10 +49,11 @@ pub const BLINK_STICKY: Duration = Duration::from_secs(1);
 /// last change: the announcements of both are repeated until the better one has been heard.
 pub const TWO_OWNERS: Duration = Duration::from_secs(1);
 
-/// The same where they are not in one group: their orders may differ, and after half a second of
-/// contest the names decide, after one at most if one has never heard of the other; with some of the
-/// announcements lost.
-pub const TWO_OWNERS_CONTEST: Duration = Duration::from_secs(2);
+/// The same where they are not in one group: each asks the LAN for what it took from one that is down
+/// after an eighth of the time since, which is 2.5 s after the longest fault; their orders may differ,
+/// and after half a second of contest the names decide, after one at most if one has never heard of
+/// the other.
+pub const TWO_OWNERS_CONTEST: Duration = Duration::from_millis(3500);
 
 /// The same where they hear each other in the group only: the one that hands over waits 10 s for
 /// an announcement that it cannot hear.

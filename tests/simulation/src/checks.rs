@@ -12,6 +12,7 @@ use crate::bounds::{
     TWO_OWNERS_APART, TWO_OWNERS_CONTEST,
 };
 use crate::cluster::Cluster;
+use crate::fault::Fault;
 use crate::machine::Machine;
 use crate::plan::Plan;
 
@@ -194,7 +195,9 @@ impl Cluster {
         address.longest_silence = address.longest_silence.max(now.saturating_sub(since));
         // A busy node may be late, and then answers for nothing for a moment, whenever it likes.
         let busy = self.machines.iter().any(|machine| machine.busy);
-        let planned = began > excused && promised + bound < began && !busy;
+        // As long as the group is cut, one that was left alone may learn so late, and be fenced.
+        let cut = self.active.iter().any(Fault::cuts_group);
+        let planned = began > excused && promised + bound < began && !busy && !cut;
         let since = if planned {
             since
         } else {
@@ -235,9 +238,10 @@ impl Cluster {
                     } else {
                         TWO_OWNERS_CONTEST
                     }
-                } else if grouped {
+                } else if grouped && !address.sticky {
                     TWO_OWNERS_APART
                 } else {
+                    // What is sticky stays on each part of a LAN that fell apart.
                     continue;
                 };
                 let pair = (*one, *other);

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::bounds::{FORMED, MOST_LOSS, REJOINED, SERVED, SERVED_BY_VOTE, SERVED_LOSSY};
+use crate::bounds::{
+    FORMED, MOST_LOSS, REJOINED, SERVED, SERVED_BY_VOTE, SERVED_BY_VOTE_LOSSY, SERVED_LOSSY,
+};
 use crate::cluster::Cluster;
 use crate::electorate::Facts;
 use crate::fault::Fault;
@@ -43,7 +45,9 @@ impl Cluster {
             let silent = !on_lan(&node)
                 || stations()
                     .all(|other| !self.lan.open(node, other) && !self.lan.open(other, node));
-            let member = group.contains(&node);
+            let runs = self.machines.get(node).and_then(Machine::running).is_some();
+            // One that has only just started, or goes on, may be a member already.
+            let member = runs && group.iter().any(|other| self.gossip.both(node, *other));
             if member && on_lan(&node) {
                 // It cannot be heard and does not know it: two must say so, and not hear it
                 // themselves because of a fault of their own.
@@ -62,13 +66,12 @@ impl Cluster {
         let healing = self.now < self.healed + SERVED_LOSSY;
         let busy = self.machines.iter().any(|machine| machine.busy);
         let watched = healing || busy || self.active.iter().any(Fault::cuts_group);
-        Some(if by_vote {
+        let lossy = self.gossip.loss() > 0 || self.lan.loss() > 0;
+        Some(if by_vote && (watched || lossy) {
+            SERVED_BY_VOTE_LOSSY
+        } else if by_vote {
             SERVED_BY_VOTE
-        } else if watched
-            || self.machines.len() > MANY
-            || self.gossip.loss() > 0
-            || self.lan.loss() > 0
-        {
+        } else if watched || lossy || self.machines.len() > MANY {
             SERVED_LOSSY
         } else {
             SERVED

@@ -1,5 +1,6 @@
 //! How faults begin and end.
 
+use crate::bounds::REJOINED;
 use crate::cluster::{Cluster, Event};
 use crate::fault::Fault;
 use crate::wires::Wires;
@@ -171,8 +172,9 @@ impl Cluster {
     /// Tells the checks whom this concerns.
     fn note(&mut self, fault: &Fault, begins: bool) {
         self.checks.changed(self.now);
-        // One that leaves while the group is cut cannot hand over to whom it does not see.
-        let cut = self.active.iter().any(Fault::cuts_group);
+        // One that leaves while the group is cut, or has not met again, cannot hand over to whom it
+        // does not see.
+        let cut = self.active.iter().any(Fault::cuts_group) || self.now < self.healed + REJOINED;
         if begins && (cut || !fault.is_planned()) {
             self.checks.struck(self.now);
         }
