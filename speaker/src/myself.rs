@@ -24,6 +24,10 @@ pub(crate) struct Comings {
 
 /// See the module.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts that do not depend on each other"
+)]
 pub(crate) struct Myself {
     comings: Comings,
     comings_changed: bool,

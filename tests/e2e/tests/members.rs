@@ -62,8 +62,8 @@ async fn a_group_over_ipv6_does_all_that_one_over_ipv4_does() -> Result<()> {
     let fault = lab.lose_between(&[OWNER], &["n2", "n3"], Packets::Gossip, 100);
     let fault = fault.await?;
     let (start, watches) = (Instant::now(), cluster.watch(LOOK)?);
-    tokio::time::sleep(SECOND * 4).await;
-    one_answer(watches, start + SECOND * 2, "the group is broken").await?;
+    tokio::time::sleep(SECOND * 5).await;
+    one_answer(watches, start + SECOND * 3, "the group is broken").await?;
     lab.restore(fault).await?;
     cluster.steady(OWNER).await?;
 

@@ -109,12 +109,16 @@ impl ControlPlane {
         })
     }
 
-    /// Waits until the API server says that it is ready.
+    /// Waits until the API server says that it is ready. The controller manager waits for that for
+    /// ten seconds and ends, which on a busy machine is too short: it is started again then.
     pub async fn ready(&self, client: &Client) -> Result<()> {
         let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             let request = http::Request::get("/readyz").body(Vec::new())?;
             if client.request_text(request).await.is_ok() {
+                if !self.controller_manager.is_running() {
+                    self.controller_manager.restart().await?;
+                }
                 return Ok(());
             }
             for process in [&self.etcd, &self.api_server] {
