@@ -97,6 +97,26 @@ impl BgpPeer {
         }
     }
 
+    /// True if a session that runs by `self` can go on when the object says `next`. What both sides
+    /// have agreed on needs a new one; passwords, hop limits, BFD, the keepalive time and who
+    /// connects are changed on the live one.
+    pub fn keeps_session(&self, next: &Self) -> bool {
+        let agreed = Self {
+            node_selectors: self.node_selectors.clone(),
+            password: self.password.clone(),
+            bfd: self.bfd.clone(),
+            ebgp_multi_hop: self.ebgp_multi_hop,
+            ttl_security: self.ttl_security,
+            connection: self.connection,
+            timers: Timers {
+                hold: next.timers.hold,
+                ..self.timers
+            },
+            ..next.clone()
+        };
+        agreed == *self
+    }
+
     /// True if the peer is in our autonomous system.
     pub fn is_internal(&self) -> bool {
         match self.peer_asn {

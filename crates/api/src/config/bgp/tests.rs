@@ -156,6 +156,49 @@ fn a_peer_without_more_has_the_defaults() {
 }
 
 #[test]
+fn only_what_was_agreed_on_needs_a_new_session() {
+    let mut resources = Resources::default();
+    for name in ["fast", "slow"] {
+        let spec = kinds::BFDProfileSpec::default();
+        resources
+            .bfd_profiles
+            .apply(kinds::BFDProfile::new(name, spec));
+    }
+    let mut configured = |spec: &Value| {
+        resources.bgp_peers.apply(peer("p", spec));
+        configured(&resources).bgp_peers.swap_remove(0)
+    };
+    let before = configured(&json!({ "bfdProfile": "fast", "password": "x" }));
+    assert!(before.keeps_session(&before));
+    for (kept, change) in [
+        (true, json!({ "bfdProfile": "slow" })),
+        (true, json!({ "password": "y" })),
+        (true, json!({ "ebgpMultiHop": true })),
+        (true, json!({ "connectTime": "3s" })),
+        (true, json!({ "holdTime": "90s", "keepaliveTime": "5s" })),
+        (
+            true,
+            json!({ "nodeSelectors": [{ "matchLabels": { "rack": "a" } }] }),
+        ),
+        (false, json!({ "holdTime": "9s" })),
+        (false, json!({ "myASN": 3 })),
+        (false, json!({ "peerASN": 3 })),
+        (false, json!({ "localASN": 3 })),
+        (false, json!({ "peerAddress": "192.0.2.2" })),
+        (false, json!({ "peerPort": 1179 })),
+        (false, json!({ "sourceAddress": "192.0.2.7" })),
+        (false, json!({ "routerID": "192.0.2.7" })),
+        (false, json!({ "vrf": "red" })),
+        (false, json!({ "enableGracefulRestart": true })),
+        (false, json!({ "dualStackAddressFamily": true })),
+    ] {
+        let after = configured(&change);
+        assert_eq!(before.keeps_session(&after), kept, "{change}");
+        assert_eq!(after.keeps_session(&before), kept, "{change} undone");
+    }
+}
+
+#[test]
 fn a_peer_keeps_its_password_and_its_profile_when_their_objects_go() {
     let mut configurator = Configurator::default();
     let mut resources = Resources::default();
