@@ -153,4 +153,6 @@ fn echo_problem(peer: &BgpPeer, pool: &str, cidr: Cidr) -> Problem {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
