@@ -105,7 +105,7 @@ impl Session {
         self.started = true;
         self.hold_off = None;
         self.backoff.reset();
-        if self.connections.is_empty() && self.config.direction.dials() {
+        if self.is_unoccupied() && self.config.direction.dials() {
             self.dial(now);
         }
         self.finish();

@@ -84,6 +84,9 @@ impl Session {
             let (reason, error) = match connection.phase {
                 Phase::Dialling => (Reason::DialTimeout, None),
                 Phase::OpenSent => (Reason::NoOpen, Some(ErrorCode::HOLD_TIMER_EXPIRED)),
+                Phase::OpenConfirm(_) if hold == 0 => {
+                    (Reason::NoKeepalive, Some(ErrorCode::HOLD_TIMER_EXPIRED))
+                }
                 Phase::OpenConfirm(_) | Phase::Established(_) => {
                     let error = Some(ErrorCode::HOLD_TIMER_EXPIRED);
                     (Reason::HoldExpired(hold), error)

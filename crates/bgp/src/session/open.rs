@@ -81,13 +81,13 @@ impl Session {
             return;
         }
         self.greet(now, id);
-        let hold = negotiated.hold_time;
+        let patience = self.config.timers.open;
         if let Some(connection) = self.connection_mut(id) {
             connection.framer.set_limit(negotiated.message_limit);
             connection.phase = Phase::OpenConfirm(negotiated);
-            connection.deadline = connection.hold().map(|hold| now + hold);
+            // Without a hold time it still has to get on.
+            connection.deadline = Some(now + connection.hold().unwrap_or(patience));
         }
-        debug_assert!(hold == 0 || hold >= 3, "checked when it was decoded");
         // Nothing is to be gained by another connection.
         self.dial_at = None;
         self.write_keepalive(now, id);
@@ -103,6 +103,7 @@ impl Session {
         };
         connection.phase = Phase::Established(Arc::clone(&negotiated));
         connection.up = Some(now);
+        connection.deadline = connection.hold().map(|hold| now + hold);
         self.counters.ups += 1;
         self.dial_at = None;
         let needless: Vec<_> = self

@@ -42,6 +42,8 @@ pub enum Reason {
     SendHoldExpired,
     /// The connection is up, but no OPEN came.
     NoOpen,
+    /// The peer's OPEN came with the hold time 0, but no KEEPALIVE after it.
+    NoKeepalive,
     /// The peer is in another AS.
     WrongAs {
         /// What it was to be.
@@ -140,6 +142,7 @@ impl fmt::Display for Reason {
                 f.write_str("the peer keeps the connection open, but takes nothing from it")
             }
             Self::NoOpen => f.write_str("the peer took the connection, but sent no OPEN"),
+            Self::NoKeepalive => f.write_str("the peer sent an OPEN, but no KEEPALIVE after it"),
             Self::WrongAs {
                 expected,
                 local,

@@ -108,6 +108,39 @@ fn t3_with_a_hold_time_of_0_silence_is_borne_for_ever() {
 }
 
 #[test]
+fn with_a_hold_time_of_0_the_first_keepalive_must_come_all_the_same() {
+    let open = Open {
+        hold_time: 0,
+        ..peer_open()
+    };
+    let (mut script, connection) = Script::connected(with_hold(90));
+    script.open(connection, &open);
+    script.pass(secs(239));
+    assert_eq!(script.session.state(), State::OpenConfirm);
+    script.pass(secs(1));
+    script.assert_ended(connection, ErrorCode::HOLD_TIMER_EXPIRED, &[]);
+    assert_eq!(*script.reason(), Reason::NoKeepalive);
+}
+
+#[test]
+fn a_start_does_not_wait_for_a_peer_that_connected_and_says_nothing() {
+    let mut script = Script::new(Config {
+        direction: Direction::Both,
+        ..config()
+    });
+    script.session.start(script.now);
+    script.drain();
+    let (_, dialled) = script.dials[0];
+    script
+        .session
+        .handle_connect_failed(script.now, dialled, "Connection refused");
+    script.accept();
+    script.session.start(script.now);
+    script.drain();
+    assert_eq!(script.dials.len(), 2);
+}
+
+#[test]
 fn routes_are_a_sign_of_life_too() {
     let (mut script, connection) = Script::established(with_hold(90), &peer_open());
     for _ in 0..10 {
