@@ -13,6 +13,7 @@
 
 mod announcing;
 mod args;
+pub mod bgp;
 mod convert;
 mod engine;
 mod group;

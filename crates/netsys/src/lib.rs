@@ -12,6 +12,7 @@
 //!
 //! Nothing here knows what an address is announced for.
 
+mod addresses;
 pub mod bfd;
 mod datagram;
 mod error;
@@ -24,6 +25,7 @@ pub mod router_advertisement;
 mod socket;
 pub mod tcp;
 
+pub use addresses::addresses_beside;
 pub use error::Error;
 pub use filter::{Instruction, MAX_INSTRUCTIONS};
 pub use groups::GroupMemberships;

@@ -1,0 +1,176 @@
+//! A TCP connection of a session, with what waits to be written to it.
+
+use std::future::poll_fn;
+use std::io::{self, ErrorKind};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use herald_bgp::session::Endpoints;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+
+/// How long a connection that is to be closed may take to send its last words, and the peer to close
+/// its side: a socket closed with something unread is reset, and the last words with it.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How many bytes are read at once.
+const CHUNK: usize = 64 * 1024;
+
+/// How often that is done before others have their turn.
+const TURNS: usize = 8;
+
+#[derive(Debug)]
+pub(super) struct Connection {
+    stream: TcpStream,
+    unsent: Vec<u8>,
+    /// How much of `unsent` is sent.
+    sent: usize,
+    closing: Option<Closing>,
+}
+
+/// A connection that is to be closed.
+#[derive(Debug, Clone, Copy)]
+struct Closing {
+    /// When it is closed at the latest.
+    at: Instant,
+    /// All was written, and the peer has been told that no more comes.
+    finished: bool,
+}
+
+/// What came in.
+#[derive(Debug)]
+pub(super) enum Arrived {
+    Bytes(Vec<u8>),
+    /// The peer closed its side, or the connection broke.
+    End(Option<io::Error>),
+}
+
+impl Connection {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        Self {
+            stream,
+            unsent: Vec::new(),
+            sent: 0,
+            closing: None,
+        }
+    }
+
+    pub(super) fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    pub(super) fn endpoints(&self) -> io::Result<Endpoints> {
+        Ok(Endpoints {
+            local: self.stream.local_addr()?,
+            peer: self.stream.peer_addr()?,
+        })
+    }
+
+    /// To be sent after all that was to be sent before.
+    pub(super) fn write(&mut self, bytes: Vec<u8>) {
+        if self.unsent.is_empty() {
+            self.unsent = bytes;
+        } else {
+            self.unsent.extend_from_slice(&bytes);
+        }
+    }
+
+    /// How many bytes wait.
+    pub(super) fn left(&self) -> usize {
+        self.unsent.len() - self.sent
+    }
+
+    /// To be closed when all is sent.
+    pub(super) fn close(&mut self, now: Instant) {
+        self.closing.get_or_insert(Closing {
+            at: now + LAST_WORDS,
+            finished: false,
+        });
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.is_some()
+    }
+
+    /// When a connection that is to be closed is closed whatever happens.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.closing.map(|closing| closing.at)
+    }
+
+    /// Waits until something can be read, or written if something is to be.
+    pub(super) async fn ready(&self) {
+        let (stream, writes) = (&self.stream, self.left() > 0);
+        // Errors show when it is read.
+        poll_fn(|context| {
+            let reads = stream.poll_read_ready(context).is_ready();
+            let may = reads || writes && stream.poll_write_ready(context).is_ready();
+            if may { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    /// What is there to be read. A connection that is to be closed has nothing to say any more.
+    pub(super) fn read(&mut self) -> Option<Arrived> {
+        let mut all = Vec::new();
+        for _ in 0..TURNS {
+            let before = all.len();
+            all.resize(before + CHUNK, 0);
+            let read = self
+                .stream
+                .try_read(all.get_mut(before..).unwrap_or_default());
+            all.truncate(before + read.as_ref().copied().unwrap_or_default());
+            match read {
+                Ok(0) if before == 0 => return Some(Arrived::End(None)),
+                // The end shows again when it is read next.
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if before == 0 => return Some(Arrived::End(Some(error))),
+                Err(_) => break,
+            }
+        }
+        (!all.is_empty()).then_some(Arrived::Bytes(all))
+    }
+
+    /// Sends what the peer takes.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        while let Some(rest) = self.unsent.get(self.sent..).filter(|rest| !rest.is_empty()) {
+            match self.stream.try_write(rest) {
+                Ok(count) => self.sent += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        self.unsent = Vec::new();
+        self.sent = 0;
+        Ok(())
+    }
+
+    /// Goes on with closing. True if it is done.
+    pub(super) fn closed(&mut self, now: Instant) -> bool {
+        let Some(closing) = self.closing else {
+            return false;
+        };
+        if closing.at <= now || self.flush().is_err() {
+            return true;
+        }
+        if self.left() == 0 && !closing.finished {
+            self.closing = Some(Closing {
+                finished: true,
+                ..closing
+            });
+            // Of a TCP socket it is done by the first poll.
+            let shut = futures::FutureExt::now_or_never(self.stream.shutdown());
+            if !matches!(shut, Some(Ok(()))) {
+                return true;
+            }
+        }
+        loop {
+            match self.read() {
+                Some(Arrived::Bytes(_)) => {}
+                Some(Arrived::End(_)) => return true,
+                None => return false,
+            }
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! All sessions of the node, and the table that they share.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use herald_bgp::routes::{Path, Table};
+use herald_bgp::session::State;
+use herald_runtime::supervise::TaskResult;
+use tokio::sync::watch;
+use tokio::task::{Id, JoinSet, LocalSet};
+use tokio_util::sync::CancellationToken;
+
+use super::peer::{Peer, PeerStatus, SharedTable, Wanted};
+use super::plan::PeerPlan;
+use super::queue::RouteQueue;
+use super::routes::paths;
+
+/// How long sessions may take to say goodbye when the process ends.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// The sessions that this node is to have, by the names of their `BGPPeer`s.
+pub type Plans = BTreeMap<String, Arc<PeerPlan>>;
+
+/// How the sessions are.
+pub type Statuses = BTreeMap<String, PeerStatus>;
+
+/// What the driver is connected to.
+#[derive(Debug)]
+pub struct DriverIo {
+    /// The sessions to have.
+    pub plans: watch::Receiver<Arc<Plans>>,
+    /// The routes to announce.
+    pub routes: RouteQueue,
+    /// How the sessions are, once they are known.
+    pub statuses: watch::Sender<Arc<Statuses>>,
+    /// Whatever nobody can guess.
+    pub seed: u64,
+}
+
+/// The BGP speaker of a node. Belongs on a thread of its own with a current-thread runtime.
+#[derive(Debug)]
+pub struct Driver {
+    io: DriverIo,
+    table: SharedTable,
+    table_changed: watch::Sender<()>,
+    peers: BTreeMap<String, Running>,
+    tasks: JoinSet<()>,
+    /// Sessions made so far.
+    made: u64,
+}
+
+/// A session that has a task.
+#[derive(Debug)]
+struct Running {
+    task: Id,
+    wanted: watch::Sender<Wanted>,
+    status: watch::Receiver<PeerStatus>,
+}
+
+impl Driver {
+    /// A driver without sessions.
+    pub fn new(io: DriverIo) -> Self {
+        Self {
+            io,
+            table: Rc::new(RefCell::new(Table::new())),
+            table_changed: watch::Sender::new(()),
+            peers: BTreeMap::new(),
+            tasks: JoinSet::new(),
+            made: 0,
+        }
+    }
+
+    /// Drives until `token` is cancelled; then the sessions end, so that peers with graceful restart
+    /// keep the routes and all others drop them at once.
+    pub async fn run(self, token: CancellationToken) -> TaskResult {
+        LocalSet::new().run_until(self.drive(&token)).await
+    }
+
+    async fn drive(mut self, token: &CancellationToken) -> TaskResult {
+        self.apply();
+        loop {
+            tokio::select! {
+                () = token.cancelled() => break,
+                changed = self.io.plans.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    self.apply();
+                }
+                () = self.io.routes.changed() => self.route(),
+                Some(ended) = self.tasks.join_next_with_id() => {
+                    let (task, ()) = ended?;
+                    if self.peers.values().any(|peer| peer.task == task) {
+                        return Err("a BGP session's task has ended by itself".into());
+                    }
+                }
+                () = any_changed(&mut self.peers) => self.publish(),
+            }
+        }
+        for peer in self.peers.values() {
+            peer.wanted.send_replace(Wanted::Paused);
+        }
+        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        // Whoever does not take the last words keeps nobody from ending.
+        let _ = tokio::time::timeout(FAREWELL, ended).await;
+        Ok(())
+    }
+
+    /// Makes the sessions be as planned.
+    fn apply(&mut self) {
+        let plans = Arc::clone(&self.io.plans.borrow_and_update());
+        self.peers.retain(|name, peer| {
+            let kept = plans.contains_key(name);
+            if !kept {
+                peer.wanted.send_replace(Wanted::Gone);
+            }
+            kept
+        });
+        for (name, plan) in plans.iter() {
+            match self.peers.get(name) {
+                Some(peer) => {
+                    peer.wanted.send_if_modified(|wanted| {
+                        let same = matches!(wanted, Wanted::Running(old) if old == plan);
+                        if !same {
+                            *wanted = Wanted::Running(Arc::clone(plan));
+                        }
+                        !same
+                    });
+                }
+                None => self.start(name, plan),
+            }
+        }
+        self.publish();
+    }
+
+    fn start(&mut self, name: &str, plan: &Arc<PeerPlan>) {
+        let (wanted, wanted_here) = watch::channel(Wanted::Running(Arc::clone(plan)));
+        let (told, status) = watch::channel(PeerStatus {
+            state: State::Idle,
+            last_error: None,
+            told: 0,
+        });
+        self.made += 1;
+        let peer = Peer::new(
+            name,
+            Arc::clone(plan),
+            wanted_here,
+            (Rc::clone(&self.table), self.table_changed.subscribe()),
+            self.io.seed.wrapping_add(self.made),
+            told,
+        );
+        let task = self.tasks.spawn_local(peer.run()).id();
+        let running = Running {
+            task,
+            wanted,
+            status,
+        };
+        self.peers.insert(name.to_owned(), running);
+    }
+
+    /// Puts the news into the table.
+    fn route(&mut self) {
+        let waiting = self.io.routes.take();
+        let mut table = self.table.borrow_mut();
+        for (prefix, route) in waiting.changes {
+            let paths: Vec<Path> = route.map(|route| paths(&route)).unwrap_or_default();
+            table.set(prefix, &paths);
+        }
+        if waiting.complete {
+            table.set_complete(true);
+        }
+        drop(table);
+        self.table_changed.send_replace(());
+    }
+
+    fn publish(&mut self) {
+        let peers = self.peers.iter_mut();
+        let statuses: Statuses = peers
+            .map(|(name, peer)| (name.clone(), peer.status.borrow_and_update().clone()))
+            .collect();
+        self.io.statuses.send_if_modified(|current| {
+            let changed = **current != statuses;
+            if changed {
+                *current = Arc::new(statuses);
+            }
+            changed
+        });
+    }
+}
+
+async fn any_changed(peers: &mut BTreeMap<String, Running>) {
+    if peers.is_empty() {
+        return std::future::pending().await;
+    }
+    let changed = peers
+        .values_mut()
+        .map(|peer| Box::pin(peer.status.changed()));
+    // One whose task has ended is seen by that.
+    let _ = futures::future::select_all(changed).await;
+}

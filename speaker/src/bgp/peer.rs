@@ -1,0 +1,407 @@
+//! One session: moves bytes, time and routes between its connections, its machine and the table.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use herald_bgp::routes::{Addresses, Feed, Table};
+use herald_bgp::session::{Action, ConnectionId, Event, Session, State, Stop};
+use herald_netsys::addresses_beside;
+use herald_netsys::tcp::{self, Hops};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::connection::{Arrived, Connection};
+use super::plan::PeerPlan;
+
+/// What is wanted of a session.
+#[derive(Debug, Clone)]
+pub(super) enum Wanted {
+    /// It is to be like this.
+    Running(Arc<PeerPlan>),
+    /// There is to be none any longer.
+    Gone,
+    /// The process ends, and perhaps another one takes its place.
+    Paused,
+}
+
+/// The table of all sessions of the thread.
+pub(super) type SharedTable = Rc<RefCell<Table>>;
+
+/// What a session is like, for those who ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerStatus {
+    /// Where the session is.
+    pub state: State,
+    /// Why it went down, or could not come up, the last time; in words.
+    pub last_error: Option<String>,
+    /// How many prefixes the peer has been told.
+    pub told: usize,
+}
+
+pub(super) struct Peer {
+    name: String,
+    wanted: watch::Receiver<Wanted>,
+    plan: Arc<PeerPlan>,
+    table: SharedTable,
+    /// Told when there is something new in the table.
+    table_changed: watch::Receiver<()>,
+    session: Session,
+    feed: Feed,
+    dials: JoinSet<(ConnectionId, Result<TcpStream, herald_netsys::Error>)>,
+    dialling: BTreeMap<ConnectionId, AbortHandle>,
+    connections: BTreeMap<ConnectionId, Connection>,
+    /// It has been told to end.
+    stopping: bool,
+    /// The last failure that was logged: the next of the same words says nothing new.
+    said: Option<String>,
+    status: watch::Sender<PeerStatus>,
+}
+
+impl Peer {
+    pub(super) fn new(
+        name: &str,
+        plan: Arc<PeerPlan>,
+        wanted: watch::Receiver<Wanted>,
+        (table, table_changed): (SharedTable, watch::Receiver<()>),
+        seed: u64,
+        status: watch::Sender<PeerStatus>,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            wanted,
+            session: Session::new(plan.session.clone(), seed),
+            plan,
+            table,
+            table_changed,
+            feed: Feed::new(name),
+            dials: JoinSet::new(),
+            dialling: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            stopping: false,
+            said: None,
+            status,
+        }
+    }
+
+    /// Runs until it is told to stop, and its last words are sent.
+    pub(super) async fn run(mut self) {
+        self.session.start(Instant::now());
+        loop {
+            self.settle(Instant::now());
+            if self.stopping && self.connections.is_empty() {
+                break;
+            }
+            let closing = self.connections.values().filter_map(Connection::deadline);
+            let due = self.session.next_timeout().into_iter().chain(closing).min();
+            tokio::select! {
+                changed = self.wanted.changed() => match changed {
+                    Ok(()) => self.want(Instant::now()),
+                    // Nobody wants anything any longer.
+                    Err(_) => break,
+                },
+                changed = self.table_changed.changed() => if changed.is_err() {
+                    break;
+                },
+                Some(dialled) = self.dials.join_next() => {
+                    // One that was given up says nothing.
+                    if let Ok((id, outcome)) = dialled {
+                        self.dialled(Instant::now(), id, outcome);
+                    }
+                }
+                () = any_ready(&self.connections) => {}
+                () = until(due) => {}
+            }
+        }
+        self.feed.close(&mut self.table.borrow_mut());
+    }
+
+    /// Takes up what is wanted now.
+    fn want(&mut self, now: Instant) {
+        let wanted = self.wanted.borrow_and_update().clone();
+        let plan = match wanted {
+            Wanted::Gone => return self.stop(now, &Stop::Deconfigured),
+            // With graceful restart the peer keeps the routes for the next process.
+            Wanted::Paused if self.plan.session.restart.is_some() => {
+                return self.stop(now, &Stop::Silently);
+            }
+            Wanted::Paused => {
+                return self.stop(now, &Stop::Shutdown("the speaker of this node ends".into()));
+            }
+            Wanted::Running(plan) => plan,
+        };
+        let before = std::mem::replace(&mut self.plan, Arc::clone(&plan));
+        let (old, new) = (&before.connection, &plan.connection);
+        self.session.reconfigure(now, plan.session.clone());
+        let password_only = tcp::Options {
+            password: old.password.clone(),
+            hops: old.hops,
+            ..new.clone()
+        };
+        if password_only != *old {
+            self.session.stop(
+                now,
+                &Stop::Reset("the peer's address or ours has changed".into()),
+            );
+            return;
+        }
+        // The peer of a live connection gets the same change about now.
+        for connection in self.connections.values() {
+            let mut changed = Ok(());
+            if old.password != new.password {
+                changed = tcp::set_password(connection.stream(), new.password.as_ref());
+            }
+            if changed.is_ok() && old.hops != new.hops {
+                changed = tcp::set_hops(connection.stream(), new.hops);
+            }
+            if let Err(error) = changed {
+                tracing::error!(peer = self.name, %error, "the session keeps what it had");
+            }
+        }
+    }
+
+    fn stop(&mut self, now: Instant, stop: &Stop) {
+        self.stopping = true;
+        self.session.stop(now, stop);
+    }
+
+    fn dialled(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        outcome: Result<TcpStream, herald_netsys::Error>,
+    ) {
+        if self.dialling.remove(&id).is_none() {
+            return;
+        }
+        let opened = outcome
+            .map_err(|error| error.to_string())
+            .and_then(|stream| {
+                let connection = Connection::new(stream);
+                let endpoints = connection.endpoints().map_err(|error| error.to_string())?;
+                Ok((connection, endpoints))
+            });
+        match opened {
+            Ok((connection, endpoints)) => {
+                self.connections.insert(id, connection);
+                self.session.handle_connected(now, id, endpoints);
+            }
+            Err(error) => self.session.handle_connect_failed(now, id, &error),
+        }
+    }
+
+    /// Takes in what arrived, does what is due, and carries out what follows.
+    fn settle(&mut self, now: Instant) {
+        self.receive(now);
+        if self.session.next_timeout().is_some_and(|due| due <= now) {
+            self.session.handle_timeout(now);
+        }
+        loop {
+            self.obey(now);
+            let mut table = self.table.borrow_mut();
+            self.feed.fill(now, &mut self.session, &mut table);
+            drop(table);
+            if self.obey(now) + self.flush(now) == 0 {
+                break;
+            }
+        }
+        self.connections
+            .retain(|_, connection| !connection.closed(now));
+        self.tell();
+    }
+
+    fn receive(&mut self, now: Instant) {
+        let mut gone = Vec::new();
+        for (id, connection) in &mut self.connections {
+            if connection.is_closing() {
+                continue;
+            }
+            match connection.read() {
+                Some(Arrived::Bytes(bytes)) => self.session.handle_received(now, *id, &bytes),
+                Some(Arrived::End(error)) => {
+                    let error = error.map(|error| error.to_string());
+                    self.session.handle_closed(now, *id, error.as_deref());
+                    gone.push(*id);
+                }
+                None => {}
+            }
+        }
+        for id in gone {
+            self.connections.remove(&id);
+        }
+    }
+
+    /// Carries out what the session wants. How much that was.
+    fn obey(&mut self, now: Instant) -> usize {
+        let mut count = 0;
+        while let Some(action) = self.session.poll_action() {
+            count += 1;
+            match action {
+                Action::Connect(id) => {
+                    let options = self.plan.connection.clone();
+                    let dial = async move { (id, tcp::connect(&options).await) };
+                    self.dialling.insert(id, self.dials.spawn_local(dial));
+                }
+                Action::Write(id, bytes) => {
+                    if let Some(connection) = self.connections.get_mut(&id) {
+                        connection.write(bytes);
+                    }
+                }
+                Action::Close(id) => {
+                    if let Some(dial) = self.dialling.remove(&id) {
+                        dial.abort();
+                    }
+                    if let Some(connection) = self.connections.get_mut(&id) {
+                        connection.close(now);
+                    }
+                }
+                Action::Changed(state) => {
+                    tracing::debug!(peer = self.name, %state, "BGP session");
+                }
+                Action::Event(event) => self.happened(&event),
+            }
+        }
+        count
+    }
+
+    /// Sends what can be sent. How many connections broke by it.
+    fn flush(&mut self, now: Instant) -> usize {
+        let mut broken = Vec::new();
+        for (id, connection) in &mut self.connections {
+            let waited = connection.left();
+            match connection.flush() {
+                Ok(()) if waited > 0 => self.session.handle_sent(now, *id, connection.left()),
+                Ok(()) => {}
+                Err(error) => broken.push((*id, error)),
+            }
+        }
+        for (id, error) in &broken {
+            self.connections.remove(id);
+            self.session
+                .handle_closed(now, *id, Some(&error.to_string()));
+        }
+        broken.len()
+    }
+
+    /// The own addresses that routes may have as next hops beside that of the session.
+    fn addresses(&self) -> Addresses {
+        let mut addresses = Addresses::default();
+        let Some(endpoints) = self.session.endpoints() else {
+            return addresses;
+        };
+        let local = endpoints.local.ip();
+        let beside = match addresses_beside(local) {
+            Ok(beside) => beside,
+            Err(error) => {
+                tracing::warn!(
+                    peer = self.name,
+                    %error,
+                    "the addresses beside {local} are not known: routes of the other family cannot \
+                     be announced to this peer"
+                );
+                Vec::new()
+            }
+        };
+        for address in beside {
+            match address {
+                IpAddr::V4(v4) => {
+                    addresses.v4.get_or_insert(v4);
+                }
+                IpAddr::V6(v6) if !v6.is_unicast_link_local() => {
+                    addresses.v6.get_or_insert(v6);
+                }
+                // Of no use to a peer on another link.
+                IpAddr::V6(v6) if self.plan.connection.hops != Hops::ANY => {
+                    addresses.link_local.get_or_insert(v6);
+                }
+                IpAddr::V6(_) => {}
+            }
+        }
+        addresses
+    }
+
+    fn happened(&mut self, event: &Event) {
+        if matches!(event, Event::Up(_)) {
+            let addresses = self.addresses();
+            self.feed
+                .set_addresses(addresses, &mut self.table.borrow_mut());
+        }
+        let mut table = self.table.borrow_mut();
+        self.feed.handle_event(event, &self.session, &mut table);
+        let peer = self.name.as_str();
+        match event {
+            Event::Up(negotiated) => {
+                self.said = None;
+                tracing::info!(
+                    event = "sessionUp",
+                    peer,
+                    asn = %negotiated.peer_as,
+                    id = %negotiated.peer_id,
+                    hold = negotiated.hold_time,
+                    "BGP session established"
+                );
+            }
+            Event::Down(down) => {
+                tracing::warn!(event = "sessionDown", peer, reason = %down, "BGP session down");
+            }
+            Event::Failed(down) => {
+                let reason = down.to_string();
+                if self.said.as_ref() != Some(&reason) {
+                    tracing::warn!(event = "sessionFailed", peer, reason, "no BGP session");
+                    self.said = Some(reason);
+                }
+            }
+            Event::Malformed(problem) => {
+                tracing::warn!(
+                    event = "sessionMalformed",
+                    peer,
+                    %problem,
+                    "the peer's UPDATE"
+                );
+            }
+            Event::Refresh(_) | Event::EndOfRib(_) => {}
+        }
+    }
+
+    fn tell(&self) {
+        let table = self.table.borrow();
+        let told = self.feed.outbound().map_or(0, |outbound| {
+            let families = herald_bgp::wire::Family::ALL.into_iter();
+            families.map(|family| table.told(outbound, family)).sum()
+        });
+        let status = PeerStatus {
+            state: self.session.state(),
+            last_error: self.session.last_down().map(|(_, down)| down.to_string()),
+            told,
+        };
+        self.status.send_if_modified(|current| {
+            let changed = *current != status;
+            if changed {
+                *current = status;
+            }
+            changed
+        });
+    }
+}
+
+/// Waits until one of them can be read, or written if something is to be.
+async fn any_ready(connections: &BTreeMap<ConnectionId, Connection>) {
+    if connections.is_empty() {
+        return std::future::pending().await;
+    }
+    let ready = connections
+        .values()
+        .map(|connection| Box::pin(connection.ready()));
+    futures::future::select_all(ready).await;
+}
+
+async fn until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,72 @@
+//! Routes on their way from the engine to the thread of the sessions.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use herald_announce::bgp::{Change, Route};
+use herald_model::Cidr;
+use tokio::sync::Notify;
+
+/// Changes that have not been taken yet, one for each prefix at most: whoever puts them there never
+/// waits, and what changes twice meanwhile is told once.
+#[derive(Debug, Clone, Default)]
+pub struct RouteQueue(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    waiting: Mutex<Waiting>,
+    news: Notify,
+}
+
+/// What waits.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    pub(super) changes: BTreeMap<Cidr, Option<Arc<Route>>>,
+    /// All that this node announces has been put here.
+    pub(super) complete: bool,
+}
+
+impl RouteQueue {
+    /// These prefixes have these routes from now on.
+    pub fn put(&self, changes: Vec<Change>) {
+        if changes.is_empty() {
+            return;
+        }
+        let changes = changes.into_iter();
+        self.change(|waiting| waiting.changes.extend(changes.map(|c| (c.prefix, c.route))));
+    }
+
+    /// All that this node announces has been put here once: peers that kept the routes of an earlier
+    /// run may drop the others.
+    pub fn set_complete(&self) {
+        self.change(|waiting| waiting.complete = true);
+    }
+
+    /// Waits for something to [`take`](Self::take). Cancel-safe.
+    pub(super) async fn changed(&self) {
+        self.0.news.notified().await;
+    }
+
+    pub(super) fn take(&self) -> Waiting {
+        let mut waiting = self
+            .0
+            .waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        Waiting {
+            changes: std::mem::take(&mut waiting.changes),
+            complete: waiting.complete,
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Waiting)) {
+        let mut waiting = self
+            .0
+            .waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        change(&mut waiting);
+        drop(waiting);
+        self.0.news.notify_one();
+    }
+}
