@@ -1,0 +1,430 @@
+//! Herald's own sessions: with every router, and by every case of the scripted peers.
+#![cfg(test)]
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use herald_announce::bgp::{Announcement, Attributes, Community, Path, Peers, Table};
+use herald_api::config::bgp::{BgpPeer, Connection, PeerAsn, PeerEndpoint, Timers};
+use herald_interop::raw::cases::{self, Case, Outcome};
+use herald_interop::raw::{RawPeer, Speaker};
+use herald_interop::{Config, Family, Neighbor, Router, eventually};
+use herald_lab::{Bare, Netns};
+use herald_model::{Cidr, NodeName, ServiceKey};
+use herald_speaker::bgp::{Driver, DriverIo, PeerPlan, Plans, RouteQueue, Statuses};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+const SOON: Duration = Duration::from_secs(30);
+const HERALD: Ipv4Addr = Ipv4Addr::new(10, 99, 1, 1);
+const ASN: u32 = 65001;
+
+/// Herald's sessions in a namespace, and the routes that they announce.
+struct Herald {
+    plans: watch::Sender<Arc<Plans>>,
+    statuses: watch::Receiver<Arc<Statuses>>,
+    queue: RouteQueue,
+    table: Table,
+    end: CancellationToken,
+    thread: Option<JoinHandle<Result<()>>>,
+}
+
+impl Herald {
+    /// They end when `end` is cancelled.
+    fn start(netns: &Netns, peers: Vec<BgpPeer>, end: CancellationToken) -> Result<Self> {
+        let (plans, plans_here) = watch::channel(Arc::new(planned(peers)?));
+        let (statuses_there, statuses) = watch::channel(Arc::default());
+        let queue = RouteQueue::default();
+        let io = DriverIo {
+            plans: plans_here,
+            routes: queue.clone(),
+            statuses: statuses_there,
+            seed: 7,
+        };
+        let (netns, token) = (netns.clone(), end.clone());
+        let thread = thread::spawn(move || {
+            netns.run(|| -> Result<()> {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()?;
+                let ended = runtime.block_on(Driver::new(io).run(token));
+                ended.map_err(|error| anyhow!("{error}"))
+            })?
+        });
+        Ok(Self {
+            plans,
+            statuses,
+            queue,
+            table: Table::new(),
+            end,
+            thread: Some(thread),
+        })
+    }
+
+    /// Announces these prefixes to all, as one Service of this name does.
+    fn announce(&mut self, service: &str, prefixes: &[Cidr], attributes: &Attributes) {
+        let path = Arc::new(Path {
+            peers: Peers::All,
+            attributes: attributes.clone(),
+            weighted: false,
+        });
+        let announcement = Announcement {
+            routes: prefixes
+                .iter()
+                .map(|prefix| (*prefix, Arc::clone(&path)))
+                .collect(),
+            endpoints: 1,
+        };
+        let announcement = Some(announcement).filter(|a| !a.routes.is_empty());
+        self.table
+            .set(&ServiceKey::new("default", service), announcement);
+        self.queue.put(self.table.take_changes(Instant::now()));
+        self.queue.set_complete();
+    }
+
+    fn set_peers(&self, peers: Vec<BgpPeer>) -> Result<()> {
+        self.plans.send_replace(Arc::new(planned(peers)?));
+        Ok(())
+    }
+
+    fn stop(&mut self) -> Result<()> {
+        self.end.cancel();
+        match self.thread.take() {
+            Some(thread) => thread.join().map_err(|_| anyhow!("the thread panicked"))?,
+            None => Ok(()),
+        }
+    }
+}
+
+fn planned(peers: Vec<BgpPeer>) -> Result<Plans> {
+    let me = NodeName::from("herald");
+    let plans = peers.into_iter().map(|peer| {
+        let plan = PeerPlan::new(&peer, &me, Some(HERALD), false)?;
+        Ok((peer.name, Arc::new(plan)))
+    });
+    plans.collect()
+}
+
+fn peer(name: &str, address: IpAddr, asn: u32) -> BgpPeer {
+    BgpPeer {
+        name: name.to_owned(),
+        my_asn: ASN,
+        peer_asn: PeerAsn::Number(asn),
+        local_asn: None,
+        endpoint: PeerEndpoint::Address(address),
+        port: 179,
+        source_address: None,
+        timers: Timers {
+            connect: Duration::from_secs(1),
+            ..Timers::default()
+        },
+        router_id: None,
+        node_selectors: Vec::new(),
+        password: None,
+        bfd: None,
+        graceful_restart: false,
+        ebgp_multi_hop: false,
+        ttl_security: None,
+        connection: Connection::Outbound,
+        vrf: String::new(),
+        dual_stack: true,
+    }
+}
+
+fn host(address: &str) -> Cidr {
+    address.parse().expect("a prefix")
+}
+
+/// So many host routes.
+fn many(count: u32) -> Vec<Cidr> {
+    (0..count)
+        .map(|n| {
+            let [_, a, b, c] = n.to_be_bytes();
+            Cidr::new(IpAddr::from([20 + a, b, c, 1]), 32).expect("a prefix")
+        })
+        .collect()
+}
+
+const ROUTERS: [&str; 4] = ["frr", "bird", "gobgp", "openbgpd"];
+
+fn router_address(n: usize) -> IpAddr {
+    let last = u8::try_from(n + 2).expect("few routers");
+    IpAddr::from([10, 99, 1, last])
+}
+
+fn router_as(n: usize) -> u32 {
+    65002 + u32::try_from(n).expect("few routers")
+}
+
+fn network() -> Result<Bare> {
+    let mut parts = vec!["hub"];
+    parts.extend(ROUTERS);
+    let bare = Bare::new(&parts)?;
+    bare.ip(
+        "hub",
+        [
+            "link add br0 type bridge forward_delay 0",
+            "link set br0 up",
+            "addr add 10.99.1.1/24 dev br0",
+            "addr add fd99:1::1/64 dev br0 nodad",
+        ],
+    )?;
+    for (n, part) in ROUTERS.iter().enumerate() {
+        bare.link(("hub", part), (part, "eth0"))?;
+        bare.ip("hub", [format!("link set {part} master br0")])?;
+        bare.ip(
+            part,
+            [
+                format!("addr add {}/24 dev eth0", router_address(n)),
+                format!("addr add fd99:1::{}/64 dev eth0 nodad", n + 2),
+            ],
+        )?;
+    }
+    Ok(bare)
+}
+
+fn config(n: usize) -> Config {
+    let (own, asn) = (router_address(n), router_as(n));
+    match ROUTERS[n] {
+        "frr" => Config::frr(format!(
+            "router bgp {asn}\n bgp router-id {own}\n no bgp ebgp-requires-policy\n \
+             neighbor {HERALD} remote-as {ASN}\n neighbor {HERALD} passive\n \
+             address-family ipv6 unicast\n  neighbor {HERALD} activate\n"
+        )),
+        "bird" => Config::Bird(format!(
+            "router id {own};\nlog stderr all;\nprotocol device {{}}\n\
+             protocol bgp herald {{ local {own} as {asn}; neighbor {HERALD} as {ASN}; passive on;\n\
+             ipv4 {{ import all; export none; }}; ipv6 {{ import all; export none; }}; }}\n"
+        )),
+        "gobgp" => Config::Gobgp(format!(
+            "[global.config]\nas = {asn}\nrouter-id = \"{own}\"\n[[neighbors]]\n\
+             [neighbors.config]\nneighbor-address = \"{HERALD}\"\npeer-as = {ASN}\n\
+             [neighbors.transport.config]\npassive-mode = true\n\
+             [[neighbors.afi-safis]]\n[neighbors.afi-safis.config]\n\
+             afi-safi-name = \"ipv4-unicast\"\n[[neighbors.afi-safis]]\n\
+             [neighbors.afi-safis.config]\nafi-safi-name = \"ipv6-unicast\"\n"
+        )),
+        _ => Config::Openbgpd(format!(
+            "AS {asn}\nrouter-id {own}\nfib-update no\nlisten on {own}\n\
+             neighbor {HERALD} {{\n remote-as {ASN}\n passive\n announce IPv4 unicast\n \
+             announce IPv6 unicast\n}}\nallow from any\n"
+        )),
+    }
+}
+
+fn wait_prefixes(router: &Router, count: usize) -> Result<Neighbor> {
+    let what = format!("{count} prefixes at {}", router.name());
+    eventually(SOON, &what, || {
+        let neighbor = router.neighbor(HERALD.into())?;
+        Ok(neighbor.filter(|neighbor| neighbor.prefixes == count))
+    })
+}
+
+#[test]
+#[ignore = "needs root and the lab: run by make test"]
+fn every_router_gets_the_routes_and_no_change_of_them_touches_a_session() -> Result<()> {
+    let bare = network()?;
+    let routers: Vec<Router> = (0..ROUTERS.len())
+        .map(|n| Router::start(&bare, ROUTERS[n], ROUTERS[n], &config(n)))
+        .collect::<Result<_>>()?;
+    let peers = || {
+        (0..ROUTERS.len())
+            .map(|n| peer(ROUTERS[n], router_address(n), router_as(n)))
+            .collect()
+    };
+    let mut herald = Herald::start(&bare.netns("hub"), peers(), CancellationToken::new())?;
+    let community = |text: &str| text.parse::<Community>().context("a community");
+    let attributes = Attributes {
+        med: Some(7),
+        prepend: 1,
+        communities: [
+            community("65001:100")?,
+            community("large:65001:1:2")?,
+            community("no-export")?,
+        ]
+        .into(),
+        ..Attributes::default()
+    };
+    let (v4, v6) = (host("198.51.100.1/32"), host("fd98::1/128"));
+    herald.announce("web", &[v4, v6], &attributes);
+    for router in &routers {
+        router.wait_established(HERALD.into(), SOON)?;
+        for (prefix, next_hop) in [("198.51.100.1", "10.99.1.1"), ("fd98::1", "fd99:1::1")] {
+            let prefix: herald_interop::Prefix = prefix.parse()?;
+            let what = format!("{prefix} at {}", router.name());
+            let path = eventually(SOON, &what, || Ok(router.paths(prefix)?.pop()))?;
+            let found = &path.attributes;
+            ensure!(found.as_path == [ASN, ASN], "{what}: {found:?}");
+            ensure!(found.med == Some(7), "{what}: {found:?}");
+            ensure!(
+                found.communities.iter().any(|c| c == "65001:100"),
+                "{what}: {found:?}"
+            );
+            ensure!(found.large == ["65001:1:2"], "{what}: {found:?}");
+            ensure!(
+                prefix.address.is_ipv6() || found.next_hops == [next_hop.parse::<IpAddr>()?],
+                "{what}: {found:?}"
+            );
+        }
+    }
+
+    // Nothing of what follows may be seen in the age of a session.
+    let begun = Instant::now();
+    let changed = Attributes {
+        communities: [community("65001:200")?].into(),
+        ..Attributes::default()
+    };
+    herald.announce("web", &[v4, v6], &changed);
+    herald.announce("many", &many(5_000), &Attributes::default());
+    for router in &routers {
+        wait_prefixes(router, 5_002)?;
+        let what = format!("the new community at {}", router.name());
+        eventually(SOON, &what, || {
+            let path = router.paths("198.51.100.1".parse()?)?.pop();
+            let path = path.filter(|path| path.attributes.communities == ["65001:200"]);
+            Ok(path.filter(|path| path.attributes.as_path == [ASN]))
+        })?;
+    }
+    for left in [4_186, 3_371, 0] {
+        herald.announce("many", &many(left), &Attributes::default());
+        for router in &routers {
+            wait_prefixes(router, left as usize + 2)?;
+        }
+    }
+    let age = begun.elapsed();
+    for router in &routers {
+        let neighbor = router.neighbor(HERALD.into())?.context("a neighbour")?;
+        let uptime = neighbor.uptime.context("a session that is up")?;
+        ensure!(
+            uptime + Duration::from_secs(1) >= age,
+            "the session of {} is {uptime:?} old after {age:?}",
+            router.name()
+        );
+    }
+    for status in herald.statuses.borrow().values() {
+        ensure!(status.told == 2, "{status:?}");
+    }
+
+    // A peer that is not wanted any longer is told so; the others keep their sessions.
+    let mut fewer: Vec<BgpPeer> = peers();
+    fewer.remove(0);
+    herald.set_peers(fewer)?;
+    eventually(SOON, "FRR to have no routes", || {
+        let routes = routers[0].routes(Family::Ipv4)?;
+        Ok(routes.is_empty().then_some(()))
+    })?;
+    for router in &routers[1..] {
+        wait_prefixes(router, 2)?;
+    }
+    herald.stop()?;
+    for router in &routers[1..] {
+        eventually(SOON, "the routes to go", || {
+            Ok(router.routes(Family::Ipv4)?.is_empty().then_some(()))
+        })?;
+    }
+    bare.down();
+    Ok(())
+}
+
+/// The case's own peer.
+fn script_address(n: usize) -> Ipv4Addr {
+    Ipv4Addr::new(10, 99, 1, u8::try_from(n + 10).expect("few cases"))
+}
+
+fn script_as(case: &Case) -> u32 {
+    if case.internal { ASN } else { 65002 }
+}
+
+/// What Herald does otherwise, and means to.
+const BY_DESIGN: [(&str, &str); 2] = [
+    // It listens only where a peer is to connect.
+    ("f5l", "does not listen"),
+    ("f5h", "does not listen"),
+];
+
+#[test]
+#[ignore = "needs root and the lab: run by make test"]
+fn herald_takes_every_case_as_the_rfcs_say() -> Result<()> {
+    let cases = cases::all();
+    let bare = Bare::new(&["herald", "raw"])?;
+    bare.link(("herald", "eth0"), ("raw", "eth0"))?;
+    bare.ip(
+        "herald",
+        [
+            "addr add 10.99.1.1/24 dev eth0",
+            "addr add fd99:1::1/64 dev eth0 nodad",
+        ],
+    )?;
+    let mut lines = vec!["addr add fd99:1::2/64 dev eth0 nodad".to_owned()];
+    lines.extend((0..cases.len()).map(|n| format!("addr add {}/24 dev eth0", script_address(n))));
+    bare.ip("raw", lines)?;
+
+    let end = CancellationToken::new();
+    let asked = end.clone();
+    let speaker = Speaker {
+        asn: ASN,
+        id: HERALD,
+        redial: Duration::from_secs(8),
+        has_route: None,
+        terminate: Arc::new(move || {
+            asked.cancel();
+            Ok(())
+        }),
+    };
+    let raw = bare.netns("raw");
+    let mut peers = Vec::new();
+    let mut sessions = Vec::new();
+    for (n, case) in cases.iter().enumerate() {
+        let (address, asn) = (script_address(n), script_as(case));
+        peers.push(RawPeer::listen(
+            &raw,
+            address,
+            HERALD,
+            asn,
+            speaker.clone(),
+        )?);
+        sessions.push(peer(case.id, address.into(), asn));
+    }
+    let mut herald = Herald::start(&bare.netns("herald"), sessions, end)?;
+    let prefixes = ["198.51.100.1/32", "198.51.100.2/32", "fd98::1/128"].map(host);
+    herald.announce("web", &prefixes, &Attributes::default());
+
+    let mut outcomes: BTreeMap<&str, Result<Outcome>> = BTreeMap::new();
+    for last in [false, true] {
+        thread::scope(|scope| {
+            let these = cases.iter().zip(&peers);
+            let threads: Vec<_> = these
+                .filter(|(case, _)| case.ends_speaker() == last)
+                .map(|(case, peer)| (case.id, scope.spawn(|| case.run(peer))))
+                .collect();
+            for (id, thread) in threads {
+                let outcome = thread.join().expect("a script does not panic");
+                outcomes.insert(id, outcome);
+            }
+        });
+    }
+    herald.stop()?;
+    let mut wrong = Vec::new();
+    for case in &cases {
+        let outcome = outcomes.get(case.id).context("a case has not run")?;
+        let seen = match outcome {
+            Ok(outcome) => outcome.to_string(),
+            Err(error) => format!("ERROR: {error:#}"),
+        };
+        println!("{:4} {:60} {seen}", case.id, case.what);
+        let known = BY_DESIGN
+            .iter()
+            .any(|(id, way)| *id == case.id && seen.contains(way));
+        if !known && !matches!(outcome, Ok(Outcome::AsExpected(_))) {
+            let (id, what, expected) = (case.id, case.what, case.expected);
+            wrong.push(format!("{id} ({what}): expected {expected}, {seen}"));
+        }
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    bare.down();
+    Ok(())
+}
