@@ -1,6 +1,7 @@
 //! The BFD checks against FRR's bfdd and BIRD: all hold but what is known of these versions.
 #![cfg(test)]
 
+use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::thread;
 
@@ -75,7 +76,7 @@ protocol bfd {{
 "
     );
     for n in 0..checks::all().len() {
-        text += &format!("  neighbor {} dev \"eth0\" local {ROUTER};\n", peer(n));
+        writeln!(text, "  neighbor {} dev \"eth0\" local {ROUTER};", peer(n))?;
     }
     text += "}\n";
     run(&Config::Bird(text), BIRD)
@@ -86,11 +87,12 @@ protocol bfd {{
 fn frr_passes_the_bfd_checks_but_for_what_is_known() -> Result<()> {
     let mut bfdd = "bfd\n".to_owned();
     for n in 0..checks::all().len() {
-        bfdd += &format!(
+        writeln!(
+            bfdd,
             " peer {} local-address {ROUTER} interface eth0\n  detect-multiplier 3\n  \
-             receive-interval 50\n  transmit-interval 50\n  no shutdown\n",
+             receive-interval 50\n  transmit-interval 50\n  no shutdown",
             peer(n)
-        );
+        )?;
     }
     let config = Config::Frr {
         zebra: String::new(),

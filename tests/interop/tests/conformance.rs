@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::thread;
@@ -137,10 +138,11 @@ template bgp T {{
     );
     for (n, case) in cases::all().iter().enumerate() {
         let asn = peer_as(case);
-        text += &format!(
-            "protocol bgp p{n} from T {{ neighbor {} as {asn}; }}\n",
+        writeln!(
+            text,
+            "protocol bgp p{n} from T {{ neighbor {} as {asn}; }}",
             peer(n)
-        );
+        )?;
     }
     run(&Config::Bird(text), Duration::from_secs(8), BIRD)
 }
@@ -160,17 +162,19 @@ router bgp {ASN}
     let mut six = String::new();
     for (n, case) in cases::all().iter().enumerate() {
         let (address, asn) = (peer(n), peer_as(case));
-        text += &format!(
+        writeln!(
+            text,
             " neighbor {address} remote-as {asn}\n neighbor {address} timers connect 1\n \
-             neighbor {address} prefix-list OWN out\n"
-        );
-        six += &format!("  neighbor {address} activate\n");
+             neighbor {address} prefix-list OWN out"
+        )?;
+        writeln!(six, "  neighbor {address} activate")?;
     }
-    text += &format!(
+    writeln!(
+        text,
         " address-family ipv4 unicast\n  network 198.51.100.1/32\n  network 198.51.100.2/32\n \
          exit-address-family\n address-family ipv6 unicast\n  network fd98::1/128\n{six} \
-         exit-address-family\n"
-    );
+         exit-address-family"
+    )?;
     run(&Config::frr(text), Duration::from_secs(8), FRR)
 }
 

@@ -2,6 +2,7 @@
 //! its kernel is what the other end sent.
 #![cfg(test)]
 
+use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -44,7 +45,7 @@ fn network() -> Result<Bare> {
     Ok(bare)
 }
 
-fn hub() -> Config {
+fn hub() -> Result<Config> {
     let mut text = r#"
 router id 10.99.1.1;
 log stderr all;
@@ -73,12 +74,13 @@ template bgp T {
     for (n, part) in PARTS.iter().enumerate() {
         let bfd = if *part == "frr" { "bfd on;" } else { "" };
         let asn = 65002 + n;
-        text += &format!(
-            "protocol bgp {part} from T {{ neighbor {} as {asn}; {bfd} }}\n",
+        writeln!(
+            text,
+            "protocol bgp {part} from T {{ neighbor {} as {asn}; {bfd} }}",
             address(n)
-        );
+        )?;
     }
-    Config::Bird(text)
+    Ok(Config::Bird(text))
 }
 
 fn frr() -> Config {
@@ -186,7 +188,7 @@ fn check(router: &Router, extended: bool) -> Result<()> {
 #[ignore = "needs root and the lab: run by make test"]
 fn every_router_says_what_the_hub_sent() -> Result<()> {
     let bare = network()?;
-    let hub = Router::start(&bare, "hub", "hub", &hub())?;
+    let hub = Router::start(&bare, "hub", "hub", &hub()?)?;
     let frr = Router::start(&bare, "frr", "frr", &frr())?;
     let gobgp = Router::start(&bare, "gobgp", "gobgp", &gobgp())?;
     let openbgpd = Router::start(&bare, "openbgpd", "openbgpd", &openbgpd())?;

@@ -123,7 +123,7 @@ impl Bare {
         let mut processes = self.processes();
         if processes
             .get(&spec.name)
-            .is_some_and(|other| other.is_running())
+            .is_some_and(Process::is_running)
         {
             bail!("a process named {:?} runs already", spec.name);
         }

@@ -40,7 +40,8 @@ pub struct RawBfd {
 }
 
 impl RawBfd {
-    /// A peer that is down and would like 50 ms.
+    /// A peer that is down and would like 50 ms. Its multiplier of 40 lets a speaker miss two seconds
+    /// of its packets, for machines that are busy.
     pub fn new(netns: &Netns, interface: &str, local: Ipv4Addr, remote: Ipv4Addr) -> Result<Self> {
         let socket = netns.run(|| -> Result<UdpSocket> {
             // The source port's range is a rule (RFC 5881, 4).
@@ -58,7 +59,10 @@ impl RawBfd {
             wire: PacketSocket::open(netns, interface)?,
             local,
             remote,
-            packet: Packet::down(mine, 50_000),
+            packet: Packet {
+                multiplier: 40,
+                ..Packet::down(mine, 50_000)
+            },
             every: Duration::from_millis(40),
             silent: false,
             sent: Instant::now(),

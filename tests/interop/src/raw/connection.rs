@@ -152,7 +152,7 @@ impl Connection {
 
     /// What comes next until the deadline.
     pub fn receive(&mut self, deadline: Instant) -> Result<Event> {
-        let mut chunk = [0; 65536];
+        let mut chunk = [0; 8192];
         loop {
             if let Some(message) = self.complete() {
                 return Ok(Event::Message(message));
@@ -166,8 +166,9 @@ impl Connection {
                 Ok(0) => return Ok(Event::Closed),
                 Ok(length) => self.buffer.extend(chunk.iter().take(length)),
                 Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {}
-                    io::ErrorKind::Interrupted => {}
+                    io::ErrorKind::WouldBlock
+                    | io::ErrorKind::TimedOut
+                    | io::ErrorKind::Interrupted => {}
                     io::ErrorKind::ConnectionReset => return Ok(Event::Reset),
                     _ => return Err(error.into()),
                 },

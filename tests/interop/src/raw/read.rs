@@ -227,7 +227,10 @@ impl UpdateSeen {
                 (optional, transitive) == right,
                 "attribute {code} has flags {flags:#04x}"
             );
-            ensure!(flags & 0x0f == 0, "attribute {code} has flags {flags:#04x}");
+            ensure!(
+                flags.trailing_zeros() >= 4,
+                "attribute {code} has flags {flags:#04x}"
+            );
             ensure!(*code != 1 || value.as_slice() == [0], "ORIGIN is {value:?}");
         }
         let only_unreach = codes.iter().all(|code| *code == 15);

@@ -1,7 +1,7 @@
 //! BIRD 2, asked by its control socket.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -182,7 +182,7 @@ fn routes(lines: &[String]) -> Result<Vec<Route>> {
             routes.push(Route {
                 prefix: prefix.context("a path without a prefix")?,
                 // A path of the peer that is also the next hop does not say so.
-                from: from.unwrap_or(IpAddr::from([0; 4])),
+                from: from.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
                 best: flags.contains('*'),
                 attributes: Attributes::default(),
             });

@@ -95,7 +95,7 @@ impl Vty {
         self.0.write_all(command.as_bytes())?;
         self.0.write_all(&[0])?;
         let mut answer = Vec::new();
-        let mut buffer = [0; 65536];
+        let mut buffer = [0; 8192];
         loop {
             if let [text @ .., 0, 0, 0, code] = answer.as_slice() {
                 let text = String::from_utf8_lossy(text).into_owned();

@@ -1,4 +1,4 @@
-//! GoBGP 4, asked by its own client.
+//! `GoBGP` 4, asked by its own client.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -99,7 +99,7 @@ fn session(value: &Value, now: u64) -> Result<Neighbor> {
         .sum::<u64>();
     let address = value["state"]["neighbor_address"]
         .as_str()
-        .or(value["conf"]["neighbor_address"].as_str());
+        .or_else(|| value["conf"]["neighbor_address"].as_str());
     let address = address.context("a neighbour without an address")?;
     Ok(Neighbor {
         address: address.split('%').next().unwrap_or_default().parse()?,
@@ -133,7 +133,7 @@ fn attributes(list: &Value) -> Attributes {
                     .and_then(|hop| hop.parse().ok());
                 all.next_hops.extend(hop);
             }
-            Some(4) => all.med = number(&attribute["metric"]).or(number(value)),
+            Some(4) => all.med = number(&attribute["metric"]).or_else(|| number(value)),
             Some(5) => all.local_pref = number(value),
             Some(8) => {
                 let list = attribute["communities"].as_array().into_iter().flatten();

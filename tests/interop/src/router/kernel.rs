@@ -73,12 +73,12 @@ fn route(line: Line) -> Result<KernelRoute> {
     } else {
         line.dst.parse()?
     };
-    let single = line.gateway.or(line.via.map(|via| via.host));
+    let single = line.gateway.or_else(|| line.via.map(|via| via.host));
     let mut next_hops: Vec<(IpAddr, u32)> = single
         .map(|gateway| (gateway, 1))
         .into_iter()
         .chain(line.nexthops.into_iter().filter_map(|hop| {
-            let gateway = hop.gateway.or(hop.via.map(|via| via.host))?;
+            let gateway = hop.gateway.or_else(|| hop.via.map(|via| via.host))?;
             Some((gateway, hop.weight.unwrap_or(1)))
         }))
         .collect();

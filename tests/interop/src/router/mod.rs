@@ -40,7 +40,7 @@ pub enum Config {
     },
     /// BIRD 2.
     Bird(String),
-    /// GoBGP, in TOML.
+    /// `GoBGP`, in TOML.
     Gobgp(String),
     /// `OpenBGPD`, without a `socket` line.
     Openbgpd(String),

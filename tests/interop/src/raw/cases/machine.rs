@@ -84,11 +84,11 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-/// Both connections are in OpenConfirm when the speaker has to choose: one must stay.
+/// Both connections are in `OpenConfirm` when the speaker has to choose: one must stay.
 fn collision(peer: &RawPeer, id: Ipv4Addr, dialled_stays: bool) -> Result<Outcome> {
     let mut open = peer.open();
     open.id = id;
-    // The speaker's own connection waits in OpenSent while the peer dials.
+    // The speaker's own connection waits in `OpenSent` while the peer dials.
     let (mut accepted, _) = peer.opened()?;
     let mut dialled = peer.dial()?;
     dialled.send(&open.message())?;

@@ -37,9 +37,9 @@ pub(super) const CASES: &[Case] = &[
         "unknown capabilities",
         "a session (RFC 5492)",
         |peer| {
-            accepted(peer, |open| {
+            Ok(accepted(peer, |open| {
                 open.parameters.extend([2, 6, 200, 0, 239, 2, 1, 2]);
-            })
+            }))
         },
     ),
     Case::new(
@@ -88,7 +88,7 @@ pub(super) const CASES: &[Case] = &[
         "a session (RFC 5492, 4)",
         |peer| {
             let asn = peer.asn;
-            accepted(peer, |open| {
+            Ok(accepted(peer, |open| {
                 let each = [
                     multiprotocol(1, 1),
                     multiprotocol(2, 1),
@@ -100,7 +100,7 @@ pub(super) const CASES: &[Case] = &[
                     [&[2, length], one.as_slice()].concat()
                 });
                 open.parameters = parameters.collect();
-            })
+            }))
         },
     ),
     Case::new(
@@ -113,13 +113,17 @@ pub(super) const CASES: &[Case] = &[
         "o13",
         "each capability twice",
         "a session (RFC 5492, 4)",
-        |peer| accepted(peer, |open| open.parameters.extend(open.parameters.clone())),
+        |peer| {
+            Ok(accepted(peer, |open| {
+                open.parameters.extend(open.parameters.clone());
+            }))
+        },
     ),
     Case::new(
         "o14",
         "a parameter of capabilities without any",
         "a session",
-        |peer| accepted(peer, |open| open.parameters.extend([2, 0])),
+        |peer| Ok(accepted(peer, |open| open.parameters.extend([2, 0]))),
     ),
     Case::new(
         "o15",
@@ -171,10 +175,10 @@ fn alive(session: Result<()>) -> Outcome {
     }
 }
 
-fn accepted(peer: &RawPeer, change: impl Fn(&mut Open)) -> Result<Outcome> {
+fn accepted(peer: &RawPeer, change: impl Fn(&mut Open)) -> Outcome {
     let mut open = peer.open();
     change(&mut open);
-    Ok(alive(peer.establish_with(&open).map(drop)))
+    alive(peer.establish_with(&open).map(drop))
 }
 
 /// The routes must come, with an `AS_PATH` that a peer of the last century reads.

@@ -60,7 +60,7 @@ pub(super) const CASES: &[Case] = &[
         "treat-as-withdraw (RFC 7606, 7.3)",
         |peer| {
             withdraws(peer, |good| {
-                good.hop = attribute(WELL_KNOWN, 3, &[10, 0, 0, 1, 0])
+                good.hop = attribute(WELL_KNOWN, 3, &[10, 0, 0, 1, 0]);
             })
         },
     ),
@@ -106,7 +106,7 @@ pub(super) const CASES: &[Case] = &[
         "treat-as-withdraw (RFC 7606, 7.8)",
         |peer| {
             withdraws(peer, |good| {
-                good.more = attribute(BOTH, 8, &[0, 1, 0, 1, 0])
+                good.more = attribute(BOTH, 8, &[0, 1, 0, 1, 0]);
             })
         },
     ),
@@ -123,7 +123,7 @@ pub(super) const CASES: &[Case] = &[
         |peer| {
             let six = reach();
             resets(peer, 1, |good| {
-                good.more = [six.clone(), six.clone()].concat()
+                good.more = [six.clone(), six.clone()].concat();
             })
         },
     ),
@@ -135,7 +135,7 @@ pub(super) const CASES: &[Case] = &[
             let mut value = vec![0, 2, 1, 5, 1, 2, 3, 4, 5, 0];
             value.extend([64, 0xfd, 0x97, 0, 0, 0, 0, 0, 0]);
             resets(peer, 9, |good| {
-                good.more = attribute(flag::OPTIONAL, 14, &value)
+                good.more = attribute(flag::OPTIONAL, 14, &value);
             })
         },
     ),
@@ -151,7 +151,7 @@ pub(super) const CASES: &[Case] = &[
         "nothing (RFC 4760, 7)",
         |peer| {
             keeps(peer, |good| {
-                good.more = attribute(flag::OPTIONAL, 15, &[0x40, 4, 71])
+                good.more = attribute(flag::OPTIONAL, 15, &[0x40, 4, 71]);
             })
         },
     ),
@@ -161,7 +161,7 @@ pub(super) const CASES: &[Case] = &[
         "the route without it (RFC 7606, 7.7)",
         |peer| {
             keeps(peer, |good| {
-                good.more = attribute(BOTH, 7, &[0, 1, 2, 3, 4])
+                good.more = attribute(BOTH, 7, &[0, 1, 2, 3, 4]);
             })
         },
     ),
