@@ -267,3 +267,63 @@ fn merge<'a>(
         weight: weight.filter(|_| all_weighted && !fixed),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn with_endpoints(endpoints: u32) -> Announcement {
+        let path = Path {
+            peers: Peers::All,
+            attributes: Attributes::default(),
+            weighted: true,
+        };
+        let prefix = "10.0.0.1/32".parse().expect("valid");
+        Announcement {
+            routes: vec![(prefix, Arc::new(path))],
+            endpoints,
+        }
+    }
+
+    /// The weight that is told, if there is a change.
+    fn told(table: &mut Table, now: Instant) -> Option<u32> {
+        let changes = table.take_changes(now);
+        let route = changes.first()?.route.clone()?;
+        route.for_peer("tor").expect("for all").weight
+    }
+
+    #[test]
+    fn a_weight_that_waits_is_told_in_time_and_one_that_returns_never() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let service = ServiceKey::new("default", "web");
+        let mut table = Table::new();
+        table.set(&service, Some(with_endpoints(4)));
+        assert_eq!(told(&mut table, start), Some(4));
+
+        table.set(&service, Some(with_endpoints(3)));
+        assert_eq!(told(&mut table, after(1)), None);
+        assert_eq!(table.next_timeout(), Some(after(5)));
+        table.set(&service, Some(with_endpoints(2)));
+        assert_eq!(told(&mut table, after(2)), None);
+        assert_eq!(told(&mut table, after(5)), Some(2));
+        assert_eq!(table.next_timeout(), None);
+
+        table.set(&service, Some(with_endpoints(1)));
+        assert_eq!(told(&mut table, after(6)), None);
+        table.set(&service, Some(with_endpoints(2)));
+        assert_eq!(told(&mut table, after(7)), None);
+        assert_eq!(table.next_timeout(), None);
+
+        // What is withdrawn does not wait, and nothing is left of it.
+        table.set(&service, Some(with_endpoints(1)));
+        assert_eq!(told(&mut table, after(8)), None);
+        table.set(&service, None);
+        let changes = table.take_changes(after(8));
+        assert!(matches!(&changes[..], [Change { route: None, .. }]));
+        assert_eq!(table.next_timeout(), None);
+        assert_eq!(table.routes().count(), 0);
+    }
+}
