@@ -251,3 +251,63 @@ impl UpdateSeen {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::wire::{
+        Open, as_path, capability, flag, med, mp_reach, next_hop, nlri, origin, update,
+    };
+    use super::*;
+
+    fn body(message: &[u8]) -> &[u8] {
+        &message[19..]
+    }
+
+    #[test]
+    fn an_open_is_read_in_both_forms() -> Result<()> {
+        let open = Open::new(4_200_000_001, Ipv4Addr::new(10, 0, 0, 1));
+        let message = open.message();
+        let seen = OpenSeen::read(body(&message))?;
+        assert_eq!((seen.asn, seen.hold), (23456, 90));
+        assert_eq!(seen.families(), [(1, 1), (2, 1)]);
+        assert_eq!(seen.capability(65), [&4_200_000_001_u32.to_be_bytes()]);
+        let extended = open.extended_body(&[(2, capability(2, &[]))]);
+        assert_eq!(OpenSeen::read(&extended)?.capabilities, [(2, vec![])]);
+        for length in 0..message.len() - 20 {
+            assert!(OpenSeen::read(&body(&message)[..length]).is_err());
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn an_update_is_read_and_its_form_checked() -> Result<()> {
+        let hop = Ipv4Addr::new(10, 0, 0, 1);
+        let four = nlri("198.51.100.0".parse()?, 24);
+        let six = mp_reach("fd00::1".parse()?, &nlri("fd98::".parse()?, 64));
+        let good = [origin(), as_path(&[65001], true), next_hop(hop), six];
+        let seen = UpdateSeen::read(body(&update(&four, &good, &[])))?;
+        assert_eq!(seen.withdrawn, ["198.51.100.0/24".parse()?]);
+        assert_eq!(seen.announced, ["fd98::/64".parse()?]);
+        assert_eq!(seen.attribute(3), Some(hop.octets().as_slice()));
+        seen.check()?;
+        assert_eq!(seen.end_of_rib, None);
+        let end = UpdateSeen::read(body(&update(&[], &[], &[])))?;
+        assert_eq!(end.end_of_rib, Some((1, 1)));
+
+        let bad: [(&str, Vec<Vec<u8>>); 4] = [
+            ("twice", vec![med(1), med(1)]),
+            (
+                "flags",
+                vec![super::super::wire::attribute(flag::TRANSITIVE, 4, &[0; 4])],
+            ),
+            ("no ORIGIN", vec![as_path(&[], true), next_hop(hop)]),
+            ("no NEXT_HOP", vec![origin(), as_path(&[], true)]),
+        ];
+        for (what, attributes) in bad {
+            let seen = UpdateSeen::read(body(&update(&[], &attributes, &four)))?;
+            let error = seen.check().expect_err(what).to_string();
+            assert!(error.contains(what), "{error}");
+        }
+        Ok(())
+    }
+}

@@ -44,12 +44,8 @@ pub(super) fn start(
         .args(["-i", &format!("{dir}/{daemon}.pid")])
         .args(["-z", &format!("{dir}/zserv.api")])
         .args(["-P", "0", "-A", "127.0.0.1", "--log", "stdout"]);
-        if bfdd.is_some() && daemon != "zebra" {
-            let socket = format!("{dir}/bfdd.sock");
-            spec = match daemon {
-                "bfdd" => spec.args(["--bfdctl", &socket]),
-                _ => spec,
-            };
+        if daemon == "bfdd" {
+            spec = spec.args(["--bfdctl", &format!("{dir}/bfdd.sock")]);
         }
         processes.push(place.spawn(spec)?);
         // The others look for zebra once, and then again after ten seconds.
