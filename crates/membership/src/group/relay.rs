@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use herald_model::{MemberState, NodeName};
-use rand::seq::SliceRandom;
+use rand::RngExt;
 
 use super::Group;
 use super::exchange::Letter;
@@ -17,13 +17,15 @@ const HELPERS: usize = 2;
 impl Group {
     /// Asks others to pass the own state on to a member that does not acknowledge it.
     pub(super) fn ask_to_pass(&mut self, now: Instant, name: &NodeName) {
-        let helps = self
-            .contacts
-            .iter()
-            .filter(|(other, contact)| *other != name && contact.counts_live());
-        let mut helpers: Vec<_> = helps.map(|(_, contact)| contact.identity.clone()).collect();
-        helpers.shuffle(&mut self.rng);
-        for helper in helpers.into_iter().take(HELPERS) {
+        let first = self.rng.random_range(0..self.contacts.len().max(1));
+        let (before, after) = (self.contacts.iter(), self.contacts.iter());
+        let in_turn = after.skip(first).chain(before.take(first));
+        let helpers: Vec<_> = in_turn
+            .filter(|(other, contact)| *other != name && contact.counts_live())
+            .take(HELPERS)
+            .map(|(_, contact)| contact.identity.clone())
+            .collect();
+        for helper in helpers {
             let letter = Letter {
                 pass: Some(name.as_str()),
                 ..Letter::default()
