@@ -78,8 +78,8 @@ interop: packages gobgp ## Run the tests of BGP and BFD with real routers and sc
 		$(CARGO) test --locked --no-fail-fast -p herald-interop -- --include-ignored
 
 .PHONY: simulate
-simulate: ## Run random faults on simulated clusters (SIMULATE_ARGS="--seeds 0..5000" for more)
-	$(CARGO) run --release --locked --quiet -p herald-simulation -- $(or $(SIMULATE_ARGS),--seeds 0..1000)
+simulate: ## Run random faults on simulated clusters (SIMULATE_ARGS="--seeds 0..9000" for more)
+	$(CARGO) run --release --locked --quiet -p herald-simulation -- $(or $(SIMULATE_ARGS),--seeds 0..2000)
 
 .PHONY: large
 large: ## Let groups of 300 and 1,000 speakers form and lose a member, in virtual time (minutes)

@@ -116,6 +116,8 @@ pub struct Cluster {
     pub(crate) checks: Checks,
     /// When the group last became whole, or a node was last busy.
     pub(crate) healed: Duration,
+    /// When a node last learned something from the API: as long as not all have, elections differ.
+    pub(crate) learned: Duration,
     api_delay: Duration,
     engine: Duration,
     decisions: Decisions,
@@ -148,6 +150,7 @@ impl Cluster {
             history: History::new(setup.trace),
             active: Vec::new(),
             healed: Duration::ZERO,
+            learned: Duration::ZERO,
             api_delay: setup.api_delay,
             // The engine looks at all nodes for a change of one.
             engine: Duration::from_millis(1) + Duration::from_micros(50) * nodes_u32(nodes),
@@ -503,6 +506,7 @@ impl Cluster {
         if let Some(process) = &mut machine.process {
             process.api(now, node, facts);
         }
+        self.learned = self.now;
         self.checks.changed(self.now);
         self.step(to);
     }

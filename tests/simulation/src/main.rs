@@ -24,7 +24,7 @@ struct Args {
     seed: Option<u64>,
 
     /// Run all seeds from A up to, but not with, B.
-    #[arg(long, value_name = "A..B", value_parser = seeds, default_value = "0..1000")]
+    #[arg(long, value_name = "A..B", value_parser = seeds, default_value = "0..2000")]
     seeds: std::ops::Range<u64>,
 
     /// How many nodes, if the seed is not to decide.

@@ -62,8 +62,9 @@ impl Cluster {
                 return None;
             }
         }
-        // The parts of a group that has only just healed find each other; a busy node may fence itself.
-        let healing = self.now < self.healed + SERVED_LOSSY;
+        // The parts of a group that has only just healed find each other; those that do not know the
+        // same of the nodes elect different owners; a busy node may fence itself.
+        let healing = self.now < self.healed.max(self.learned) + SERVED_LOSSY;
         let busy = self.machines.iter().any(|machine| machine.busy);
         let watched = healing || busy || self.active.iter().any(Fault::cuts_group);
         let lossy = self.gossip.loss() > 0 || self.lan.loss() > 0;
