@@ -1,10 +1,10 @@
 //! A lab without a cluster: namespaces, links and processes alone.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::fs;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -121,10 +121,7 @@ impl Bare {
     /// Starts a process in a part's namespace. Its name must be free, or that of one that ended.
     pub fn spawn(&self, part: &str, spec: ProcessSpec) -> Result<Process> {
         let mut processes = self.processes();
-        if processes
-            .get(&spec.name)
-            .is_some_and(Process::is_running)
-        {
+        if processes.get(&spec.name).is_some_and(Process::is_running) {
             bail!("a process named {:?} runs already", spec.name);
         }
         let process = Process::start(spec, self.netns(part), &self.logs())?;
