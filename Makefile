@@ -8,7 +8,7 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)
 PURE_CRATES := herald-model herald-ipam herald-announce herald-l2 herald-bgp herald-membership herald-ownership herald-bfd
 
 # Tests of failover; `make test` runs them too.
-CHAOS := failover partitions outage group busy
+CHAOS := failover partitions conflicts outage group members busy
 
 # A test program that hangs is ended, so that the others are run and the end of its output says which
 # test it was.
