@@ -147,9 +147,10 @@ impl LanWatch {
         }
     }
 
-    /// Another station had to do with an address; those that are not watched do not matter.
+    /// Another station had to do with an address; those that are not watched do not matter. Only
+    /// who answers is heard and hears: one that is deaf goes on asking and announcing.
     pub fn saw(&mut self, sighting: Sighting) {
-        if sighting.kind == Kind::Probed {
+        if sighting.kind != Kind::Answered {
             return;
         }
         for watched in self.watched.values_mut() {

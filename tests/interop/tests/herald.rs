@@ -231,7 +231,7 @@ fn every_router_gets_the_routes_and_no_change_of_them_touches_a_session() -> Res
     let routers: Vec<Router> = (0..ROUTERS.len())
         .map(|n| Router::start(&bare, ROUTERS[n], ROUTERS[n], &config(n)))
         .collect::<Result<_>>()?;
-    let peers = || {
+    let peers = || -> Vec<BgpPeer> {
         (0..ROUTERS.len())
             .map(|n| peer(ROUTERS[n], router_address(n), router_as(n)))
             .collect()
@@ -310,12 +310,10 @@ fn every_router_gets_the_routes_and_no_change_of_them_touches_a_session() -> Res
     }
 
     // A peer that is not wanted any longer is told so; the others keep their sessions.
-    let mut fewer: Vec<BgpPeer> = peers();
-    fewer.remove(0);
-    herald.set_peers(fewer)?;
+    herald.set_peers(peers().split_off(1))?;
     eventually(SOON, "FRR to have no routes", || {
-        let routes = routers[0].routes(Family::Ipv4)?;
-        Ok(routes.is_empty().then_some(()))
+        let kept = routers[0].routes(Family::Ipv4)?;
+        Ok(kept.is_empty().then_some(()))
     })?;
     for router in &routers[1..] {
         wait_prefixes(router, 2)?;
@@ -376,11 +374,11 @@ fn herald_takes_every_case_as_the_rfcs_say() -> Result<()> {
         }),
     };
     let raw = bare.netns("raw");
-    let mut peers = Vec::new();
+    let mut scripts = Vec::new();
     let mut sessions = Vec::new();
     for (n, case) in cases.iter().enumerate() {
         let (address, asn) = (script_address(n), script_as(case));
-        peers.push(RawPeer::listen(
+        scripts.push(RawPeer::listen(
             &raw,
             address,
             HERALD,
@@ -396,10 +394,10 @@ fn herald_takes_every_case_as_the_rfcs_say() -> Result<()> {
     let mut outcomes: BTreeMap<&str, Result<Outcome>> = BTreeMap::new();
     for last in [false, true] {
         thread::scope(|scope| {
-            let these = cases.iter().zip(&peers);
+            let these = cases.iter().zip(&scripts);
             let threads: Vec<_> = these
                 .filter(|(case, _)| case.ends_speaker() == last)
-                .map(|(case, peer)| (case.id, scope.spawn(|| case.run(peer))))
+                .map(|(case, script)| (case.id, scope.spawn(|| case.run(script))))
                 .collect();
             for (id, thread) in threads {
                 let outcome = thread.join().expect("a script does not panic");

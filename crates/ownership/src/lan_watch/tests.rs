@@ -223,6 +223,19 @@ fn an_answer_from_another_station_is_none() {
 }
 
 #[test]
+fn who_asks_and_announces_but_does_not_answer_is_unheard() {
+    let mut rounds = Rounds::new(&group(0, 3));
+    for _ in 0..7 {
+        rounds.run(1, &[1]);
+        for kind in [Kind::Announced, Kind::Probed] {
+            let (address, mac) = (canary(2), mac(2));
+            rounds.watch.saw(Sighting { address, mac, kind });
+        }
+    }
+    assert_eq!(rounds.unheard(), ["n002"]);
+}
+
+#[test]
 fn rounds_that_come_late_count_for_nothing() {
     let mut rounds = Rounds::new(&group(0, 3));
     for _ in 0..20 {
