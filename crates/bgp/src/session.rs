@@ -120,6 +120,10 @@ impl Session {
             let notification = self.farewell(id, stop);
             self.end(now, id, Reason::Stopped(stop.clone()), notification);
         }
+        // Where there was no connection, nothing else plans the next one.
+        if self.started && self.config.direction.dials() && self.is_unoccupied() {
+            self.dial_at.get_or_insert(now);
+        }
         self.finish();
     }
 

@@ -1,7 +1,11 @@
 //! How a session is ended from this side, and how its configuration is changed.
 
+use std::time::Instant;
+
 use super::script::{Script, config, peer_open, secs};
-use crate::session::{Config, Direction, Event, Reason, Restart, State, Stop, Timers};
+use crate::session::{
+    Action, Config, Direction, Event, Reason, Restart, Session, State, Stop, Timers,
+};
 use crate::wire::{Asn, ErrorCode, ExpectedAs, Families, GracefulRestart, Notification, Open};
 
 /// Both sides have graceful restart, by NOTIFICATION too.
@@ -118,6 +122,24 @@ fn a_reset_keeps_the_routes_of_graceful_restart_and_comes_back() {
     script.drain();
     script.assert_ended(connection, ErrorCode::ADMINISTRATIVE_RESET, b"\x05again");
     assert!(script.until_dial() <= secs(1));
+}
+
+#[test]
+fn a_reset_between_two_attempts_brings_the_next_one_at_once() {
+    let (config, _) = graceful();
+    let now = Instant::now();
+    let mut session = Session::new(config, 1);
+    session.start(now);
+    let Some(Action::Connect(id)) = session.poll_action() else {
+        panic!("no attempt");
+    };
+    session.handle_connect_failed(now, id, "refused");
+    while session.poll_action().is_some() {}
+    session.stop(now, &Stop::Reset("again".into()));
+    assert_eq!(session.next_timeout(), Some(now));
+    session.handle_timeout(now);
+    let mut actions = std::iter::from_fn(|| session.poll_action());
+    assert!(actions.any(|action| matches!(action, Action::Connect(_))));
 }
 
 #[test]
