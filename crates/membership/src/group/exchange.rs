@@ -1,5 +1,6 @@
 //! What members tell each other of themselves: each version of a state until it is acknowledged.
 
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use foca::State;
@@ -15,6 +16,9 @@ use crate::{MAX_DATAGRAM, ProblemKind};
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// How often the time is doubled: up to 3.2 s.
 const DOUBLED: u32 = 6;
+/// At which tries others are asked to pass on what is not acknowledged: one that cannot be reached for
+/// long must not cost them more and more.
+const ASKS: RangeInclusive<u32> = 1..=5;
 /// How far apart exchanges with different members are, so that a large group is no burst.
 const APART: Duration = Duration::from_micros(250);
 /// How many may go at once nevertheless, as a time.
@@ -83,7 +87,7 @@ impl Group {
             return;
         }
         contact.tries = Some(tries + 1);
-        let unheard = tries > 0 && contact.acknowledged < version;
+        let unheard = ASKS.contains(&tries) && contact.acknowledged < version;
         self.note(now, name, true);
         if unheard {
             self.ask_to_pass(now, name);

@@ -216,8 +216,10 @@ impl Group {
         contact.doubted = false;
         contact.left = false;
         contact.suspect = None;
-        // What it told before it went down may be long out of date.
+        // What it told before it went down may be long out of date, and it may have lost what it was
+        // told.
         contact.have = 0;
+        contact.acknowledged = 0;
         self.forget_state(&name);
         self.fit_to_size();
         self.queue_exchange(now, &name);
@@ -251,6 +253,9 @@ impl Group {
             contact.suspect = None;
             contact.left = false;
             contact.doubted = false;
+            // Another run counts its versions anew, and knows nothing.
+            contact.have = 0;
+            contact.acknowledged = 0;
         }
         self.show(&name);
         self.queue_exchange(now, &name);
