@@ -194,14 +194,22 @@ impl Entry {
         }
     }
 
-    /// This node holds the address, and the member has begun to announce it too within this time.
-    pub(crate) fn was_taken_by(&self, member: &NodeName, now: Instant, lately: Duration) -> bool {
+    /// This node holds the address, and the member has begun to announce it too within the time
+    /// `lately`, and announced it within the time `just` again.
+    pub(crate) fn was_taken_by(
+        &self,
+        member: &NodeName,
+        now: Instant,
+        lately: Duration,
+        just: Duration,
+    ) -> bool {
         let State::Held(holding) = &self.state else {
             return false;
         };
         holding.contest.as_ref().is_some_and(|contest| {
             contest.with == Rival::Member(member.clone())
                 && now.saturating_duration_since(contest.since) < lately
+                && now.saturating_duration_since(contest.last) < just
         })
     }
 

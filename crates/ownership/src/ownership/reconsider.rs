@@ -103,8 +103,8 @@ impl Ownership {
         let entry = self.entries.get(&address);
         // One that has announced it for longer has had to hear that it is this node's, and may have
         // left it.
-        let lately = self.limits.contest / 2;
-        if entry.is_some_and(|entry| entry.was_taken_by(&to, now, lately)) {
+        let (lately, just) = (self.limits.contest / 2, self.limits.announce_pause);
+        if entry.is_some_and(|entry| entry.was_taken_by(&to, now, lately, just)) {
             // The LAN was faster than the group.
             return self.give_way(now, address, to);
         }

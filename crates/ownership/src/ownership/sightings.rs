@@ -98,7 +98,7 @@ impl Ownership {
         };
         entry.had_by(to.clone(), peers.may_settle(&to));
         entry.resumed = false;
-        if entry.is_mine() {
+        if entry.is_mine() && self.leaving == Leaving::No {
             self.watch(now, address, to);
         } else {
             self.rest(address, Idle::NotOurs);
