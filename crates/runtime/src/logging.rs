@@ -5,10 +5,14 @@
 //! (compat.md 6.3).
 //!
 //! A thread of its own writes them: whoever reads them, or the disk behind, may be slow, and no
-//! failover waits for that. What finds no room in its queue is lost and counted.
+//! failover waits for that. What finds no room in its queue is lost and counted; what the reader
+//! refuses is lost.
 
 use std::fmt::{self, Write as _};
 use std::io::{IsTerminal as _, Write};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use prometheus_client::collector::Collector;
@@ -87,12 +91,37 @@ impl LogLevel {
 /// How many lines may wait to be written.
 const QUEUE: usize = 8192;
 
-/// The log of the process; what still waits is written when this is dropped.
+/// How long the end of the process waits for what is still to be written.
+const LAST_WAIT: Duration = Duration::from_secs(2);
+
+/// The log of the process; what still waits is written when this is dropped, as far as it is taken
+/// within two seconds.
 #[derive(Debug)]
 #[must_use = "nothing is written once it is dropped"]
 pub struct Log {
     lost: ErrorCounter,
-    _worker: WorkerGuard,
+    worker: Option<WorkerGuard>,
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        let Some(worker) = self.worker.take() else {
+            return;
+        };
+        // The guard waits without a limit where nobody takes what is written.
+        let (done, written) = mpsc::channel();
+        let ending = thread::Builder::new()
+            .name("log end".into())
+            .spawn(move || {
+                drop(worker);
+                // Nobody waits any longer.
+                let _ = done.send(());
+            });
+        if ending.is_ok() {
+            // Too late or done: the process goes on to its end.
+            let _ = written.recv_timeout(LAST_WAIT);
+        }
+    }
 }
 
 impl Log {
@@ -118,7 +147,7 @@ fn open(output: impl Write + Send + 'static, queue: usize) -> (Log, NonBlocking)
         .finish(output);
     let log = Log {
         lost: writer.error_counter(),
-        _worker: worker,
+        worker: Some(worker),
     };
     (log, writer)
 }
@@ -309,7 +338,8 @@ mod tests {
             lost.is_some_and(|lost| lost.parse::<u64>().is_ok_and(|lost| lost > 0)),
             "{text}"
         );
-        // Its thread is stuck in the pipe until that is closed.
+        // Its thread is stuck in the pipe, and the end waits for it no longer than for a while.
+        drop(log);
         drop(reader);
     }
 
