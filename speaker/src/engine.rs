@@ -204,7 +204,8 @@ impl Engine {
         let mut batch = Vec::with_capacity(BATCH);
         let mut sightings = Vec::with_capacity(BATCH);
         loop {
-            self.settle(Instant::now());
+            let now = Instant::now();
+            self.settle(now);
             for command in std::mem::take(&mut self.commands) {
                 self.io.commands.send(command).await?;
             }
@@ -218,7 +219,7 @@ impl Engine {
                 token.cancelled().await;
                 return Ok(());
             }
-            let due = self.next_timeout();
+            let due = self.next_timeout(now);
             tokio::select! {
                 () = token.cancelled() => return Ok(()),
                 more = next_batch(&mut self.io.inputs, &mut batch, BATCH, token) => {
@@ -425,17 +426,17 @@ impl Engine {
         self.unsaved = self.unsaved.max(what);
     }
 
-    /// When something is due that no input causes.
-    fn next_timeout(&self) -> Option<Instant> {
+    /// When something is due that no input causes, after all that was due at `now` was done.
+    fn next_timeout(&self, now: Instant) -> Option<Instant> {
         let begun = self.start.has_begun();
         let machines = [self.ownership.next_timeout(), self.lan.next_timeout()];
         machines
             .into_iter()
             .filter(|_| begun)
             .chain([
-                self.myself.next_timeout(Instant::now()),
+                self.myself.next_timeout(now),
                 self.conflicts.next_timeout(),
-                self.start.next_timeout(),
+                self.start.next_timeout(now),
                 self.end,
             ])
             .flatten()

@@ -11,7 +11,7 @@ const API_PATIENCE: Duration = Duration::from_secs(3);
 const GROUP_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A node that has not begun after so long has neither heard the API nor found anything on its
-/// disk, and may have to wait for long.
+/// disk, or does not know its interfaces, and may have to wait for long.
 const LOST: Duration = Duration::from_secs(4);
 
 /// The time until the engine decides.
@@ -37,8 +37,8 @@ impl Start {
         self.begun
     }
 
-    /// This node knows nothing of the cluster, and nobody can say when it will: what the others gave
-    /// it now nobody would answer for.
+    /// This node cannot decide yet, and nobody can say when it will: it knows nothing of the cluster,
+    /// or of its own interfaces. What the others gave it now nobody would answer for.
     pub(super) fn is_lost(&self, now: Instant) -> bool {
         !self.begun && now.saturating_duration_since(self.started) >= LOST
     }
@@ -48,10 +48,9 @@ impl Start {
         self.begun || self.saved.is_some()
     }
 
-    /// When to look again whether to begin.
-    pub(super) fn next_timeout(&self) -> Option<Instant> {
+    /// When to look again whether to begin, after that was last done at `now`.
+    pub(super) fn next_timeout(&self, now: Instant) -> Option<Instant> {
         (!self.begun).then(|| {
-            let now = Instant::now();
             let times = [GROUP_PATIENCE, API_PATIENCE, LOST];
             let mut times = times.map(|patience| self.started + patience);
             times.sort_unstable();
