@@ -6,17 +6,23 @@ use std::net::IpAddr;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::SockaddrStorage;
 
-/// All addresses of the interface that has `local`, `local` among them, in the kernel's order; none
-/// if no interface has it.
+/// All addresses of the interface that has `local`, `local` among them, in the kernel's order, without
+/// those that only this host knows; none if no interface has it.
 pub fn addresses_beside(local: IpAddr) -> io::Result<Vec<IpAddr>> {
     let all: Vec<(String, IpAddr)> = getifaddrs()?
-        .filter_map(|entry| Some((entry.interface_name, ip(entry.address?)?)))
+        .filter_map(|entry| {
+            // An address with a label is told as that of `eth0:1`.
+            let interface = entry.interface_name.split(':').next()?;
+            Some((interface.to_owned(), ip(entry.address?)?))
+        })
         .collect();
     let of_local = all.iter().find(|(_, address)| *address == local);
     let Some((interface, _)) = of_local else {
         return Ok(Vec::new());
     };
-    let beside = all.iter().filter(|(name, _)| name == interface);
+    let beside = all.iter().filter(|(name, address)| {
+        name == interface && (*address == local || !address.is_loopback())
+    });
     Ok(beside.map(|(_, address)| *address).collect())
 }
 

@@ -17,7 +17,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 const CHUNK: usize = 64 * 1024;
 
 /// How often that is done before others have their turn.
-const TURNS: usize = 8;
+const TURNS: usize = 2;
 
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -26,6 +26,8 @@ pub(super) struct Connection {
     /// How much of `unsent` is sent.
     sent: usize,
     closing: Option<Closing>,
+    /// What was found behind the last bytes: the kernel tells an error once.
+    failed: Option<io::Error>,
 }
 
 /// A connection that is to be closed.
@@ -52,6 +54,7 @@ impl Connection {
             unsent: Vec::new(),
             sent: 0,
             closing: None,
+            failed: None,
         }
     }
 
@@ -68,6 +71,10 @@ impl Connection {
 
     /// To be sent after all that was to be sent before.
     pub(super) fn write(&mut self, bytes: Vec<u8>) {
+        if self.sent >= CHUNK {
+            self.unsent.drain(..self.sent);
+            self.sent = 0;
+        }
         if self.unsent.is_empty() {
             self.unsent = bytes;
         } else {
@@ -99,6 +106,9 @@ impl Connection {
 
     /// Waits until something can be read, or written if something is to be.
     pub(super) async fn ready(&self) {
+        if self.failed.is_some() {
+            return;
+        }
         let (stream, writes) = (&self.stream, self.left() > 0);
         // Errors show when it is read.
         poll_fn(|context| {
@@ -111,6 +121,9 @@ impl Connection {
 
     /// What is there to be read. A connection that is to be closed has nothing to say any more.
     pub(super) fn read(&mut self) -> Option<Arrived> {
+        if let Some(error) = self.failed.take() {
+            return Some(Arrived::End(Some(error)));
+        }
         let mut all = Vec::new();
         for _ in 0..TURNS {
             let before = all.len();
@@ -126,7 +139,10 @@ impl Connection {
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if before == 0 => return Some(Arrived::End(Some(error))),
-                Err(_) => break,
+                Err(error) => {
+                    self.failed = Some(error);
+                    break;
+                }
             }
         }
         (!all.is_empty()).then_some(Arrived::Bytes(all))
@@ -165,12 +181,6 @@ impl Connection {
                 return true;
             }
         }
-        loop {
-            match self.read() {
-                Some(Arrived::Bytes(_)) => {}
-                Some(Arrived::End(_)) => return true,
-                None => return false,
-            }
-        }
+        matches!(self.read(), Some(Arrived::End(_)))
     }
 }

@@ -92,14 +92,24 @@ impl Peer {
     pub(super) async fn run(mut self) {
         self.session.start(Instant::now());
         loop {
+            if self
+                .session
+                .next_timeout()
+                .is_some_and(|due| due <= Instant::now())
+            {
+                // Whoever was held up must first see what has arrived meanwhile.
+                tokio::task::yield_now().await;
+            }
             self.settle(Instant::now());
+            // The others have their turn, however much there is to do here.
+            tokio::task::consume_budget().await;
             if self.stopping && self.connections.is_empty() {
                 break;
             }
             let closing = self.connections.values().filter_map(Connection::deadline);
             let due = self.session.next_timeout().into_iter().chain(closing).min();
             tokio::select! {
-                changed = self.wanted.changed() => match changed {
+                changed = self.wanted.changed(), if !self.stopping => match changed {
                     Ok(()) => self.want(Instant::now()),
                     // Nobody wants anything any longer.
                     Err(_) => break,
@@ -108,9 +118,13 @@ impl Peer {
                     break;
                 },
                 Some(dialled) = self.dials.join_next() => {
-                    // One that was given up says nothing.
-                    if let Ok((id, outcome)) = dialled {
-                        self.dialled(Instant::now(), id, outcome);
+                    match dialled {
+                        Ok((id, outcome)) => self.dialled(Instant::now(), id, outcome),
+                        Err(error) if error.is_panic() => {
+                            std::panic::resume_unwind(error.into_panic());
+                        }
+                        // It was given up.
+                        Err(_) => {}
                     }
                 }
                 () = any_ready(&self.connections) => {}
@@ -137,16 +151,19 @@ impl Peer {
         let before = std::mem::replace(&mut self.plan, Arc::clone(&plan));
         let (old, new) = (&before.connection, &plan.connection);
         self.session.reconfigure(now, plan.session.clone());
-        let password_only = tcp::Options {
+        if old == new {
+            return;
+        }
+        let on_live_ones = tcp::Options {
             password: old.password.clone(),
             hops: old.hops,
             ..new.clone()
         };
-        if password_only != *old {
-            self.session.stop(
-                now,
-                &Stop::Reset("the peer's address or ours has changed".into()),
-            );
+        if on_live_ones != *old || self.session.state() != State::Established {
+            // Nobody comes back to the old address: what is left there must not be kept. An attempt
+            // that is under way has the old options.
+            self.session.stop(now, &Stop::Deconfigured);
+            self.session.start(now);
             return;
         }
         // The peer of a live connection gets the same change about now.
@@ -268,13 +285,18 @@ impl Peer {
         count
     }
 
-    /// Sends what can be sent. How many connections broke by it.
+    /// Sends what can be sent. On how many connections that changed something.
     fn flush(&mut self, now: Instant) -> usize {
         let mut broken = Vec::new();
+        let mut moved = 0;
         for (id, connection) in &mut self.connections {
             let waited = connection.left();
             match connection.flush() {
-                Ok(()) if waited > 0 => self.session.handle_sent(now, *id, connection.left()),
+                Ok(()) if waited > 0 => {
+                    let left = connection.left();
+                    moved += usize::from(left < waited);
+                    self.session.handle_sent(now, *id, left);
+                }
                 Ok(()) => {}
                 Err(error) => broken.push((*id, error)),
             }
@@ -284,7 +306,7 @@ impl Peer {
             self.session
                 .handle_closed(now, *id, Some(&error.to_string()));
         }
-        broken.len()
+        moved + broken.len()
     }
 
     /// The own addresses that routes may have as next hops beside that of the session.
@@ -315,7 +337,7 @@ impl Peer {
                     addresses.v6.get_or_insert(v6);
                 }
                 // Of no use to a peer on another link.
-                IpAddr::V6(v6) if self.plan.connection.hops != Hops::ANY => {
+                IpAddr::V6(v6) if is_on_link(self.plan.connection.hops) => {
                     addresses.link_local.get_or_insert(v6);
                 }
                 IpAddr::V6(_) => {}
@@ -385,6 +407,13 @@ impl Peer {
             }
             changed
         });
+    }
+}
+
+/// The peer is on the same link for sure.
+fn is_on_link(hops: Hops) -> bool {
+    match hops {
+        Hops::Limit(hops) | Hops::Within(hops) => hops.get() == 1,
     }
 }
 

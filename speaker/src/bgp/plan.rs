@@ -38,6 +38,9 @@ pub enum Unsupported {
         "BGPPeer {0:?}: connections that the peer makes are not supported yet: remove the annotation"
     )]
     Inbound(String),
+    /// A path that is to be watched.
+    #[error("BGPPeer {0:?}: BFD is not supported yet: remove spec.bfdProfile")]
+    Bfd(String),
     /// A password that the kernel does not take.
     #[error("BGPPeer {0:?}: {1}")]
     Password(String, String),
@@ -64,6 +67,9 @@ impl PeerPlan {
         };
         if peer.connection != Connection::Outbound {
             return Err(Unsupported::Inbound(name()));
+        }
+        if peer.bfd.is_some() {
+            return Err(Unsupported::Bfd(name()));
         }
         let password = peer.password.as_ref().map(Password::as_bytes);
         let password = password.map(tcp::Password::new).transpose();
