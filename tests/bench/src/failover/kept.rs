@@ -1,7 +1,7 @@
 //! Rounds in a file, so that a run of hours can be done in parts.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -29,18 +29,24 @@ impl Kept {
             return Ok(Self(None));
         };
         let mut options = OpenOptions::new();
-        let file = options.read(true).append(true).create(true).open(path);
+        let file = options.append(true).create(true).open(path);
         let file = file.with_context(|| format!("cannot open {}", path.display()))?;
         Ok(Self(Some((path.to_owned(), file))))
     }
 
     /// Adds the rounds of earlier runs.
     pub(crate) fn read(&self, results: &mut Results) -> Result<()> {
-        let Some((path, file)) = &self.0 else {
+        let Some((path, _)) = &self.0 else {
             return Ok(());
         };
-        for (index, line) in BufReader::new(file).lines().enumerate() {
-            let round: Round = serde_json::from_str(&line?)
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        for (index, line) in text.lines().enumerate() {
+            // A run that was ended while it wrote has left a line cut short.
+            if line.is_empty() || line.starts_with('{') && !line.ends_with('}') {
+                continue;
+            }
+            let round: Round = serde_json::from_str(line)
                 .with_context(|| format!("{}, line {}, is no round", path.display(), index + 1))?;
             results.add(round.case, round.contestant, round.outcome);
         }
@@ -62,8 +68,9 @@ impl Kept {
             contestant,
             outcome,
         };
-        // In one write, so that the lines of two runs do not mix.
-        let line = serde_json::to_string(&round)? + "\n";
+        // In one write, so that the lines of two runs do not mix; on a line of its own, whatever a run
+        // that was ended has left.
+        let line = format!("\n{}\n", serde_json::to_string(&round)?);
         file.write_all(line.as_bytes())
             .with_context(|| format!("cannot write {}", path.display()))
     }
@@ -96,6 +103,14 @@ mod tests {
         let rounds = results.rounds(Case::PowerOff, Contestant::Peer);
         assert_eq!(rounds.len(), 2);
         assert_eq!(format!("{:?}", rounds[1]), format!("{outcome:?}"));
+        let begun = r#"{"case":"PowerOff","contes"#;
+        let half = std::fs::read_to_string(&path)? + begun;
+        std::fs::write(&path, half)?;
+        Kept::open(Some(&path))?.add(Case::PowerOff, Contestant::Peer, outcome)?;
+        let mut results = Results::default();
+        Kept::open(Some(&path))?.read(&mut results)?;
+        let rounds = results.rounds(Case::PowerOff, Contestant::Peer);
+        assert_eq!(rounds.len(), 3, "what was cut short is passed over");
         std::fs::write(&path, "no round\n")?;
         let error = Kept::open(Some(&path))?.read(&mut Results::default());
         assert!(error.is_err_and(|error| error.to_string().contains("line 1")));

@@ -134,9 +134,11 @@ impl Results {
     }
 }
 
-/// A round says nothing of a gap of which the client itself, which got no core, may have made so
-/// large a part.
+/// A round in which the client itself, which got no core, stood still for so large a part of the gap
+/// may say nothing of it.
 const OWN_PART: f64 = 0.25;
+/// It does say that the gap was too long if that much is left without the longest such time.
+const TOO_LONG: Duration = Duration::from_millis(500);
 
 /// The gaps of the rounds in one family.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -147,14 +149,18 @@ pub(crate) struct Gaps {
     pub(crate) median: Duration,
     /// At least one did not end, so the figures are too small.
     pub(crate) unending: bool,
-    /// Rounds that are not counted, because the client stood still for a part of the gap.
+    /// Rounds that are not counted, because the client itself stood still for as long as a part of the
+    /// gap.
     pub(crate) left_out: usize,
 }
 
 /// The gaps of the rounds in one family; `None` without rounds that count.
 pub(crate) fn gaps(rounds: &[Outcome], family: usize) -> Option<Gaps> {
     let requests = rounds.iter().map(|round| round.requests[family]);
-    let counts = |of: &Requests| of.pause <= of.silence.mul_f64(OWN_PART);
+    let counts = |of: &Requests| {
+        let rest = of.silence.saturating_sub(of.pause);
+        of.pause <= of.silence.mul_f64(OWN_PART) || rest > TOO_LONG
+    };
     let mut all: Vec<Duration> = requests.filter(counts).map(|of| of.silence).collect();
     let seconds: Vec<f64> = all.iter().map(Duration::as_secs_f64).collect();
     Some(Gaps {
@@ -189,13 +195,18 @@ mod tests {
             left_out: 0,
         };
         assert_eq!(found, Some(expected));
-        let mut stood_still = round(900);
+        let mut stood_still = round(700);
         for requests in &mut stood_still.requests {
             requests.pause = millis(300);
         }
         let found = gaps(&[round(300), stood_still], 0).map(|gaps| (gaps.worst, gaps.left_out));
         assert_eq!(found, Some((millis(300), 1)));
         assert_eq!(gaps(&[stood_still], 0), None);
+        for requests in &mut stood_still.requests {
+            requests.silence = millis(900);
+        }
+        let found = gaps(&[stood_still], 0).map(|gaps| (gaps.worst, gaps.left_out));
+        assert_eq!(found, Some((millis(900), 0)), "too long without it");
         assert!(gaps(&[round(2000)], 0).is_some_and(|gaps| gaps.unending));
     }
 }
