@@ -21,7 +21,6 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::client::REQUEST_TIMEOUT;
 use crate::supervise::TaskResult;
 
 const QUEUE: usize = 16_384;
@@ -31,6 +30,15 @@ const PACE: Duration = Duration::from_millis(10);
 const BURST: usize = 100;
 const REPEAT_WINDOW: Duration = Duration::from_mins(10);
 const REMEMBERED: usize = 4096;
+/// How long an attempt to send an event may take: the others wait for it.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How long to wait before an event that was not taken is sent again, unless the one before was not
+/// taken either: then the API server has other troubles.
+const AGAIN: [Duration; 3] = [
+    Duration::from_millis(100),
+    Duration::from_millis(400),
+    Duration::from_millis(1600),
+];
 /// The API server refuses longer messages.
 const MAX_MESSAGE: usize = 1024;
 
@@ -115,6 +123,8 @@ pub struct Sender {
     instance: String,
     queue: mpsc::Receiver<Note>,
     sent: Sent,
+    /// The last event was not taken.
+    failing: bool,
 }
 
 /// A recorder for `component` (`metallb-controller` or `metallb-speaker`), and the sender that has
@@ -143,6 +153,7 @@ pub fn recorder(
         instance: instance.to_owned(),
         queue,
         sent: Sent::default(),
+        failing: false,
     };
     (recorder, sender)
 }
@@ -178,27 +189,45 @@ impl Sender {
             .clone()
             .unwrap_or_else(|| "default".to_owned());
         let api = Api::<ApiEvent>::namespaced(self.client.clone(), &namespace);
-        let request = async {
-            match self.sent.repeat(&note, Instant::now()) {
-                Some((name, count)) => raise(&api, &name, count).await,
-                None => self.create(&api, &note).await,
+        let repeat = self.sent.repeat(&note, Instant::now());
+        let event = self.event(&note, Timestamp::now());
+        let mut pauses = AGAIN.iter().filter(|_| !self.failing);
+        let failure = loop {
+            let request = async {
+                match &repeat {
+                    Some((name, count)) => raise(&api, name, *count).await,
+                    None => create(&api, &event).await,
+                }
+            };
+            let failure = match tokio::time::timeout(PATIENCE, request).await {
+                Ok(Ok(())) => break None,
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "timed out".to_owned(),
+            };
+            match pauses.next() {
+                Some(pause) => tokio::time::sleep(*pause).await,
+                None => break Some(failure),
             }
         };
-        let failure = match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "timed out".to_owned(),
-        };
-        self.sent.forget(&note);
-        tracing::debug!(reason = note.reason, error = failure, "event not sent");
-    }
-
-    async fn create(&mut self, api: &Api<ApiEvent>, note: &Note) -> kube::Result<()> {
-        let event = self.event(note, Timestamp::now());
-        let name = event.name_any();
-        api.create(&PostParams::default(), &event).await?;
-        self.sent.remember(note.clone(), name, Instant::now());
-        Ok(())
+        match failure {
+            None if repeat.is_none() => {
+                self.sent.remember(note, event.name_any(), Instant::now());
+                self.failing = false;
+            }
+            None => self.failing = false,
+            Some(failure) => {
+                self.sent.forget(&note);
+                if !std::mem::replace(&mut self.failing, true) {
+                    tracing::warn!(
+                        event = "eventNotSent",
+                        reason = note.reason,
+                        error = failure,
+                        "an event was not sent, perhaps others follow: nothing but kubectl \
+                         describe misses them"
+                    );
+                }
+            }
+        }
     }
 
     fn event(&self, note: &Note, now: Timestamp) -> ApiEvent {
@@ -246,6 +275,14 @@ impl Sender {
             last_timestamp: Some(Time(now)),
             ..ApiEvent::default()
         }
+    }
+}
+
+/// One that is there already is from an attempt whose answer was lost.
+async fn create(api: &Api<ApiEvent>, event: &ApiEvent) -> kube::Result<()> {
+    match api.create(&PostParams::default(), event).await {
+        Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
+        other => other.map(drop),
     }
 }
 
@@ -325,6 +362,41 @@ mod tests {
             reason: "IPAllocated",
             message: "m".to_owned(),
         }
+    }
+
+    /// An API server that refuses the first event that it is sent.
+    fn busy_at_first(calls: &Arc<AtomicU64>) -> Client {
+        let calls = Arc::clone(calls);
+        let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+            let first = calls.fetch_add(1, Ordering::Relaxed) == 0;
+            async move {
+                let body = request.into_body().collect_bytes().await?;
+                let refusal = br#"{"kind":"Status","apiVersion":"v1","status":"Failure",
+                    "message":"busy","reason":"TooManyRequests","code":429}"#;
+                let (code, body) = if first {
+                    (429, refusal.to_vec())
+                } else {
+                    (201, body.to_vec())
+                };
+                let response = http::Response::builder().status(code);
+                Ok::<_, tower::BoxError>(response.body(kube::client::Body::from(body))?)
+            }
+        });
+        Client::new(service, "default")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_event_that_is_refused_once_is_sent_again() {
+        let calls = Arc::new(AtomicU64::new(0));
+        let client = busy_at_first(&calls);
+        let mut registry = Registry::default();
+        let (recorder, mut sender) = recorder(client, "test", "node", &mut registry);
+        drop(recorder);
+        sender.send(note(1)).await;
+        assert_eq!(calls.load(Ordering::Relaxed), 2);
+        assert!(!sender.failing);
+        let repeat = sender.sent.repeat(&note(1), Instant::now());
+        assert_eq!(repeat.map(|(_, count)| count), Some(2));
     }
 
     #[test]
