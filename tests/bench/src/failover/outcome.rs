@@ -134,10 +134,8 @@ impl Results {
     }
 }
 
-/// A round in which the client itself, which got no core, stood still for so large a part of the gap
-/// may say nothing of it.
-const OWN_PART: f64 = 0.25;
-/// It does say that the gap was too long if that much is left without the longest such time.
+/// A gap that is longer than this only by the time in which the client itself, which got no core,
+/// stood still, says nothing.
 const TOO_LONG: Duration = Duration::from_millis(500);
 
 /// The gaps of the rounds in one family.
@@ -149,8 +147,8 @@ pub(crate) struct Gaps {
     pub(crate) median: Duration,
     /// At least one did not end, so the figures are too small.
     pub(crate) unending: bool,
-    /// Rounds that are not counted, because the client itself stood still for as long as a part of the
-    /// gap.
+    /// Rounds that are not counted: without the client's longest pause their gap would not be too
+    /// long.
     pub(crate) left_out: usize,
 }
 
@@ -159,7 +157,7 @@ pub(crate) fn gaps(rounds: &[Outcome], family: usize) -> Option<Gaps> {
     let requests = rounds.iter().map(|round| round.requests[family]);
     let counts = |of: &Requests| {
         let rest = of.silence.saturating_sub(of.pause);
-        of.pause <= of.silence.mul_f64(OWN_PART) || rest > TOO_LONG
+        of.silence <= TOO_LONG || rest > TOO_LONG
     };
     let mut all: Vec<Duration> = requests.filter(counts).map(|of| of.silence).collect();
     let seconds: Vec<f64> = all.iter().map(Duration::as_secs_f64).collect();
