@@ -4,6 +4,7 @@
 //!   engine ── Plans ──▶ Driver ──▶ Peer: Session, Feed ◀──▶ connections ◀──▶ routers
 //!          ── RouteQueue ─▶ Table ─────────┘
 //!          ◀── Statuses ──────────────────────┘
+//!   others ── Question ─▶ Table ── Advertised ─▶
 //! ```
 //!
 //! [`Driver`] and all sessions have one thread: they share the table of routes without a lock, and
@@ -14,10 +15,13 @@ mod connection;
 mod driver;
 mod peer;
 mod plan;
+mod question;
 mod queue;
 mod routes;
+mod status;
 
 pub use driver::{Driver, DriverIo, Plans, Statuses};
-pub use peer::PeerStatus;
 pub use plan::{PeerPlan, Unsupported};
+pub use question::{Advertised, Question};
 pub use queue::RouteQueue;
+pub use status::{PeerCounters, PeerStatus, Up};

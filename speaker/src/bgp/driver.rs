@@ -7,16 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use herald_bgp::routes::{Path, Table};
-use herald_bgp::session::State;
 use herald_runtime::supervise::TaskResult;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinSet, LocalSet};
 use tokio_util::sync::CancellationToken;
 
-use super::peer::{Peer, PeerStatus, SharedTable, Wanted};
+use super::peer::{Peer, SharedTable, Wanted};
 use super::plan::PeerPlan;
+use super::question::{Question, answer};
 use super::queue::RouteQueue;
 use super::routes::paths;
+use super::status::PeerStatus;
 
 /// How long sessions may take to say goodbye when the process ends.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -36,6 +37,8 @@ pub struct DriverIo {
     pub routes: RouteQueue,
     /// How the sessions are, once they are known.
     pub statuses: watch::Sender<Arc<Statuses>>,
+    /// What others want to know of the routes.
+    pub questions: mpsc::Receiver<Question>,
     /// Whatever nobody can guess.
     pub seed: u64,
 }
@@ -91,6 +94,11 @@ impl Driver {
                     self.apply();
                 }
                 () = self.io.routes.changed() => self.route(),
+                Some(question) = self.io.questions.recv() => {
+                    answer(question, &self.table.borrow());
+                    // One who asks and asks again must not hold up the sessions.
+                    tokio::task::yield_now().await;
+                }
                 Some(ended) = self.tasks.join_next_with_id() => {
                     let (task, ()) = ended?;
                     if self.peers.values().any(|peer| peer.task == task) {
@@ -138,19 +146,13 @@ impl Driver {
 
     fn start(&mut self, name: &str, plan: &Arc<PeerPlan>) {
         let (wanted, wanted_here) = watch::channel(Wanted::Running(Arc::clone(plan)));
-        let (told, status) = watch::channel(PeerStatus {
-            state: State::Idle,
-            last_error: None,
-            told: 0,
-        });
         self.made += 1;
-        let peer = Peer::new(
+        let (peer, status) = Peer::new(
             name,
             Arc::clone(plan),
             wanted_here,
             (Rc::clone(&self.table), self.table_changed.subscribe()),
             self.io.seed.wrapping_add(self.made),
-            told,
         );
         let task = self.tasks.spawn_local(peer.run()).id();
         let running = Running {

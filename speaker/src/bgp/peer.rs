@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use herald_bgp::routes::{Addresses, Feed, Table};
-use herald_bgp::session::{Action, ConnectionId, Event, Session, State, Stop};
+use herald_bgp::session::{Action, ConnectionId, Down, Event, Session, State, Stop};
+use herald_bgp::wire::Family;
 use herald_netsys::addresses_beside;
 use herald_netsys::tcp::{self, Hops};
 use tokio::net::TcpStream;
@@ -17,6 +18,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::connection::{Arrived, Connection};
 use super::plan::PeerPlan;
+use super::status::{PeerCounters, PeerStatus, Shared, Up};
 
 /// What is wanted of a session.
 #[derive(Debug, Clone)]
@@ -31,17 +33,6 @@ pub(super) enum Wanted {
 
 /// The table of all sessions of the thread.
 pub(super) type SharedTable = Rc<RefCell<Table>>;
-
-/// What a session is like, for those who ask.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PeerStatus {
-    /// Where the session is.
-    pub state: State,
-    /// Why it went down, or could not come up, the last time; in words.
-    pub last_error: Option<String>,
-    /// How many prefixes the peer has been told.
-    pub told: usize,
-}
 
 pub(super) struct Peer {
     name: String,
@@ -59,7 +50,13 @@ pub(super) struct Peer {
     stopping: bool,
     /// The last failure that was logged: the next of the same words says nothing new.
     said: Option<String>,
+    last_down: Option<(Instant, Down)>,
+    /// Since the session was up last.
+    last_failure: Option<(Instant, Down)>,
     status: watch::Sender<PeerStatus>,
+    counters: Shared,
+    /// Something has happened that the status does not say yet.
+    news: bool,
 }
 
 impl Peer {
@@ -69,9 +66,11 @@ impl Peer {
         wanted: watch::Receiver<Wanted>,
         (table, table_changed): (SharedTable, watch::Receiver<()>),
         seed: u64,
-        status: watch::Sender<PeerStatus>,
-    ) -> Self {
-        Self {
+    ) -> (Self, watch::Receiver<PeerStatus>) {
+        let counters = Shared::default();
+        let status = PeerStatus::new(Instant::now(), Arc::clone(&plan), counters.clone());
+        let (status, told) = watch::channel(status);
+        let peer = Self {
             name: name.to_owned(),
             wanted,
             session: Session::new(plan.session.clone(), seed),
@@ -84,8 +83,13 @@ impl Peer {
             connections: BTreeMap::new(),
             stopping: false,
             said: None,
+            last_down: None,
+            last_failure: None,
             status,
-        }
+            counters,
+            news: true,
+        };
+        (peer, told)
     }
 
     /// Runs until it is told to stop, and its last words are sent.
@@ -150,6 +154,7 @@ impl Peer {
         };
         let before = std::mem::replace(&mut self.plan, Arc::clone(&plan));
         let (old, new) = (&before.connection, &plan.connection);
+        self.news = true;
         self.session.reconfigure(now, plan.session.clone());
         if old == new {
             return;
@@ -228,7 +233,7 @@ impl Peer {
         }
         self.connections
             .retain(|_, connection| !connection.closed(now));
-        self.tell();
+        self.tell(now);
     }
 
     fn receive(&mut self, now: Instant) {
@@ -257,6 +262,7 @@ impl Peer {
         let mut count = 0;
         while let Some(action) = self.session.poll_action() {
             count += 1;
+            self.news |= !matches!(action, Action::Write(..));
             match action {
                 Action::Connect(id) => {
                     let options = self.plan.connection.clone();
@@ -279,7 +285,7 @@ impl Peer {
                 Action::Changed(state) => {
                     tracing::debug!(peer = self.name, %state, "BGP session");
                 }
-                Action::Event(event) => self.happened(&event),
+                Action::Event(event) => self.happened(now, &event),
             }
         }
         count
@@ -346,7 +352,7 @@ impl Peer {
         addresses
     }
 
-    fn happened(&mut self, event: &Event) {
+    fn happened(&mut self, now: Instant, event: &Event) {
         if matches!(event, Event::Up(_)) {
             let addresses = self.addresses();
             self.feed
@@ -358,6 +364,7 @@ impl Peer {
         match event {
             Event::Up(negotiated) => {
                 self.said = None;
+                self.last_failure = None;
                 tracing::info!(
                     event = "sessionUp",
                     peer,
@@ -369,6 +376,7 @@ impl Peer {
             }
             Event::Down(down) => {
                 tracing::warn!(event = "sessionDown", peer, reason = %down, "BGP session down");
+                self.last_down = Some((now, down.clone()));
             }
             Event::Failed(down) => {
                 let reason = down.to_string();
@@ -376,6 +384,7 @@ impl Peer {
                     tracing::warn!(event = "sessionFailed", peer, reason, "no BGP session");
                     self.said = Some(reason);
                 }
+                self.last_failure = Some((now, down.clone()));
             }
             Event::Malformed(problem) => {
                 tracing::warn!(
@@ -389,24 +398,50 @@ impl Peer {
         }
     }
 
-    fn tell(&self) {
-        let table = self.table.borrow();
-        let told = self.feed.outbound().map_or(0, |outbound| {
-            let families = herald_bgp::wire::Family::ALL.into_iter();
-            families.map(|family| table.told(outbound, family)).sum()
-        });
-        let status = PeerStatus {
-            state: self.session.state(),
-            last_error: self.session.last_down().map(|(_, down)| down.to_string()),
-            told,
-        };
-        self.status.send_if_modified(|current| {
-            let changed = *current != status;
-            if changed {
-                *current = status;
+    fn tell(&mut self, now: Instant) {
+        let counters = self.count();
+        self.counters.set(counters);
+        if !std::mem::take(&mut self.news) {
+            return;
+        }
+        let session = &self.session;
+        self.status.send_if_modified(|status| {
+            let before = status.clone();
+            status.state = session.state();
+            status.plan = Arc::clone(&self.plan);
+            status.up = session.negotiated().map(|negotiated| Up {
+                endpoints: session.endpoints(),
+                negotiated: Arc::clone(negotiated),
+            });
+            if let Some(up) = session.up_since() {
+                status.since = up;
+            } else if before.is_up() {
+                status.since = now;
             }
-            changed
+            status.last_down.clone_from(&self.last_down);
+            status.last_failure.clone_from(&self.last_failure);
+            status.last_sent = session.last_sent().cloned();
+            status.last_received = session.last_received().cloned();
+            *status != before
         });
+    }
+
+    fn count(&self) -> PeerCounters {
+        let table = self.table.borrow();
+        let mut counters = PeerCounters {
+            session: *self.session.counters(),
+            ..PeerCounters::default()
+        };
+        if let Some(outbound) = self.feed.outbound() {
+            for family in Family::ALL {
+                *counters.told.get_mut(family) = table.told(outbound, family);
+                counters.wanted += table.wanted(outbound, family);
+            }
+            counters.waiting = table.waiting(outbound);
+        } else {
+            counters.wanted = table.meant_for(&self.name, self.plan.session.families);
+        }
+        counters
     }
 }
 

@@ -16,7 +16,7 @@ use herald_interop::{Config, Family, Neighbor, Router, eventually};
 use herald_lab::{Bare, Netns};
 use herald_model::{Cidr, NodeName, ServiceKey};
 use herald_speaker::bgp::{Driver, DriverIo, PeerPlan, Plans, RouteQueue, Statuses};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 const SOON: Duration = Duration::from_secs(30);
@@ -43,6 +43,8 @@ impl Herald {
             plans: plans_here,
             routes: queue.clone(),
             statuses: statuses_there,
+            // Nobody asks.
+            questions: mpsc::channel(1).1,
             seed: 7,
         };
         let (netns, token) = (netns.clone(), end.clone());
@@ -308,7 +310,8 @@ fn every_router_gets_the_routes_and_no_change_of_them_touches_a_session() -> Res
     }
     eventually(SOON, "two routes at each of four peers", || {
         let statuses = herald.statuses.borrow().clone();
-        let all = statuses.len() == ROUTERS.len() && statuses.values().all(|s| s.told == 2);
+        let all =
+            statuses.len() == ROUTERS.len() && statuses.values().all(|s| s.counters().told() == 2);
         Ok(all.then_some(()))
     })?;
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::path::Path;
+use crate::wire::{Families, Family, PerFamily};
 
 /// Which list of paths a prefix has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,6 +22,8 @@ pub(super) struct Catalogue {
 struct Entry {
     paths: Arc<[Path]>,
     uses: usize,
+    /// How many prefixes have it.
+    prefixes: PerFamily<usize>,
 }
 
 impl Catalogue {
@@ -36,6 +39,7 @@ impl Catalogue {
         let entry = Entry {
             paths: Arc::clone(&paths),
             uses: 1,
+            prefixes: PerFamily::default(),
         };
         let id = if let Some(id) = self.free.pop() {
             if let Some(place) = self.entries.get_mut(id.0 as usize) {
@@ -65,6 +69,32 @@ impl Catalogue {
         self.by_paths.remove(&paths);
         self.free.push(id);
         true
+    }
+
+    /// A prefix of this family has these paths from now on.
+    pub(super) fn enter(&mut self, id: PathsId, family: Family) {
+        if let Some(entry) = self.entries.get_mut(id.0 as usize) {
+            *entry.prefixes.get_mut(family) += 1;
+        }
+    }
+
+    /// A prefix of this family has these paths no longer.
+    pub(super) fn leave(&mut self, id: PathsId, family: Family) {
+        if let Some(entry) = self.entries.get_mut(id.0 as usize) {
+            let count = entry.prefixes.get_mut(family);
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    /// How many prefixes of these families have a path for the session with this name.
+    pub(super) fn meant_for(&self, name: &str, families: Families) -> usize {
+        let meant = self
+            .entries
+            .iter()
+            .filter(|entry| entry.paths.iter().any(|path| path.audience.contains(name)));
+        meant
+            .flat_map(|entry| families.iter().map(|family| entry.prefixes.get(family)))
+            .sum()
     }
 
     /// The paths with this number.

@@ -56,6 +56,8 @@ impl State {
 struct Progress {
     /// How many prefixes the peer has been told.
     told: usize,
+    /// How many it is to have.
+    wanted: usize,
     /// How many are left of the round.
     marked: usize,
     round: Option<Round>,
@@ -98,7 +100,9 @@ impl Outbound {
                 state.want = want;
                 state.marked = true;
             }
-            outbound.progress.get_mut(family).marked += 1;
+            let progress = outbound.progress.get_mut(family);
+            progress.marked += 1;
+            progress.wanted += 1;
             pending.push((want, index));
         }
         // From a sorted list the set is made at once.
@@ -165,6 +169,11 @@ impl Outbound {
         self.progress.get(family).told
     }
 
+    /// How many prefixes of a family the peer is to have.
+    pub(super) fn wanted(&self, family: Family) -> usize {
+        self.progress.get(family).wanted
+    }
+
     /// How many prefixes wait.
     pub(super) fn waiting(&self) -> usize {
         self.pending.len()
@@ -224,6 +233,12 @@ impl Outbound {
             state.marked = false;
         }
         let after = *state;
+        let progress = self.progress.get_mut(family);
+        match (before.want, want) {
+            (NOTHING, _) => progress.wanted += 1,
+            (_, NOTHING) => progress.wanted -= 1,
+            _ => {}
+        }
         self.sets.hold(want);
         if before.is_pending() {
             self.pending.remove(&(place_of(before.want, family), index));

@@ -10,7 +10,7 @@ use super::outbound::Outbound;
 use super::path::Path;
 use super::slots::Slots;
 use super::view::View;
-use crate::wire::{Attributes, Family};
+use crate::wire::{Attributes, Families, Family};
 
 /// Which session's side of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -226,6 +226,26 @@ impl Table {
             .map_or(0, |outbound| outbound.told(family))
     }
 
+    /// How many prefixes of a family the peer of a session is to have.
+    pub fn wanted(&self, id: OutboundId, family: Family) -> usize {
+        self.outbounds
+            .get(&id)
+            .map_or(0, |outbound| outbound.wanted(family))
+    }
+
+    /// How many prefixes of these families a session with this name would tell if it were up. Costs
+    /// the number of [`distinct_paths`](Self::distinct_paths).
+    pub fn meant_for(&self, name: &str, families: Families) -> usize {
+        self.catalogue.meant_for(name, families)
+    }
+
+    /// The session with this name that began last.
+    pub fn session(&self, name: &str) -> Option<OutboundId> {
+        let mut all = self.outbounds.iter().rev();
+        all.find(|(_, outbound)| outbound.view().name == name)
+            .map(|(id, _)| *id)
+    }
+
     /// True if the peer of a session has had all that was there when the session came up, and the
     /// End-of-RIB of each family.
     pub fn is_synchronized(&self, id: OutboundId) -> bool {
@@ -246,6 +266,27 @@ impl Table {
         })
     }
 
+    /// A part of [`advertised`](Self::advertised): looks at `most` places from `from` on, and says
+    /// from where to go on, if there is more. Each part costs no more than `most`, however many
+    /// prefixes there are; what changes between two parts may be missing.
+    pub fn advertised_part(
+        &self,
+        id: OutboundId,
+        from: usize,
+        most: usize,
+    ) -> (Vec<(Cidr, Arc<Attributes>)>, Option<usize>) {
+        let Some(outbound) = self.outbounds.get(&id) else {
+            return (Vec::new(), None);
+        };
+        let end = from.saturating_add(most).min(self.slots.end());
+        let part = (from..end).filter_map(|place| {
+            let index = u32::try_from(place).ok()?;
+            let sent = outbound.sent(index)?;
+            Some((self.slots.get(index)?.prefix, Arc::clone(sent)))
+        });
+        (part.collect(), (end < self.slots.end()).then_some(end))
+    }
+
     fn put(&mut self, index: u32, paths: Option<PathsId>) {
         let Some(slot) = self.slots.get_mut(index) else {
             return;
@@ -256,6 +297,12 @@ impl Table {
             (None, Some(_)) => self.routes += 1,
             (Some(_), None) => self.routes -= 1,
             _ => {}
+        }
+        if let Some(paths) = paths {
+            self.catalogue.enter(paths, family);
+        }
+        if let Some(before) = before {
+            self.catalogue.leave(before, family);
         }
         for outbound in self.outbounds.values_mut() {
             outbound.put(index, family, paths, &self.catalogue);

@@ -199,6 +199,10 @@ impl World {
             self.poll(session, usize::MAX);
             let (id, view, rib) = &self.sessions[session];
             assert_eq!(rib.routes, self.expected(session), "session {session}");
+            let wanted = |family| self.table.wanted(*id, family);
+            let wanted: usize = Family::ALL.into_iter().map(wanted).sum();
+            assert_eq!(wanted, rib.routes.len(), "session {session}");
+            assert_eq!(self.table.session(&view.name), Some(*id));
             assert_eq!(rib.needless, 0, "withdrawals of what the peer never had");
             assert!(self.table.is_synchronized(*id));
             assert_eq!(self.table.waiting(*id), 0);
@@ -214,6 +218,11 @@ impl World {
             assert_eq!(self.table.advertised(*id).count(), rib.routes.len());
         }
         assert_eq!(self.table.len(), self.model.len());
+        let (_, view, _) = &self.sessions[0];
+        let for_first = |paths: &&Vec<Path>| paths.iter().any(|p| p.audience.contains(&view.name));
+        let meant = self.model.values().filter(for_first).count();
+        let counted = self.table.meant_for(&view.name, Families::BOTH);
+        assert_eq!(counted, meant);
     }
 }
 
