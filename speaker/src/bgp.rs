@@ -13,6 +13,7 @@
 
 mod connection;
 mod driver;
+mod metrics;
 mod peer;
 mod plan;
 mod question;
@@ -21,7 +22,10 @@ mod routes;
 mod status;
 
 pub use driver::{Driver, DriverIo, Plans, Statuses};
+pub use metrics::register_metrics;
 pub use plan::{PeerPlan, Unsupported};
 pub use question::{Advertised, Question};
 pub use queue::RouteQueue;
+#[cfg(test)]
+pub(crate) use status::testing;
 pub use status::{PeerCounters, PeerStatus, Up};

@@ -23,6 +23,8 @@ pub struct PeerPlan {
     pub session: Config,
     /// How the connection is made.
     pub connection: tcp::Options,
+    /// The VRF that it is in; empty if in none.
+    pub vrf: String,
 }
 
 /// What is asked for and not there yet.
@@ -86,6 +88,7 @@ impl PeerPlan {
                 password,
                 dscp: Dscp::CS6,
             },
+            vrf: peer.vrf.clone(),
         })
     }
 }

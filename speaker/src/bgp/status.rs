@@ -66,10 +66,10 @@ impl PeerCounters {
 
 /// Counters between the session's thread and those who read them.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Shared(Arc<Mutex<PeerCounters>>);
+pub(crate) struct Shared(Arc<Mutex<PeerCounters>>);
 
 impl Shared {
-    pub(super) fn set(&self, counters: PeerCounters) {
+    pub(crate) fn set(&self, counters: PeerCounters) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = counters;
     }
 }
@@ -124,5 +124,94 @@ impl PeerStatus {
         }
         let last = self.last_failure.as_ref().or(self.last_down.as_ref());
         last.map(|(_, down)| down.to_string())
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! Statuses for tests.
+
+    use herald_bgp::session::{Config, Reason};
+    use herald_bgp::wire::{Asn, BgpId, ErrorCode, ExpectedAs, Families};
+    use herald_netsys::Dscp;
+    use herald_netsys::tcp::{Hops, Options};
+
+    use super::*;
+
+    fn plan(remote: SocketAddr) -> PeerPlan {
+        let id = BgpId([192, 0, 2, 1].into());
+        PeerPlan {
+            session: Config::new(Asn(65_001), ExpectedAs::Exactly(Asn(65_002)), id),
+            connection: Options {
+                remote,
+                local: None,
+                interface: None,
+                hops: Hops::ONE,
+                password: None,
+                dscp: Dscp::CS6,
+            },
+            vrf: String::new(),
+        }
+    }
+
+    /// The session with `remote`, which has never been up.
+    pub(crate) fn down(remote: &str) -> (PeerStatus, Shared) {
+        let remote = remote.parse().expect("an address and a port");
+        let counters = Shared::default();
+        let plan = Arc::new(plan(remote));
+        let status = PeerStatus::new(Instant::now(), plan, counters.clone());
+        (status, counters)
+    }
+
+    /// The session with `remote`, which is up.
+    pub(crate) fn up(remote: &str) -> (PeerStatus, Shared) {
+        let (mut status, counters) = down(remote);
+        status.state = State::Established;
+        let local = match status.remote() {
+            SocketAddr::V4(_) => "192.0.2.1:40000",
+            SocketAddr::V6(_) => "[2001:db8::1]:40000",
+        };
+        status.up = Some(Up {
+            endpoints: Some(Endpoints {
+                local: local.parse().expect("an address and a port"),
+                peer: status.remote(),
+            }),
+            negotiated: Arc::new(Negotiated {
+                local_as: Asn(65_001),
+                peer_as: Asn(65_002),
+                peer_id: BgpId([192, 0, 2, 2].into()),
+                hold_time: 90,
+                families: Families::BOTH,
+                extended_next_hop: false,
+                four_octet_as: true,
+                route_refresh: true,
+                enhanced_route_refresh: true,
+                message_limit: 4096,
+                graceful_restart: None,
+                notification_restart: false,
+                long_lived_graceful_restart: None,
+                peer_role: None,
+            }),
+        });
+        (status, counters)
+    }
+
+    /// The end of a session by the peer, who says why.
+    pub(crate) fn shut_down(words: &str) -> Down {
+        let notification = Notification::with_text(ErrorCode::ADMINISTRATIVE_SHUTDOWN, words);
+        Down {
+            reason: Reason::Notified(notification),
+            state: State::Established,
+            notification: None,
+        }
+    }
+
+    /// An attempt to connect that failed.
+    pub(crate) fn refused() -> Down {
+        Down {
+            reason: Reason::ConnectFailed("Connection refused (os error 111)".to_owned()),
+            state: State::Connect,
+            notification: None,
+        }
     }
 }
