@@ -78,7 +78,7 @@ pub struct Args {
 impl Args {
     /// The flags that were given but do nothing yet.
     pub fn inactive(&self) -> Vec<InactiveFlag> {
-        const BGP: &str = "BGP is not spoken yet";
+        const AT_ONCE: &str = "every change is told to the routers at once";
         const FRR: &str = "there is one built-in BGP engine";
         let given = [
             (self.host.is_some(), "--host", "it is deprecated"),
@@ -96,7 +96,7 @@ impl Args {
             (
                 self.bgp_debounce_timeout.is_some(),
                 "--bgp-debounce-timeout",
-                BGP,
+                AT_ONCE,
             ),
         ];
         let own = given

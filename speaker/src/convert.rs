@@ -144,7 +144,13 @@ pub(crate) fn node(object: &slim::Node, ignore_exclude: bool) -> NodeFacts {
         out_of_service: object.has_taint(TAINT_OUT_OF_SERVICE),
         draining: labels.contains_key(DRAIN)
             || DRAIN_TAINTS.iter().any(|taint| object.has_taint(taint)),
-        addresses: addresses.filter_map(|a| a.address.parse().ok()).collect(),
+        addresses: addresses
+            .clone()
+            .filter_map(|a| a.address.parse().ok())
+            .collect(),
+        internal: addresses
+            .filter(|a| a.type_ == "InternalIP")
+            .find_map(|a| a.address.parse().ok()),
         pod_cidrs: pod_cidrs.filter_map(|c| c.parse::<Cidr>().ok()).collect(),
         labels,
     }
@@ -286,15 +292,18 @@ mod tests {
             "status": {
                 "conditions": [{ "type": "NetworkUnavailable", "status": "True" }],
                 "addresses": [
-                    { "type": "InternalIP", "address": "192.0.2.11" },
                     { "type": "Hostname", "address": "n1" },
+                    { "type": "ExternalIP", "address": "192.0.2.1" },
+                    { "type": "InternalIP", "address": "2001:db8::11" },
+                    { "type": "InternalIP", "address": "192.0.2.11" },
                 ],
             },
         }))
         .expect("valid");
         let facts = node(&object, false);
         assert!(facts.excluded && facts.network_unavailable);
-        assert_eq!((facts.addresses.len(), facts.pod_cidrs.len()), (1, 1));
+        assert_eq!((facts.addresses.len(), facts.pod_cidrs.len()), (3, 1));
+        assert_eq!(facts.internal, Some([192, 0, 2, 11].into()));
         assert!(!node(&object, true).excluded);
     }
 

@@ -1,10 +1,11 @@
 //! The loop: inputs into the world, the world into claims, claims into ownership, ownership to the
-//! driver and the API.
+//! driver and the API; beside it, the world into routes, and those to the sessions with routers.
 //!
 //! ```text
 //!   watches ──▶ Cluster ─▶ outcomes ─▶ Claims ─▶ Ownership ─▶ tasks, commands ──▶ driver
 //!   group   ──▶ (world)                 sightings ──▶ │
-//!     ▲                                               └─▶ Announcing ─▶ statuses, events, metrics
+//!     ▲               │                               └─▶ Announcing ─▶ statuses, events, metrics
+//!     │               └─▶ announcements ─▶ Routes, Planner ─▶ BGP sessions
 //!     └─── Myself ◀── interfaces, drain, LanWatch ◀── sightings
 //! ```
 //!
@@ -26,6 +27,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::announcing::Announcing;
+use crate::bgp;
 use crate::group::Link;
 use crate::layer2::{Desired, names};
 use crate::metrics::Metrics;
@@ -39,14 +41,18 @@ mod claims;
 mod conflicts;
 mod ending;
 mod inputs;
+mod routes;
+mod sessions;
 mod start;
 mod tell;
 
 use claims::Claims;
 use conflicts::Conflicts;
 use inputs::Cluster;
+use routes::Routes;
+use sessions::Planner;
 use start::Start;
-use tell::tell_addresses;
+use tell::{Problems, tell_addresses};
 
 pub(crate) use conflicts::Conflicting;
 
@@ -68,6 +74,10 @@ pub(crate) struct Io {
     pub(crate) group: Option<Link>,
     pub(crate) statuses: StatusQueue,
     pub(crate) events: Recorder,
+    /// The BGP sessions that this node is to have.
+    pub(crate) plans: watch::Sender<Arc<bgp::Plans>>,
+    /// What they are to announce.
+    pub(crate) routes: bgp::RouteQueue,
     /// The problems of the configuration, one text each.
     pub(crate) problems: watch::Sender<Option<Vec<String>>>,
     /// The addresses that foreign stations have.
@@ -102,6 +112,9 @@ pub(crate) struct Engine {
     ownership: Ownership,
     lan: LanWatch,
     announcing: Announcing,
+    routes: Routes,
+    planner: Planner,
+    problems: Problems,
     conflicts: Conflicts,
     /// The group as it was last looked at, with what this node tells at present.
     view: Arc<GroupView>,
@@ -172,6 +185,9 @@ impl Engine {
             claims: Claims::new(me.clone(), io.group.is_some()),
             lan: LanWatch::new(me.clone()),
             announcing: Announcing::new(me.clone()),
+            routes: Routes::new(io.routes.clone()),
+            planner: Planner::new(me, io.plans.clone(), saved.is_some()),
+            problems: Problems::default(),
             myself: Myself::new(now, comings),
             start: Start::new(now, saved),
             conflicts: Conflicts::default(),
@@ -287,6 +303,7 @@ impl Engine {
         for key in touched {
             self.review(&key);
         }
+        self.settle_routes(now);
         self.commands.extend(self.ownership.take_commands());
         self.commands.extend(self.lan.take_commands());
         self.publish_tasks();
@@ -429,7 +446,11 @@ impl Engine {
     /// When something is due that no input causes, after all that was due at `now` was done.
     fn next_timeout(&self, now: Instant) -> Option<Instant> {
         let begun = self.start.has_begun();
-        let machines = [self.ownership.next_timeout(), self.lan.next_timeout()];
+        let machines = [
+            self.ownership.next_timeout(),
+            self.lan.next_timeout(),
+            self.routes.next_timeout(),
+        ];
         machines
             .into_iter()
             .filter(|_| begun)

@@ -1,14 +1,15 @@
 //! The speaker: watches the cluster, decides what this node announces, drives the wire.
 //!
 //! ```text
-//!   sources ──▶ engine: world ──▶ claims ──▶ ownership ──▶ tasks ──▶ layer2 driver ──▶ wire
+//!                             ┌─▶ plans, routes ──▶ bgp driver ──▶ routers
+//!   sources ──▶ engine: world ┴▶ claims ──▶ ownership ──▶ tasks ──▶ layer2 driver ──▶ wire
 //!   group  ◀──▶   ▲                  └──▶ statuses, events, metrics        │
 //!     │           ├── interfaces, sightings ◀──────────────────────────────┤
 //!     │           └── presence ──▶ users, other speakers                   │
 //!     └───────────── answering lease ──────────────────────────────────────┘
 //! ```
 //!
-//! The group, the engine and the driver have a thread each: whatever the watches and the writers of
+//! The group, the engine and the drivers have a thread each: whatever the watches and the writers of
 //! statuses have to do, a failover does not wait for them.
 
 mod announcing;
@@ -115,6 +116,15 @@ pub async fn run(args: Args, log: &Log) -> anyhow::Result<()> {
     };
     let refresh = Some(args.gratuitous_arp_interval).filter(|period| !period.is_zero());
     let driver = Driver::new(driver_io, layer2::Metrics::register(&mut registry), refresh);
+    let (plans, plans_here) = watch::channel(Arc::default());
+    let routes = bgp::RouteQueue::default();
+    let (sessions, _) = watch::channel(Arc::default());
+    let bgp_io = bgp::DriverIo {
+        plans: plans_here,
+        routes: routes.clone(),
+        statuses: sessions,
+        seed: group::seed().context("no randomness from the system")?,
+    };
     let engine_io = engine::Io {
         inputs: sources::start(&mut supervisor, &client, &namespace),
         interfaces: interfaces_here.clone(),
@@ -122,6 +132,8 @@ pub async fn run(args: Args, log: &Log) -> anyhow::Result<()> {
         commands,
         sightings: sightings_here,
         group,
+        plans,
+        routes,
         statuses: statuses.clone(),
         events: recorder,
         problems,
@@ -163,8 +175,11 @@ pub async fn run(args: Args, log: &Log) -> anyhow::Result<()> {
     let end = supervisor.token();
     let driver = on_own_thread("layer 2", move || driver.run(end));
     let end = supervisor.token();
+    let sessions = on_own_thread("bgp", move || bgp::Driver::new(bgp_io).run(end));
+    let end = supervisor.token();
     let engine = on_own_thread("engine", move || engine.run(journal, end));
     supervisor.spawn("layer 2", driver);
+    supervisor.spawn("bgp", sessions);
     supervisor.spawn("engine", engine);
     let end = supervisor.token();
     supervisor.spawn("state on disk", async move {

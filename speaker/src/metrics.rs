@@ -52,6 +52,25 @@ struct AnnouncedLabels {
     ip: String,
 }
 
+/// How a Service is announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// By ARP and NDP.
+    Layer2,
+    /// By routes.
+    Bgp,
+}
+
+impl Protocol {
+    /// As MetalLB writes it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Layer2 => "layer2",
+            Self::Bgp => "bgp",
+        }
+    }
+}
+
 impl Metrics {
     /// New metrics, registered under their names.
     pub(crate) fn register(registry: &mut Registry, node: &NodeName) -> Self {
@@ -85,18 +104,19 @@ impl Metrics {
     }
 
     /// The Service is announced at these addresses.
-    pub(crate) fn announced(&self, service: &ServiceKey, addresses: &[IpAddr]) {
-        for address in addresses {
+    pub(crate) fn announced(&self, protocol: Protocol, service: &ServiceKey, ips: &[IpAddr]) {
+        for address in ips {
             self.announced
-                .get_or_create(&self.labels(service, *address))
+                .get_or_create(&self.labels(protocol, service, *address))
                 .set(1);
         }
     }
 
     /// The Service is no longer announced at these addresses: the series end.
-    pub(crate) fn withdrawn(&self, service: &ServiceKey, addresses: &[IpAddr]) {
-        for address in addresses {
-            self.announced.remove(&self.labels(service, *address));
+    pub(crate) fn withdrawn(&self, protocol: Protocol, service: &ServiceKey, ips: &[IpAddr]) {
+        for address in ips {
+            self.announced
+                .remove(&self.labels(protocol, service, *address));
         }
     }
 
@@ -139,10 +159,10 @@ impl Metrics {
         self.conflicts.get_or_create(&ConflictLabels { ip }).inc();
     }
 
-    fn labels(&self, service: &ServiceKey, address: IpAddr) -> AnnouncedLabels {
+    fn labels(&self, protocol: Protocol, service: &ServiceKey, address: IpAddr) -> AnnouncedLabels {
         AnnouncedLabels {
             service: service.to_string(),
-            protocol: "layer2",
+            protocol: protocol.name(),
             node: self.node.clone(),
             ip: address.to_string(),
         }
@@ -187,11 +207,11 @@ mod tests {
             prometheus_client::encoding::text::encode(&mut text, registry).expect("encodes");
             text
         };
-        metrics.announced(&service, &addresses);
+        metrics.announced(Protocol::Layer2, &service, &addresses);
         let line = "metallb_speaker_announced{service=\"shop/web\",protocol=\"layer2\",\
                     node=\"n1\",ip=\"192.0.2.1\"} 1";
         assert!(text(&registry).contains(line), "{}", text(&registry));
-        metrics.withdrawn(&service, &addresses);
+        metrics.withdrawn(Protocol::Layer2, &service, &addresses);
         assert!(!text(&registry).contains("shop/web"));
     }
 }

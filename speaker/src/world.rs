@@ -5,7 +5,7 @@
 //!        └────────────────────────────── set_… ──────────────────────────────┘
 //!                        │  marks the Services that depend on what changed
 //!                        ▼
-//!                  take_outcomes()
+//!        take_outcomes() (layer 2), take_announcements() (BGP)
 //! ```
 //!
 //! No I/O, no clock. An input that changes nothing marks nothing, and one that does marks only what
@@ -20,6 +20,7 @@ use herald_announce::{Decision, Endpoint, Node, Reason, Service, agree, decide};
 use herald_model::{GroupView, NodeName, ServiceKey};
 use serde::{Deserialize, Serialize};
 
+mod announcements;
 mod marks;
 mod nodes;
 mod pools;
@@ -28,11 +29,13 @@ mod sharers;
 mod slices;
 mod view;
 
+pub use announcements::{NoRoute, Sessions};
 pub use nodes::NodeFacts;
 pub use pools::PoolFacts;
 pub use saved::Saved;
 pub use slices::{EndpointFacts, SliceKey};
 
+use announcements::Bgp;
 use nodes::{Before, Nodes};
 use pools::Pools;
 use sharers::Sharers;
@@ -113,6 +116,7 @@ pub struct World {
     /// This node, once there is a group.
     me: Option<NodeName>,
     dirty: BTreeSet<ServiceKey>,
+    bgp: Bgp,
 }
 
 impl World {
@@ -121,13 +125,21 @@ impl World {
         Self::default()
     }
 
+    /// The same, as the node `me` sees it: only then there are announcements.
+    pub fn on(me: NodeName) -> Self {
+        Self {
+            bgp: Bgp::on(me),
+            ..Self::default()
+        }
+    }
+
     /// A Service is new or changed, or is not (or no longer) one of ours.
     pub fn set_service(&mut self, key: &ServiceKey, facts: Option<ServiceFacts>) {
         let Some(mut facts) = facts else {
             if let Some(entry) = self.services.remove(key) {
                 self.unlink(key, entry.pool.as_deref());
                 self.part(key, &entry.facts.service.addresses);
-                self.dirty.insert(key.clone());
+                self.mark(key);
             }
             return;
         };
@@ -149,7 +161,7 @@ impl World {
             owner: None,
         };
         self.services.insert(key.clone(), entry);
-        self.dirty.insert(key.clone());
+        self.mark(key);
     }
 
     /// The Services known are these; all others are gone.
@@ -183,6 +195,7 @@ impl World {
     pub fn set_node(&mut self, name: &NodeName, facts: Option<NodeFacts>) {
         let before = self.before(name);
         let moved = self.nodes.set(name, facts);
+        self.own_node_may_have_changed(name);
         self.nodes_changed(&[before]);
         if moved {
             // Endpoints without nodeName may be on another node now.
@@ -245,6 +258,11 @@ impl World {
                 self.dirty.extend(services.iter().cloned());
             }
         }
+        for pool in &changed.bgp_advertisements {
+            if let Some(services) = self.by_pool.get(pool) {
+                self.bgp.mark(services);
+            }
+        }
         if !changed.addresses {
             return;
         }
@@ -262,7 +280,7 @@ impl World {
                 let old = std::mem::replace(&mut entry.pool, pool);
                 self.unlink(&key, old.as_deref());
             }
-            self.dirty.insert(key);
+            self.mark(&key);
         }
     }
 
@@ -352,8 +370,14 @@ impl World {
         let endpoints: Vec<Endpoint> = self.slices.endpoints(key, &self.nodes);
         if entry.facts.service.endpoints != endpoints {
             entry.facts.service.endpoints = endpoints;
-            self.dirty.insert(key.clone());
+            self.mark(key);
         }
+    }
+
+    /// Something of the Service itself changed.
+    fn mark(&mut self, key: &ServiceKey) {
+        self.dirty.insert(key.clone());
+        self.bgp.mark([key]);
     }
 
     fn before(&self, name: &NodeName) -> Before {

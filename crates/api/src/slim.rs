@@ -7,6 +7,9 @@
 //! Every field may be absent. To keep one malformed object from stopping a watch, watch
 //! [`kube::core::DeserializeGuard`]`<Service>` rather than `Service`.
 
+use std::fmt;
+
+use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1 as corev1;
 use k8s_openapi::api::discovery::v1 as discoveryv1;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
@@ -277,6 +280,52 @@ pub struct Namespace {
     pub metadata: ObjectMeta,
 }
 
+/// A Secret, of which nothing but a password is kept.
+#[derive(Debug, Clone, Default, PartialEq, Resource, Serialize, Deserialize)]
+#[resource(inherit = "corev1::Secret")]
+pub struct Secret {
+    /// Name, namespace, versions.
+    #[serde(default)]
+    pub metadata: ObjectMeta,
+    /// What is in it, such as [`BASIC_AUTH`](Self::BASIC_AUTH).
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub type_: Option<String>,
+    /// The keys that Herald reads; null in the API means none.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub data: SecretData,
+}
+
+impl Secret {
+    /// The type of those that hold a user name and a password.
+    pub const BASIC_AUTH: &str = "kubernetes.io/basic-auth";
+}
+
+/// `Secret.data`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretData {
+    /// The password, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<SecretValue>,
+}
+
+/// What nobody may read in a log: `Debug` does not show it.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretValue(pub ByteString);
+
+impl fmt::Debug for SecretValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretValue(..)")
+    }
+}
+
+fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
 /// Drops what is large in the metadata of a watched object and read by nobody: managed fields, and
 /// the copy of the whole object that `kubectl apply` leaves in an annotation. Owner references and
 /// the self link go as well.
@@ -360,6 +409,25 @@ mod tests {
         assert!(node.has_taint("a/b") && node.has_taint("c"));
         assert!(!node.has_taint("b") && !node.has_taint("d"));
         assert!(!Node::default().has_taint("a/b"));
+    }
+
+    #[test]
+    fn of_a_secret_only_the_password_is_kept_and_never_shown() {
+        let secret: Secret = serde_json::from_value(json!({
+            "metadata": { "name": "router", "namespace": "metallb-system" },
+            "type": "kubernetes.io/basic-auth",
+            "data": { "username": "bWU=", "password": "aHVudGVyMg==" },
+        }))
+        .expect("valid");
+        let password = secret.data.password.as_ref().expect("it has one");
+        assert_eq!(password.0.0, b"hunter2");
+        let shown = format!("{secret:?}");
+        assert!(
+            !shown.contains("hunter2") && !shown.contains("104"),
+            "{shown}"
+        );
+        let empty: Secret = serde_json::from_value(json!({ "data": null })).expect("tolerant");
+        assert_eq!(empty, Secret::default());
     }
 
     #[test]

@@ -20,10 +20,10 @@ struct Inner {
 
 /// What waits.
 #[derive(Debug, Default)]
-pub(super) struct Waiting {
-    pub(super) changes: BTreeMap<Cidr, Option<Arc<Route>>>,
+pub(crate) struct Waiting {
+    pub(crate) changes: BTreeMap<Cidr, Option<Arc<Route>>>,
     /// All that this node announces has been put here.
-    pub(super) complete: bool,
+    pub(crate) complete: bool,
 }
 
 impl RouteQueue {
@@ -43,11 +43,11 @@ impl RouteQueue {
     }
 
     /// Waits for something to [`take`](Self::take). Cancel-safe.
-    pub(super) async fn changed(&self) {
+    pub(crate) async fn changed(&self) {
         self.0.news.notified().await;
     }
 
-    pub(super) fn take(&self) -> Waiting {
+    pub(crate) fn take(&self) -> Waiting {
         let mut waiting = self
             .0
             .waiting

@@ -1,13 +1,14 @@
 //! What the watches tell, taken into the world.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use herald_api::config::bgp::PasswordSecret;
 use herald_api::config::{Configurator, Problem, Resources};
 use herald_api::kinds::ConfigurationState;
 use herald_api::slim;
-use herald_model::{NodeName, ServiceKey};
+use herald_model::{Labels, NodeName, ServiceKey};
 use herald_runtime::metrics::ClientMetrics;
 use herald_runtime::watch::{Event, Malformed, ObjectName};
 use kube::ResourceExt as _;
@@ -21,7 +22,9 @@ use crate::sources::{Input, KINDS};
 use crate::world::{PoolFacts, Saved, SliceKey, World};
 
 /// The kinds that the configuration is made from.
-const CONFIGURATION: [&str; 2] = [KINDS[3], KINDS[4]];
+const CONFIGURATION: [&str; 7] = [
+    KINDS[4], KINDS[5], KINDS[6], KINDS[7], KINDS[8], KINDS[9], KINDS[10],
+];
 
 /// The cluster as the API tells of it.
 pub(super) struct Cluster {
@@ -55,10 +58,10 @@ impl Cluster {
         presence_lost: Arc<Notify>,
     ) -> Self {
         Self {
+            world: World::on(settings.me.clone()),
             settings,
             metrics,
             presence_lost,
-            world: World::new(),
             resources: Resources::default(),
             configurator: Configurator::default(),
             configuration_changed: false,
@@ -89,7 +92,7 @@ impl Cluster {
     /// Takes up from the disk what the API does not tell. A list that comes later replaces it, and
     /// one that came before has the last word.
     pub(super) fn resume(&mut self, mut saved: Saved) {
-        let [services, slices, nodes, _, _, speakers] = KINDS;
+        let [services, slices, nodes, speakers, ..] = KINDS;
         let told = |kind| !self.incomplete.contains(kind);
         if told(services) {
             saved.services.clear();
@@ -103,8 +106,12 @@ impl Cluster {
         if told(speakers) {
             saved.interfaces.clear();
         }
-        // The pools are made anew by `configure` if both of its kinds were told.
+        // Pools and peers are made anew by `configure` if all of its kinds were told.
         self.world.import(saved);
+        if let Some(node) = self.world.node(&self.settings.me) {
+            let labels = node.labels.clone();
+            self.set_own_labels(labels);
+        }
     }
 
     /// True if [`nodes`](Self::nodes) or [`speakers`](Self::speakers) gives something else than when
@@ -155,6 +162,23 @@ impl Cluster {
                 take_objects(&mut self.resources.l2_advertisements, event);
                 self.configuration_changed = true;
             }
+            Input::BgpAdvertisements(event) => {
+                take_objects(&mut self.resources.bgp_advertisements, event);
+                self.configuration_changed = true;
+            }
+            Input::Peers(event) => {
+                take_objects(&mut self.resources.bgp_peers, event);
+                self.configuration_changed = true;
+            }
+            Input::Profiles(event) => {
+                take_objects(&mut self.resources.bfd_profiles, event);
+                self.configuration_changed = true;
+            }
+            Input::Communities(event) => {
+                take_objects(&mut self.resources.communities, event);
+                self.configuration_changed = true;
+            }
+            Input::Secrets(event) => self.take_secrets(event),
             Input::Speakers(event) => self.take_speakers(event),
         }
     }
@@ -244,7 +268,47 @@ impl Cluster {
         let name = NodeName::new(object.name_any());
         let before = self.nodes.insert(name.clone(), facts.addresses.clone());
         self.peers_changed |= before.as_ref() != Some(&facts.addresses);
+        if name == self.settings.me {
+            self.set_own_labels(facts.labels.clone());
+        }
         self.world.set_node(&name, Some(facts));
+    }
+
+    /// Objects about BGP that would exclude each other do so only if both select this node.
+    fn set_own_labels(&mut self, labels: Labels) {
+        let me = self.settings.me.to_string();
+        let before = self.resources.nodes.insert(me, labels);
+        let now = self.resources.nodes.values().next();
+        self.configuration_changed |= before.as_ref() != now;
+    }
+
+    fn take_secrets(&mut self, event: Event<slim::Secret>) {
+        let fact = |object: &slim::Secret| (object.name_any(), PasswordSecret::from(object));
+        match event {
+            Event::Restarted { objects, malformed } => {
+                let mut all: BTreeMap<_, _> = objects.iter().map(fact).collect();
+                for object in malformed {
+                    let name = &object.name.name;
+                    if let Some(secret) = self.resources.password_secrets.get(name) {
+                        all.insert(name.clone(), secret.clone());
+                    }
+                    self.malformed("Secret", &object);
+                }
+                self.configuration_changed |= self.resources.password_secrets != all;
+                self.resources.password_secrets = all;
+            }
+            Event::Applied(object) => {
+                let (name, secret) = fact(&object);
+                let known = &mut self.resources.password_secrets;
+                let before = known.insert(name.clone(), secret);
+                self.configuration_changed |= before.as_ref() != known.get(&name);
+            }
+            Event::Deleted(name) => {
+                let known = &mut self.resources.password_secrets;
+                self.configuration_changed |= known.remove(&name.name).is_some();
+            }
+            Event::Malformed(object) => self.malformed("Secret", &object),
+        }
     }
 
     fn take_speakers(&mut self, event: Event<ConfigurationState>) {
@@ -316,7 +380,10 @@ impl Cluster {
     /// text each. With only one half of it nothing is done: pools without their advertisements
     /// would withdraw what was taken up from the disk.
     pub(super) fn configure(&mut self) -> Option<Vec<String>> {
-        if CONFIGURATION.iter().any(|k| self.incomplete.contains(k))
+        // What this node is like decides which objects about BGP are in each other's way.
+        let unknown = self.resources.nodes.is_empty() && self.incomplete.contains(KINDS[2]);
+        if unknown
+            || CONFIGURATION.iter().any(|k| self.incomplete.contains(k))
             || !std::mem::take(&mut self.configuration_changed)
         {
             return None;
@@ -326,8 +393,10 @@ impl Cluster {
             name: pool.name.clone(),
             cidrs: pool.cidrs.clone(),
             advertisements: config.l2_advertisements_of(&pool.name).to_vec(),
+            bgp_advertisements: config.bgp_advertisements_of(&pool.name).to_vec(),
         });
         self.world.set_pools(pools.collect());
+        self.world.set_bgp_peers(config.bgp_peers, BTreeSet::new());
         self.metrics.config_loaded.set(1);
         self.metrics
             .config_stale

@@ -9,6 +9,16 @@ use herald_runtime::events::{Kind, Subject};
 
 use super::Engine;
 use crate::announcing::Transition;
+use crate::metrics::Protocol;
+
+/// What the user should put right, one text each.
+#[derive(Debug, Default)]
+pub(super) struct Problems {
+    /// `None` as long as there is no configuration.
+    configuration: Option<Vec<String>>,
+    /// Peers that are valid, but that no session can be made for.
+    sessions: Vec<String>,
+}
 
 impl Engine {
     /// Looks again at what this node announces of a Service.
@@ -30,7 +40,8 @@ impl Engine {
                     protocol = "layer2",
                     "service has IP, announcing"
                 );
-                self.metrics.announced(key, &now.addresses);
+                self.metrics
+                    .announced(Protocol::Layer2, key, &now.addresses);
                 let me = &self.settings.me;
                 let message = format!("announcing from node \"{me}\" with protocol \"layer2\"");
                 self.record(key, Kind::Normal, "nodeAssigned", message);
@@ -45,8 +56,10 @@ impl Engine {
                     protocol = "layer2",
                     "service has IP, announcing"
                 );
-                self.metrics.withdrawn(key, &before.addresses);
-                self.metrics.announced(key, &now.addresses);
+                self.metrics
+                    .withdrawn(Protocol::Layer2, key, &before.addresses);
+                self.metrics
+                    .announced(Protocol::Layer2, key, &now.addresses);
                 self.io.statuses.set(key, Some(now.interfaces));
             }
             Transition::Stopped { before, why } => {
@@ -59,11 +72,13 @@ impl Engine {
                     detail = %why,
                     "withdrawing service announcement"
                 );
-                self.metrics.withdrawn(key, &before.addresses);
+                self.metrics
+                    .withdrawn(Protocol::Layer2, key, &before.addresses);
                 self.io.statuses.set(key, None);
             }
             Transition::Withheld(why) => tracing::debug!(
                 service = %key,
+                protocol = "layer2",
                 reason = why.name(),
                 detail = %why,
                 "service is not announced from this node"
@@ -104,7 +119,26 @@ impl Engine {
     }
 
     /// Publishes what is wrong with the configuration.
-    pub(super) fn tell_problems(&self, texts: Vec<String>) {
+    pub(super) fn tell_problems(&mut self, texts: Vec<String>) {
+        self.problems.configuration = Some(texts);
+        self.publish_problems();
+    }
+
+    /// Publishes what stands in the way of BGP sessions.
+    pub(super) fn tell_session_problems(&mut self, texts: Vec<String>) {
+        self.problems.sessions = texts;
+        self.publish_problems();
+    }
+
+    fn publish_problems(&self) {
+        let Problems {
+            configuration: Some(configuration),
+            sessions,
+        } = &self.problems
+        else {
+            return;
+        };
+        let texts = [configuration.as_slice(), sessions].concat();
         self.io.problems.send_if_modified(|current| {
             let changed = current.as_ref() != Some(&texts);
             if changed {
@@ -117,7 +151,13 @@ impl Engine {
         });
     }
 
-    fn record(&self, key: &ServiceKey, kind: Kind, reason: &'static str, message: String) {
+    pub(super) fn record(
+        &self,
+        key: &ServiceKey,
+        kind: Kind,
+        reason: &'static str,
+        message: String,
+    ) {
         let (_, uid) = self.cluster.service_facts(key);
         let subject = Subject {
             api_version: "v1".to_owned(),

@@ -20,6 +20,7 @@ use super::*;
 use crate::convert;
 use crate::group::{LinkEnd, link};
 
+mod bgp_sessions;
 mod grouped;
 
 struct Running {
@@ -30,6 +31,8 @@ struct Running {
     sightings: mpsc::Sender<Sighting>,
     conflicts: watch::Receiver<Conflicting>,
     problems: watch::Receiver<Option<Vec<String>>>,
+    plans: watch::Receiver<Arc<bgp::Plans>>,
+    routes: bgp::RouteQueue,
     readiness: Readiness,
     presence_lost: Arc<Notify>,
     token: CancellationToken,
@@ -59,6 +62,8 @@ async fn start_in(directory: tempfile::TempDir, grouped: bool) -> Running {
     let (interfaces, interfaces_here) = watch::channel(None);
     let (desired_here, desired) = watch::channel(Arc::default());
     let (problems_here, problems) = watch::channel(None);
+    let (plans_here, plans) = watch::channel(Arc::default());
+    let routes = bgp::RouteQueue::default();
     let readiness = Readiness::new();
     let presence_lost = Arc::new(Notify::new());
     let (commands_here, commands) = mpsc::channel(1000);
@@ -82,6 +87,8 @@ async fn start_in(directory: tempfile::TempDir, grouped: bool) -> Running {
         group: link,
         conflicts: conflicts_here,
         drain: Some(supervisor.drain(Duration::from_secs(20))),
+        plans: plans_here,
+        routes: routes.clone(),
         statuses: StatusQueue::default(),
         events: recorder,
         problems: problems_here,
@@ -106,6 +113,8 @@ async fn start_in(directory: tempfile::TempDir, grouped: bool) -> Running {
         sightings,
         conflicts,
         problems,
+        plans,
+        routes,
         readiness,
         presence_lost,
         token,
@@ -221,7 +230,16 @@ impl Running {
         }));
         self.send(Input::Advertisements(all(vec![advertisement])))
             .await;
+        self.send_no_bgp().await;
         self.send(Input::Speakers(all(Vec::new()))).await;
+    }
+
+    async fn send_no_bgp(&self) {
+        self.send(Input::BgpAdvertisements(all(Vec::new()))).await;
+        self.send(Input::Peers(all(Vec::new()))).await;
+        self.send(Input::Profiles(all(Vec::new()))).await;
+        self.send(Input::Communities(all(Vec::new()))).await;
+        self.send(Input::Secrets(all(Vec::new()))).await;
     }
 
     async fn announces(&mut self, addresses: &[&str]) {

@@ -26,6 +26,7 @@ impl World {
     /// The owner is the best of all nodes, so who it is follows from the one that was the best
     /// and those that changed, whatever the number of the others.
     pub(super) fn nodes_changed(&mut self, nodes: &[Before]) {
+        self.announcing_nodes_changed(nodes);
         let changes = self.changes(nodes);
         if changes.lost.is_empty() && changes.seen.is_empty() {
             return;

@@ -1,7 +1,7 @@
 //! The nodes, with what finds the node of an address.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, OnceLock};
 
 use herald_announce::{Node, NodeLocator, Speaker};
@@ -27,6 +27,8 @@ pub struct NodeFacts {
     pub draining: bool,
     /// The addresses of its status.
     pub addresses: BTreeSet<IpAddr>,
+    /// The first of them that is of type `InternalIP` and IPv4: routers know the node by it.
+    pub internal: Option<Ipv4Addr>,
     /// `spec.podCIDRs`.
     pub pod_cidrs: BTreeSet<Cidr>,
 }
@@ -34,7 +36,7 @@ pub struct NodeFacts {
 #[derive(Debug, Default)]
 pub(super) struct Nodes {
     by_name: BTreeMap<NodeName, Node>,
-    places: BTreeMap<NodeName, (BTreeSet<IpAddr>, BTreeSet<Cidr>)>,
+    places: BTreeMap<NodeName, Place>,
     /// Made from `places` when it is asked for the first time after they changed.
     locator: OnceLock<NodeLocator>,
     /// Also of nodes whose object is not known (yet).
@@ -43,6 +45,14 @@ pub(super) struct Nodes {
     grouped: bool,
     /// Also names of nodes that are not known.
     unheard: BTreeSet<NodeName>,
+}
+
+/// Where a node is, and its pods are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Place {
+    addresses: BTreeSet<IpAddr>,
+    internal: Option<Ipv4Addr>,
+    pod_cidrs: BTreeSet<Cidr>,
 }
 
 /// A node as it was before a change.
@@ -63,15 +73,16 @@ impl Nodes {
 
     pub(super) fn facts(&self) -> impl Iterator<Item = (NodeName, NodeFacts)> {
         self.by_name.iter().map(|(name, node)| {
-            let (addresses, pod_cidrs) = self.places.get(name).cloned().unwrap_or_default();
+            let place = self.places.get(name).cloned().unwrap_or_default();
             let facts = NodeFacts {
                 labels: node.labels.clone(),
                 network_unavailable: node.network_unavailable,
                 excluded: node.excluded,
                 out_of_service: node.out_of_service,
                 draining: node.draining,
-                addresses,
-                pod_cidrs,
+                addresses: place.addresses,
+                internal: place.internal,
+                pod_cidrs: place.pod_cidrs,
             };
             (name.clone(), facts)
         })
@@ -79,9 +90,11 @@ impl Nodes {
 
     /// Returns true if addresses may belong to another node than before.
     pub(super) fn set(&mut self, name: &NodeName, facts: Option<NodeFacts>) -> bool {
-        let place = facts
-            .as_ref()
-            .map(|f| (f.addresses.clone(), f.pod_cidrs.clone()));
+        let place = facts.as_ref().map(|facts| Place {
+            addresses: facts.addresses.clone(),
+            internal: facts.internal,
+            pod_cidrs: facts.pod_cidrs.clone(),
+        });
         let moved = self.places.get(name) != place.as_ref();
         if moved {
             self.locator = OnceLock::new();
@@ -209,6 +222,11 @@ impl Nodes {
         changed
     }
 
+    /// The address that routers know a node by.
+    pub(super) fn internal(&self, name: &NodeName) -> Option<Ipv4Addr> {
+        self.places.get(name)?.internal
+    }
+
     pub(super) fn missing(&self, present: &HashSet<NodeName>) -> Vec<NodeName> {
         self.by_name
             .keys()
@@ -221,8 +239,9 @@ impl Nodes {
     pub(super) fn of_address(&self, address: IpAddr) -> Option<NodeName> {
         let locator = self.locator.get_or_init(|| {
             let mut locator = NodeLocator::default();
-            for (name, (addresses, pod_cidrs)) in &self.places {
-                locator.add(name, addresses.iter().copied(), pod_cidrs.iter().copied());
+            for (name, place) in &self.places {
+                let pods = place.pod_cidrs.iter().copied();
+                locator.add(name, place.addresses.iter().copied(), pods);
             }
             locator
         });

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use herald_announce::L2Advertisement;
+use herald_announce::{L2Advertisement, bgp};
 use herald_model::{Cidr, IpFamily};
 use serde::{Deserialize, Serialize};
 
@@ -14,15 +14,19 @@ pub struct PoolFacts {
     pub name: String,
     /// Its addresses; those of two pools do not overlap.
     pub cidrs: Vec<Cidr>,
-    /// The advertisements that cover it.
+    /// The advertisements on layer 2 that cover it.
     pub advertisements: Vec<L2Advertisement>,
+    /// The advertisements with BGP that cover it.
+    pub bgp_advertisements: Vec<bgp::Advertisement>,
 }
 
 /// What a new set of pools changed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Changed {
-    /// Pools whose advertisements are others than before.
+    /// Pools whose advertisements on layer 2 are others than before.
     pub(super) advertisements: Vec<String>,
+    /// Pools whose advertisements with BGP are others than before.
+    pub(super) bgp_advertisements: Vec<String>,
     /// Some pool's addresses are others than before.
     pub(super) addresses: bool,
 }
@@ -38,15 +42,15 @@ impl Pools {
     pub(super) fn set(&mut self, pools: Vec<PoolFacts>) -> Changed {
         let pools: BTreeMap<_, _> = pools.into_iter().map(|p| (p.name.clone(), p)).collect();
         let old = std::mem::replace(&mut self.pools, pools);
-        let advertisements = self
-            .pools
-            .values()
-            .filter(|pool| {
-                old.get(&pool.name)
-                    .is_none_or(|old| old.advertisements != pool.advertisements)
-            })
-            .map(|pool| pool.name.clone())
-            .collect();
+        let others = |differ: fn(&PoolFacts, &PoolFacts) -> bool| -> Vec<String> {
+            let pools = self.pools.values();
+            let others =
+                pools.filter(|pool| old.get(&pool.name).is_none_or(|old| differ(old, pool)));
+            others.map(|pool| pool.name.clone()).collect()
+        };
+        let advertisements = others(|old, new| old.advertisements != new.advertisements);
+        let bgp_advertisements =
+            others(|old, new| old.bgp_advertisements != new.bgp_advertisements);
         let addresses = !self
             .pools
             .values()
@@ -62,6 +66,7 @@ impl Pools {
         }
         Changed {
             advertisements,
+            bgp_advertisements,
             addresses,
         }
     }
@@ -74,6 +79,12 @@ impl Pools {
         self.pools
             .get(pool)
             .map_or(&[], |pool| &pool.advertisements)
+    }
+
+    pub(super) fn bgp_advertisements(&self, pool: &str) -> &[bgp::Advertisement] {
+        self.pools
+            .get(pool)
+            .map_or(&[], |pool| &pool.bgp_advertisements)
     }
 
     /// The pool that has all of `addresses`.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use herald_api::config::bgp::BgpPeer;
 use herald_model::{NodeName, ServiceKey};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,10 @@ pub struct Saved {
     pub interfaces: Vec<(NodeName, BTreeSet<String>)>,
     /// The pools with their advertisements.
     pub pools: Vec<PoolFacts>,
+    /// The BGP peers, without their passwords.
+    pub peers: Vec<BgpPeer>,
+    /// The names of those that have a password.
+    pub locked_peers: BTreeSet<String>,
 }
 
 impl World {
@@ -52,6 +57,8 @@ impl World {
             nodes: self.nodes.facts().collect(),
             interfaces,
             pools: self.pools.facts().cloned().collect(),
+            peers: self.bgp.peers().to_vec(),
+            locked_peers: self.bgp.with_password(),
         }
     }
 
@@ -59,6 +66,7 @@ impl World {
     /// replace it as they replace what an earlier list said.
     pub fn import(&mut self, saved: Saved) {
         self.set_pools(saved.pools);
+        self.set_bgp_peers(saved.peers, saved.locked_peers);
         for (name, facts) in saved.nodes {
             self.set_node(&name, Some(facts));
         }

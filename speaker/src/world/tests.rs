@@ -65,6 +65,7 @@ pub(super) fn pool(name: &str, cidr: &str, advertisements: Vec<L2Advertisement>)
         name: name.to_owned(),
         cidrs: vec![cidr.parse().expect("valid")],
         advertisements,
+        bgp_advertisements: Vec::new(),
     }
 }
 
@@ -318,6 +319,7 @@ fn services_that_share_an_address_have_one_owner() {
             .map(|c| c.parse().expect("valid"))
             .into(),
         advertisements: vec![advertisement("all")],
+        bgp_advertisements: Vec::new(),
     }]);
     // "one" hashes its IPv4 address, "two" the IPv6 address that both have.
     let mut parted = 0;

@@ -47,6 +47,43 @@ impl Route {
     pub fn others(&self) -> Option<&Arc<Announced>> {
         self.others.as_ref()
     }
+
+    /// The route of a node that is about to go, where `unaware` are the peers that must not notice:
+    /// all others get it [to be passed over](Attributes::shut_gracefully).
+    #[must_use]
+    pub fn shut_gracefully(&self, unaware: &BTreeSet<String>) -> Self {
+        let shut = |announced: &Arc<Announced>| {
+            Arc::new(Announced {
+                attributes: announced.attributes.clone().shut_gracefully(),
+                weight: announced.weight,
+            })
+        };
+        let mut route = Self {
+            others: self.others.as_ref().map(shut),
+            named: self.kept_for(unaware),
+        };
+        for (name, announced) in &self.named {
+            let named = route.named.entry(name.clone());
+            named.or_insert_with(|| shut(announced));
+        }
+        route
+    }
+
+    /// The route as these peers have it, withdrawn from all others; `None` if none of them has it.
+    pub fn only_for(&self, peers: &BTreeSet<String>) -> Option<Self> {
+        let named = self.kept_for(peers);
+        let any = !named.is_empty();
+        any.then_some(Self {
+            others: None,
+            named,
+        })
+    }
+
+    fn kept_for(&self, peers: &BTreeSet<String>) -> BTreeMap<String, Arc<Announced>> {
+        let kept = peers.iter();
+        kept.filter_map(|name| Some((name.clone(), Arc::clone(self.for_peer(name)?))))
+            .collect()
+    }
 }
 
 /// A prefix whose route is not what it was.
@@ -292,6 +329,47 @@ mod tests {
         let changes = table.take_changes(now);
         let route = changes.first()?.route.clone()?;
         route.for_peer("tor").expect("for all").weight
+    }
+
+    #[test]
+    fn a_node_that_leaves_tells_all_but_those_that_must_not_notice() {
+        let announced = |med| {
+            let attributes = Attributes {
+                med: Some(med),
+                ..Attributes::default()
+            };
+            Arc::new(Announced {
+                attributes,
+                weight: None,
+            })
+        };
+        let named = ["a", "b"].map(|name| (name.to_owned(), announced(1)));
+        let route = Route {
+            others: Some(announced(2)),
+            named: named.into(),
+        };
+        let unaware: BTreeSet<String> = ["b", "c"].map(str::to_owned).into();
+        let leaving = route.shut_gracefully(&unaware);
+        let said = |name| {
+            let announced = leaving.for_peer(name).expect("for all");
+            let attributes = &announced.attributes;
+            (attributes.med, attributes.local_pref)
+        };
+        assert_eq!(said("a"), (Some(1), Some(0)));
+        assert_eq!(said("b"), (Some(1), None));
+        assert_eq!(said("c"), (Some(2), None));
+        assert_eq!(said("d"), (Some(2), Some(0)));
+
+        let left = route.only_for(&unaware).expect("some keep it");
+        assert_eq!(left.for_peer("b"), route.for_peer("b"));
+        assert_eq!(left.for_peer("c"), route.for_peer("c"));
+        assert_eq!((left.for_peer("a"), left.for_peer("d")), (None, None));
+        let for_named = Route {
+            others: None,
+            ..route
+        };
+        assert_eq!(for_named.only_for(&["c".to_owned()].into()), None);
+        assert_eq!(for_named.shut_gracefully(&unaware).for_peer("c"), None);
     }
 
     #[test]

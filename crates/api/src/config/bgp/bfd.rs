@@ -3,12 +3,14 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::keep::Parsed;
 use crate::config::problem::Fault;
 use crate::kinds;
 
 /// How a path is watched.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BfdProfile {
     /// The shortest interval between received packets.
     pub receive_interval: Duration,

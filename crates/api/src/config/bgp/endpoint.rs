@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 use herald_model::IpFamily;
+use serde::{Deserialize, Serialize};
 
 use crate::annotations::BGP_PEER_GATEWAY;
 use crate::config::annotated::Annotations;
@@ -12,7 +13,7 @@ use crate::config::problem::Fault;
 use crate::kinds::BGPPeerSpec;
 
 /// Where a peer is.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum PeerEndpoint {
     /// At an address.
     Address(IpAddr),

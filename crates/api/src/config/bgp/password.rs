@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Secret;
-
 use crate::config::problem::Fault;
 use crate::kinds::BGPPeerSpec;
+use crate::slim::Secret;
 
 /// The key of TCP MD5 (RFC 2385). `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
@@ -45,11 +44,10 @@ impl PasswordSecret {
 
 impl From<&Secret> for PasswordSecret {
     fn from(secret: &Secret) -> Self {
-        let data = secret.data.as_ref();
-        let password = data.and_then(|data| data.get(KEY));
+        let password = secret.data.password.as_ref();
         Self::new(
             secret.type_.as_deref().unwrap_or_default(),
-            password.map(|password| password.0.as_slice()),
+            password.map(|password| password.0.0.as_slice()),
         )
     }
 }
@@ -61,7 +59,7 @@ impl fmt::Debug for PasswordSecret {
 }
 
 const KEY: &str = "password";
-const KIND: &str = "kubernetes.io/basic-auth";
+const KIND: &str = Secret::BASIC_AUTH;
 /// `TCP_MD5SIG_MAXKEYLEN` of Linux.
 const LONGEST: usize = 80;
 
@@ -87,7 +85,8 @@ pub(super) fn password(
     }
     let Some(secret) = secrets.get(name) else {
         let message = format!(
-            "secret ref not found: there is no Secret {name:?} in the namespace of the BGPPeer"
+            "secret ref not found: there is no Secret {name:?} of type {KIND} in the namespace of the \
+             BGPPeer"
         );
         return Err(Fault::new(REFERENCE, message));
     };

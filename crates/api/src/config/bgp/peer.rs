@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use herald_announce::bgp::Peer;
 use herald_model::{IpFamily, LabelSelector, Labels};
+use serde::{Deserialize, Serialize};
 
 use super::endpoint::{interface_name, parsed};
 use super::password::password;
@@ -18,7 +19,7 @@ use crate::config::selectors::distinct_selectors;
 use crate::kinds::{self, BGPPeerSpec, DynamicAsn};
 
 /// A router and the session with it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BgpPeer {
     /// `metadata.name`.
     pub name: String,
@@ -40,7 +41,8 @@ pub struct BgpPeer {
     pub router_id: Option<Ipv4Addr>,
     /// The nodes that have the session; empty means all.
     pub node_selectors: Vec<LabelSelector>,
-    /// The key of TCP MD5.
+    /// The key of TCP MD5. Serialized it is left out: it is nobody's who reads a file.
+    #[serde(skip)]
     pub password: Option<Password>,
     /// How the path is watched, if it is.
     pub bfd: Option<PeerBfd>,
@@ -59,7 +61,7 @@ pub struct BgpPeer {
 }
 
 /// The autonomous system of a peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PeerAsn {
     /// This one.
     Number(u32),
@@ -68,7 +70,7 @@ pub enum PeerAsn {
 }
 
 /// The BFD session beside a BGP session.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerBfd {
     /// The name of the profile.
     pub name: String,
@@ -77,7 +79,7 @@ pub struct PeerBfd {
 }
 
 /// Who connects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Connection {
     /// We do.
     #[default]

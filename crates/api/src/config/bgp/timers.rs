@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::problem::Fault;
 use crate::kinds::BGPPeerSpec;
 
 /// The timers of a session in whole seconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timers {
     /// How long the session lives without a message; zero for ever. The peer may ask for less.
     pub hold: Duration,

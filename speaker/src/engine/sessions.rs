@@ -1,0 +1,71 @@
+//! The BGP sessions that this node is to have, from the peers of the configuration.
+
+use std::sync::Arc;
+
+use herald_model::NodeName;
+use tokio::sync::watch;
+
+use super::Engine;
+use crate::bgp::{PeerPlan, Plans};
+use crate::world::Sessions;
+
+/// Makes the plans of the sessions.
+#[derive(Debug)]
+pub(super) struct Planner {
+    me: NodeName,
+    plans: watch::Sender<Arc<Plans>>,
+    /// Routers may have routes of an earlier life of this speaker.
+    restarted: bool,
+}
+
+impl Planner {
+    pub(super) fn new(me: NodeName, plans: watch::Sender<Arc<Plans>>, restarted: bool) -> Self {
+        Self {
+            me,
+            plans,
+            restarted,
+        }
+    }
+
+    /// The sessions are to be these. Gives what stands in the way of some, one text each. Sessions
+    /// whose plan is what it was notice nothing.
+    fn plan(&self, sessions: &Sessions<'_>) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut plans = Plans::new();
+        for peer in &sessions.peers {
+            match PeerPlan::new(peer, &self.me, sessions.address, self.restarted) {
+                Ok(plan) => {
+                    plans.insert(peer.name.clone(), Arc::new(plan));
+                }
+                Err(error) => problems.push(error.to_string()),
+            }
+        }
+        self.plans.send_if_modified(|current| {
+            let changed = **current != plans;
+            if changed {
+                *current = Arc::new(plans);
+            }
+            changed
+        });
+        problems
+    }
+}
+
+impl Engine {
+    /// Makes the plans anew if what they are made from changed.
+    pub(super) fn plan_sessions(&mut self) {
+        let Some(sessions) = self.cluster.world.take_sessions() else {
+            return;
+        };
+        for peer in &sessions.locked {
+            tracing::warn!(
+                event = "peerLocked",
+                peer,
+                "the password of this BGPPeer is not kept on disk: there is no session until the \
+                 API server tells it"
+            );
+        }
+        let problems = self.planner.plan(&sessions);
+        self.tell_session_problems(problems);
+    }
+}
