@@ -118,11 +118,14 @@ pub async fn run(args: Args, log: &Log) -> anyhow::Result<()> {
     let driver = Driver::new(driver_io, layer2::Metrics::register(&mut registry), refresh);
     let (plans, plans_here) = watch::channel(Arc::default());
     let routes = bgp::RouteQueue::default();
-    let (sessions, _) = watch::channel(Arc::default());
+    let (sessions, sessions_here) = watch::channel(Arc::default());
+    bgp::register_metrics(&mut registry, sessions_here);
+    let (_questions, questions_here) = mpsc::channel(1);
     let bgp_io = bgp::DriverIo {
         plans: plans_here,
         routes: routes.clone(),
         statuses: sessions,
+        questions: questions_here,
         seed: group::seed().context("no randomness from the system")?,
     };
     let engine_io = engine::Io {

@@ -46,10 +46,10 @@ impl Told {
     }
 }
 
-fn peer(name: &str, spec: Value) -> BGPPeer {
+fn peer(name: &str, spec: &Value) -> BGPPeer {
     let mut whole = json!({ "myASN": 65001, "peerASN": 65002, "peerAddress": "198.51.100.9" });
     if let (Value::Object(whole), Value::Object(more)) = (&mut whole, spec) {
-        whole.extend(more);
+        whole.extend(more.clone());
     }
     object(json!({
         "apiVersion": "metallb.io/v1beta2", "kind": "BGPPeer",
@@ -58,7 +58,7 @@ fn peer(name: &str, spec: Value) -> BGPPeer {
     }))
 }
 
-fn advertisement(name: &str, spec: Value) -> BGPAdvertisement {
+fn advertisement(name: &str, spec: &Value) -> BGPAdvertisement {
     object(json!({
         "apiVersion": "metallb.io/v1beta1", "kind": "BGPAdvertisement",
         "metadata": { "name": name, "namespace": "metallb-system" },
@@ -66,7 +66,7 @@ fn advertisement(name: &str, spec: Value) -> BGPAdvertisement {
     }))
 }
 
-fn node(labels: Value) -> slim::Node {
+fn node(labels: &Value) -> slim::Node {
     let address = json!({ "type": "InternalIP", "address": "198.51.100.1" });
     object(json!({
         "metadata": { "name": "me", "labels": labels },
@@ -84,10 +84,10 @@ impl Running {
         self.send_the_rest().await;
         self.send(Input::Advertisements(all(Vec::new()))).await;
         self.send(Input::Peers(all(peers))).await;
-        let everything = advertisement("all", json!({}));
+        let everything = advertisement("all", &json!({}));
         self.send(Input::BgpAdvertisements(all(vec![everything])))
             .await;
-        self.send(Input::Nodes(all(vec![node(json!({ "rack": "1" }))])))
+        self.send(Input::Nodes(all(vec![node(&json!({ "rack": "1" }))])))
             .await;
         let both = vec![service("a", "192.0.2.1"), service("b", "192.0.2.2")];
         self.send(Input::Services(all(both))).await;
@@ -107,7 +107,7 @@ impl Running {
 #[tokio::test]
 async fn a_peer_is_a_session_and_a_service_a_route() {
     let mut running = start().await;
-    running.send_with_bgp(vec![peer("tor", json!({}))]).await;
+    running.send_with_bgp(vec![peer("tor", &json!({}))]).await;
     let plans = running.plans(&["tor"]).await;
     let tor = &plans["tor"];
     assert_eq!(
@@ -137,14 +137,14 @@ async fn nothing_is_told_to_routers_before_every_store_is_complete() {
     let mut running = start().await;
     running.send_the_rest().await;
     running
-        .send(Input::Nodes(Event::Applied(node(json!({})))))
+        .send(Input::Nodes(Event::Applied(node(&json!({})))))
         .await;
-    let everything = advertisement("all", json!({}));
+    let everything = advertisement("all", &json!({}));
     running
         .send(Input::BgpAdvertisements(Event::Applied(everything)))
         .await;
     running
-        .send(Input::Peers(Event::Applied(peer("tor", json!({})))))
+        .send(Input::Peers(Event::Applied(peer("tor", &json!({})))))
         .await;
     let first = service("a", "192.0.2.1");
     running.send(Input::Services(Event::Applied(first))).await;
@@ -164,20 +164,20 @@ async fn nothing_is_told_to_routers_before_every_store_is_complete() {
 #[tokio::test]
 async fn the_labels_of_the_node_decide_which_sessions_it_has() {
     let mut running = start().await;
-    let same_router = [peer("one", rack("1")), peer("two", rack("2"))];
+    let same_router = [peer("one", &rack("1")), peer("two", &rack("2"))];
     running.send_with_bgp(same_router.into()).await;
     running.plans(&["one"]).await;
     let mut told = Told::default();
     let both = ["192.0.2.1/32", "192.0.2.2/32"];
     told.reaches(&running, "one", &both).await;
-    let moved = node(json!({ "rack": "2" }));
+    let moved = node(&json!({ "rack": "2" }));
     running.send(Input::Nodes(Event::Applied(moved))).await;
     running.plans(&["two"]).await;
     told.reaches(&running, "two", &both).await;
     running.idle().await;
     let problems = running.problems.borrow().clone();
     assert_eq!(problems, Some(Vec::new()), "they never meet on this node");
-    let nowhere = node(json!({}));
+    let nowhere = node(&json!({}));
     running.send(Input::Nodes(Event::Applied(nowhere))).await;
     running.plans(&[]).await;
     told.reaches(&running, "two", &[]).await;
