@@ -1,5 +1,6 @@
 //! Tests of Herald on the lab, against the real thing
 
+pub mod bgp;
 pub mod failover;
 pub mod faulty_api;
 pub mod layer2;

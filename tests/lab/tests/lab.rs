@@ -27,6 +27,7 @@ fn namespaces(prefix: &str) -> Vec<String> {
 
 async fn reaches_node_ports(mode: ProxyMode) -> Result<()> {
     let lab = Lab::builder().nodes(3).proxy(mode).start().await?;
+    lab.add_router().await?;
     lab.backends("web", &["n1", "n2"]).await?;
     let web = lab
         .service("web")
@@ -39,7 +40,7 @@ async fn reaches_node_ports(mode: ProxyMode) -> Result<()> {
     let (tcp, udp) = (web.node_port(80).await?, web.node_port(53).await?);
     for node in lab.nodes() {
         for address in node.lan.both() {
-            for part in ["client", "remote"] {
+            for part in ["client", "remote", "remote2"] {
                 let ask = async || Ok(Some(lab.ask(part, address, tcp).await?));
                 let answer = eventually(SOON, "an answer", ask).await?;
                 ensure!(answer.pod.starts_with("web-"), "{answer:?}");

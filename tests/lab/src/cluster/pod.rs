@@ -240,7 +240,7 @@ fn plug_in(id: &str, part: &str, node: &Node, host: u8, addresses: Addresses) ->
     )?;
     let mut lines = vec!["link set lo up".to_owned()];
     lines.extend(address_lines("eth0", addresses, (24, 64)));
-    let gateway = node.pod(1);
+    let gateway = node.pod_gateway();
     lines.push(format!("route add default via {}", gateway.v4));
     lines.push(format!("route add default via {}", gateway.v6));
     ip_batch(netns.name(), &lines)

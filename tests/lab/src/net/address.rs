@@ -57,6 +57,14 @@ pub(crate) const CLIENT: Addresses = lan(100);
 pub(crate) const ROUTER_FAR: Addresses = far(1);
 /// The client on the far network.
 pub(crate) const REMOTE: Addresses = far(10);
+/// The second router on the LAN, in labs that have one.
+pub(crate) const ROUTER2: Addresses = lan(2);
+/// The second router on the network behind it.
+pub(crate) const ROUTER2_FAR: Addresses = far2(1);
+/// The client behind the second router.
+pub(crate) const REMOTE2: Addresses = far2(10);
+/// The network behind the second router.
+pub(crate) const FAR2: [&str; 2] = ["203.0.113.0/24", "fd9a::/64"];
 
 const fn mgmt(host: u8) -> Addresses {
     Addresses {
@@ -76,6 +84,13 @@ const fn far(host: u8) -> Addresses {
     Addresses {
         v4: Ipv4Addr::new(198, 51, 100, host),
         v6: Ipv6Addr::new(0xfd99, 0, 0, 0, 0, 0, 0, host as u16),
+    }
+}
+
+const fn far2(host: u8) -> Addresses {
+    Addresses {
+        v4: Ipv4Addr::new(203, 0, 113, host),
+        v6: Ipv6Addr::new(0xfd9a, 0, 0, 0, 0, 0, 0, host as u16),
     }
 }
 
@@ -133,6 +148,11 @@ impl Node {
             format!("10.244.{}.0/24", self.index),
             format!("fd44:0:0:{:x}::/64", self.index),
         ]
+    }
+
+    /// The node's own addresses in its pod network, on `cni0`.
+    pub fn pod_gateway(&self) -> Addresses {
+        self.pod(1)
     }
 
     /// The address of a host in the node's pod network; 1 is the node's own on `cni0`.

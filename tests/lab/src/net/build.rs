@@ -16,12 +16,15 @@ use super::command::{ip_batch, run, run_with};
 use super::netns::Netns;
 
 /// Kernel settings of every namespace: duplicate address detection would lose the first second,
-/// reverse path filters the packets that come in where they would not go out.
+/// reverse path filters the packets that come in where they would not go out. Routes with several next
+/// hops spread connections, not hosts.
 const SYSCTLS: &[(&str, &str)] = &[
     ("ipv4/ip_forward", "1"),
+    ("ipv4/fib_multipath_hash_policy", "1"),
     ("ipv4/conf/all/rp_filter", "0"),
     ("ipv4/conf/default/rp_filter", "0"),
     ("ipv4/ping_group_range", "0 2147483647"),
+    ("ipv6/fib_multipath_hash_policy", "1"),
     ("ipv6/conf/all/accept_dad", "0"),
     ("ipv6/conf/default/accept_dad", "0"),
     ("ipv6/conf/all/accept_ra", "0"),
@@ -173,7 +176,7 @@ pub(crate) fn build(id: &str, nodes: &[Node]) -> Result<()> {
     })
 }
 
-fn default_routes(via: Addresses) -> [String; 2] {
+pub(crate) fn default_routes(via: Addresses) -> [String; 2] {
     [
         format!("route add default via {}", via.v4),
         format!("route add default via {}", via.v6),
@@ -198,7 +201,7 @@ fn node_lines(node: &Node, nodes: &[Node]) -> Vec<String> {
     let mut lines = address_lines("mgmt0", node.mgmt, MGMT_PREFIX);
     lines.extend(address_lines("lan0", node.lan, LAN_PREFIX));
     lines.push("link add cni0 type bridge forward_delay 0 stp_state 0".into());
-    lines.extend(address_lines("cni0", node.pod(1), (24, 64)));
+    lines.extend(address_lines("cni0", node.pod_gateway(), (24, 64)));
     lines.extend(
         nodes
             .iter()

@@ -8,3 +8,4 @@ pub(crate) mod host;
 pub(crate) mod link;
 pub(crate) mod netns;
 pub(crate) mod outage;
+pub(crate) mod router;
