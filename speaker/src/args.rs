@@ -60,6 +60,11 @@ pub struct Args {
     #[arg(long, env = "HERALD_HANDOVER_LIMIT", default_value = "5s", value_parser = duration)]
     pub handover_limit: Duration,
 
+    /// How long to announce on with BGP after SIGTERM, as a path that is to be passed over
+    /// (RFC 8326), so that routers without graceful restart find others before it is withdrawn
+    #[arg(long, env = "HERALD_BGP_SHUTDOWN_WAIT", default_value = "2s", value_parser = duration)]
+    pub bgp_shutdown_wait: Duration,
+
     /// Accepted for compatibility: namespace of frr-k8s
     #[arg(long, env = "FRRK8S_NAMESPACE")]
     pub frrk8s_namespace: Option<String>,
@@ -186,6 +191,7 @@ mod tests {
         let args = parse(&[]).expect("accepted");
         assert_eq!(args.state_dir, PathBuf::from("/var/lib/herald"));
         assert_eq!(args.handover_limit, Duration::from_secs(5));
+        assert_eq!(args.bgp_shutdown_wait, Duration::from_secs(2));
         let args = parse(&["--handover-limit=1500ms"]).expect("accepted");
         assert_eq!(args.handover_limit, Duration::from_millis(1500));
     }

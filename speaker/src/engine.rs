@@ -41,6 +41,7 @@ mod claims;
 mod conflicts;
 mod ending;
 mod inputs;
+mod leaving;
 mod routes;
 mod sessions;
 mod start;
@@ -49,12 +50,14 @@ mod tell;
 use claims::Claims;
 use conflicts::Conflicts;
 use inputs::Cluster;
+use leaving::Leaving;
 use routes::Routes;
 use sessions::Planner;
 use start::Start;
 use tell::{Problems, tell_addresses};
 
 pub(crate) use conflicts::Conflicting;
+pub(crate) use leaving::WITHDRAWAL;
 
 /// How many inputs are taken in before outcomes are looked at.
 const BATCH: usize = 512;
@@ -78,6 +81,8 @@ pub(crate) struct Io {
     pub(crate) plans: watch::Sender<Arc<bgp::Plans>>,
     /// What they are to announce.
     pub(crate) routes: bgp::RouteQueue,
+    /// How they are.
+    pub(crate) sessions: watch::Receiver<Arc<bgp::Statuses>>,
     /// The problems of the configuration, one text each.
     pub(crate) problems: watch::Sender<Option<Vec<String>>>,
     /// The addresses that foreign stations have.
@@ -98,6 +103,8 @@ pub(crate) struct Settings {
     pub(crate) ignore_exclude: bool,
     /// How long to wait for others to take over before the process ends as planned.
     pub(crate) handover: Duration,
+    /// How long routers have to find other paths before the process ends as planned.
+    pub(crate) bgp_shutdown_wait: Duration,
 }
 
 /// The speaker's state.
@@ -115,6 +122,10 @@ pub(crate) struct Engine {
     routes: Routes,
     planner: Planner,
     problems: Problems,
+    /// Since when the node is drained.
+    shut_since: Option<Instant>,
+    /// How far the farewell to routers is, once the process is to end as planned.
+    leaving: Option<Leaving>,
     conflicts: Conflicts,
     /// The group as it was last looked at, with what this node tells at present.
     view: Arc<GroupView>,
@@ -188,6 +199,8 @@ impl Engine {
             routes: Routes::new(io.routes.clone()),
             planner: Planner::new(me, io.plans.clone(), saved.is_some()),
             problems: Problems::default(),
+            shut_since: None,
+            leaving: None,
             myself: Myself::new(now, comings),
             start: Start::new(now, saved),
             conflicts: Conflicts::default(),
@@ -304,6 +317,7 @@ impl Engine {
             self.review(&key);
         }
         self.settle_routes(now);
+        self.settle_leaving(now);
         self.commands.extend(self.ownership.take_commands());
         self.commands.extend(self.lan.take_commands());
         self.publish_tasks();
@@ -458,7 +472,8 @@ impl Engine {
                 self.myself.next_timeout(now),
                 self.conflicts.next_timeout(),
                 self.start.next_timeout(now),
-                self.end,
+                self.leaving.as_ref().and_then(|l| l.next_timeout(now)),
+                self.end.filter(|end| *end > now),
             ])
             .flatten()
             .min()

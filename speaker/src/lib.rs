@@ -52,7 +52,7 @@ use crate::metrics::Metrics;
 use crate::presence::Presence;
 use crate::status::{StatusQueue, Writer};
 
-/// How much longer than the handover the end of the engine may take: the farewell to the group and
+/// How much longer than the handover, or the farewell to routers, the end of the engine may take: the farewell to the group and
 /// the last write of the state.
 const FINISH: Duration = Duration::from_secs(3);
 
@@ -119,7 +119,7 @@ pub async fn run(args: Args, log: &Log) -> anyhow::Result<()> {
     let (plans, plans_here) = watch::channel(Arc::default());
     let routes = bgp::RouteQueue::default();
     let (sessions, sessions_here) = watch::channel(Arc::default());
-    bgp::register_metrics(&mut registry, sessions_here);
+    bgp::register_metrics(&mut registry, sessions_here.clone());
     let (_questions, questions_here) = mpsc::channel(1);
     let bgp_io = bgp::DriverIo {
         plans: plans_here,
@@ -128,6 +128,7 @@ pub async fn run(args: Args, log: &Log) -> anyhow::Result<()> {
         questions: questions_here,
         seed: group::seed().context("no randomness from the system")?,
     };
+    let farewell = args.bgp_shutdown_wait + engine::WITHDRAWAL;
     let engine_io = engine::Io {
         inputs: sources::start(&mut supervisor, &client, &namespace),
         interfaces: interfaces_here.clone(),
@@ -137,19 +138,21 @@ pub async fn run(args: Args, log: &Log) -> anyhow::Result<()> {
         group,
         plans,
         routes,
+        sessions: sessions_here,
         statuses: statuses.clone(),
         events: recorder,
         problems,
         conflicts,
         presence_lost: Arc::clone(&presence_lost),
         ready: Some(readiness.block("the stores")),
-        drain: Some(supervisor.drain(args.handover_limit + FINISH)),
+        drain: Some(supervisor.drain(args.handover_limit.max(farewell) + FINISH)),
     };
     let settings = Settings {
         me: me.clone(),
         class: args.common.lb_class.clone(),
         ignore_exclude: args.ignore_exclude_lb,
         handover: args.handover_limit,
+        bgp_shutdown_wait: args.bgp_shutdown_wait,
     };
     let metrics = Metrics::register(&mut registry, &me);
     let engine = Engine::new(Instant::now(), settings, engine_io, metrics, saved);

@@ -77,7 +77,8 @@ impl Driver {
     }
 
     /// Drives until `token` is cancelled; then the sessions end, so that peers with graceful restart
-    /// keep the routes and all others drop them at once.
+    /// keep the routes and all others drop them at once; or all of them, if the node
+    /// [leaves](RouteQueue::set_leaving).
     pub async fn run(self, token: CancellationToken) -> TaskResult {
         LocalSet::new().run_until(self.drive(&token)).await
     }
@@ -108,8 +109,13 @@ impl Driver {
                 () = any_changed(&mut self.peers) => self.publish(),
             }
         }
+        let wanted = if self.io.routes.take().leaving {
+            Wanted::Ended
+        } else {
+            Wanted::Paused
+        };
         for peer in self.peers.values() {
-            peer.wanted.send_replace(Wanted::Paused);
+            peer.wanted.send_replace(wanted.clone());
         }
         let ended = async { while self.tasks.join_next().await.is_some() {} };
         // Whoever does not take the last words keeps nobody from ending.

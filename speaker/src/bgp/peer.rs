@@ -29,6 +29,8 @@ pub(super) enum Wanted {
     Gone,
     /// The process ends, and perhaps another one takes its place.
     Paused,
+    /// The process ends, and nobody takes its place.
+    Ended,
 }
 
 /// The table of all sessions of the thread.
@@ -144,10 +146,10 @@ impl Peer {
         let plan = match wanted {
             Wanted::Gone => return self.stop(now, &Stop::Deconfigured),
             // With graceful restart the peer keeps the routes for the next process.
-            Wanted::Paused if self.plan.session.restart.is_some() => {
+            Wanted::Paused if self.keeps_routes() => {
                 return self.stop(now, &Stop::Silently);
             }
-            Wanted::Paused => {
+            Wanted::Paused | Wanted::Ended => {
                 return self.stop(now, &Stop::Shutdown("the speaker of this node ends".into()));
             }
             Wanted::Running(plan) => plan,
@@ -184,6 +186,13 @@ impl Peer {
                 tracing::error!(peer = self.name, %error, "the session keeps what it had");
             }
         }
+    }
+
+    /// True if the peer may have routes that it keeps when the connection closes.
+    fn keeps_routes(&self) -> bool {
+        let asked = self.plan.session.restart.is_some();
+        let agreed = self.session.negotiated();
+        asked && agreed.is_none_or(|agreed| agreed.graceful_restart.is_some())
     }
 
     fn stop(&mut self, now: Instant, stop: &Stop) {

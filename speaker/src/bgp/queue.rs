@@ -24,6 +24,8 @@ pub(crate) struct Waiting {
     pub(crate) changes: BTreeMap<Cidr, Option<Arc<Route>>>,
     /// All that this node announces has been put here.
     pub(crate) complete: bool,
+    /// Nobody takes up what this node announces when the process has ended.
+    pub(crate) leaving: bool,
 }
 
 impl RouteQueue {
@@ -42,6 +44,11 @@ impl RouteQueue {
         self.change(|waiting| waiting.complete = true);
     }
 
+    /// Nobody takes up what this node announces when the process ends: no peer is to keep it.
+    pub fn set_leaving(&self) {
+        self.change(|waiting| waiting.leaving = true);
+    }
+
     /// Waits for something to [`take`](Self::take). Cancel-safe.
     pub(crate) async fn changed(&self) {
         self.0.news.notified().await;
@@ -56,6 +63,7 @@ impl RouteQueue {
         Waiting {
             changes: std::mem::take(&mut waiting.changes),
             complete: waiting.complete,
+            leaving: waiting.leaving,
         }
     }
 

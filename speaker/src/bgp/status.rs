@@ -97,6 +97,13 @@ impl PeerStatus {
         }
     }
 
+    /// True if the session is up and the peer keeps the routes when its connection closes
+    /// (RFC 4724).
+    pub fn keeps_routes(&self) -> bool {
+        let up = self.up.as_ref();
+        up.is_some_and(|up| up.negotiated.graceful_restart.is_some())
+    }
+
     /// True if routes are exchanged.
     pub fn is_up(&self) -> bool {
         self.up.is_some()

@@ -1,8 +1,10 @@
-//! The planned end: hand over first, then leave the group, then let the tasks end.
+//! The planned end: hand over and tell the routers first, then leave the group, then let the tasks
+//! end.
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::leaving::Leaving;
 use super::{Engine, Kept};
 use crate::state::Journal;
 
@@ -17,12 +19,17 @@ impl Engine {
         self.end = Some(now + self.settings.handover);
         self.settle_myself(now);
         self.ownership.leaving(now);
+        self.leave_routers(now);
     }
 
     /// The process is to end as planned, and nothing is left to hand over, or no time.
     pub(super) fn is_over(&self, now: Instant) -> bool {
-        self.end
-            .is_some_and(|end| end <= now || !self.start.has_begun() || self.ownership.is_quiet())
+        let Some(end) = self.end else {
+            return false;
+        };
+        let handed_over = end <= now || self.ownership.is_quiet();
+        let routers_know = self.leaving.as_ref().is_none_or(Leaving::is_over);
+        !self.start.has_begun() || handed_over && routers_know
     }
 
     /// Hands over to the next speaker of this node, and to those that end the process.

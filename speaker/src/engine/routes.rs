@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
-use herald_announce::bgp::{Announcement, Reason, Table};
+use herald_announce::bgp::{Announcement, Change, Reason, Table};
 use herald_model::ServiceKey;
 use herald_runtime::events::Kind;
 
@@ -46,6 +47,30 @@ pub(super) struct Routes {
     announced: HashMap<ServiceKey, Announced>,
     /// Why the Services that some advertisement is meant for are not.
     withheld: HashMap<ServiceKey, NoRoute>,
+    manner: Manner,
+}
+
+/// How the routes are told. The names are those of peers that get them as they are all the same.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) enum Manner {
+    /// As they are.
+    #[default]
+    Plain,
+    /// As those of a node that is about to go: everybody else is preferred (RFC 8326).
+    Shut(BTreeSet<String>),
+    /// They are withdrawn.
+    Withdrawn(BTreeSet<String>),
+}
+
+impl Manner {
+    fn apply(&self, change: Change) -> Change {
+        let route = change.route.and_then(|route| match self {
+            Self::Plain => Some(route),
+            Self::Shut(unaware) => Some(Arc::new(route.shut_gracefully(unaware))),
+            Self::Withdrawn(unaware) => route.only_for(unaware).map(Arc::new),
+        });
+        Change { route, ..change }
+    }
 }
 
 impl Routes {
@@ -57,7 +82,27 @@ impl Routes {
             complete: false,
             announced: HashMap::new(),
             withheld: HashMap::new(),
+            manner: Manner::default(),
         }
+    }
+
+    /// From now on the routes are told like this; those that were told already are told again.
+    pub(super) fn set_manner(&mut self, manner: Manner) {
+        if self.manner == manner {
+            return;
+        }
+        self.manner = manner;
+        let routes = self.table.routes().map(|(prefix, route)| Change {
+            prefix,
+            route: Some(Arc::clone(route)),
+        });
+        self.queue
+            .put(routes.map(|change| self.manner.apply(change)).collect());
+    }
+
+    /// Nobody takes up what this node announces: no peer is to keep it when the process ends.
+    pub(super) fn set_leaving(&self) {
+        self.queue.set_leaving();
     }
 
     /// Takes over the outcome for a Service with these addresses, on a node with sessions with
@@ -108,7 +153,9 @@ impl Routes {
 
     /// Hands over the routes that changed, and says once that they are all.
     pub(super) fn publish(&mut self, now: Instant) {
-        self.queue.put(self.table.take_changes(now));
+        let changes = self.table.take_changes(now).into_iter();
+        self.queue
+            .put(changes.map(|change| self.manner.apply(change)).collect());
         if !std::mem::replace(&mut self.complete, true) {
             self.queue.set_complete();
         }

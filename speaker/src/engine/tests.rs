@@ -33,6 +33,7 @@ struct Running {
     problems: watch::Receiver<Option<Vec<String>>>,
     plans: watch::Receiver<Arc<bgp::Plans>>,
     routes: bgp::RouteQueue,
+    sessions: watch::Sender<Arc<bgp::Statuses>>,
     readiness: Readiness,
     presence_lost: Arc<Notify>,
     token: CancellationToken,
@@ -64,6 +65,7 @@ async fn start_in(directory: tempfile::TempDir, grouped: bool) -> Running {
     let (problems_here, problems) = watch::channel(None);
     let (plans_here, plans) = watch::channel(Arc::default());
     let routes = bgp::RouteQueue::default();
+    let (sessions, sessions_here) = watch::channel(Arc::default());
     let readiness = Readiness::new();
     let presence_lost = Arc::new(Notify::new());
     let (commands_here, commands) = mpsc::channel(1000);
@@ -89,6 +91,7 @@ async fn start_in(directory: tempfile::TempDir, grouped: bool) -> Running {
         drain: Some(supervisor.drain(Duration::from_secs(20))),
         plans: plans_here,
         routes: routes.clone(),
+        sessions: sessions_here,
         statuses: StatusQueue::default(),
         events: recorder,
         problems: problems_here,
@@ -100,6 +103,7 @@ async fn start_in(directory: tempfile::TempDir, grouped: bool) -> Running {
         class: String::new(),
         ignore_exclude: false,
         handover: Duration::from_secs(5),
+        bgp_shutdown_wait: Duration::from_millis(300),
     };
     let metrics = Metrics::register(&mut registry, &"me".into());
     let token = supervisor.token();
@@ -115,6 +119,7 @@ async fn start_in(directory: tempfile::TempDir, grouped: bool) -> Running {
         problems,
         plans,
         routes,
+        sessions,
         readiness,
         presence_lost,
         token,

@@ -297,3 +297,6 @@ fn view<'a, 'b>(
             .collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;

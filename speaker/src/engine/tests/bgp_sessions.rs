@@ -4,15 +4,18 @@ use std::collections::BTreeMap;
 
 use herald_announce::bgp::Route;
 use herald_api::kinds::{BGPAdvertisement, BGPPeer};
+use herald_bgp::wire::{Family, GracefulRestart, Negotiated};
 use herald_model::Cidr;
 
 use super::*;
+use crate::bgp::{PeerCounters, testing};
 
 /// What the sessions of the node were told.
 #[derive(Default)]
 struct Told {
     routes: BTreeMap<Cidr, Arc<Route>>,
     complete: bool,
+    leaving: bool,
 }
 
 impl Told {
@@ -34,9 +37,29 @@ impl Told {
         reached.unwrap_or_else(|_| panic!("{name} has not {prefixes:?}: {:?}", self.routes));
     }
 
+    /// Waits until what the peer `tor` gets is to be passed over, or not.
+    async fn is_shut(&mut self, running: &Running, wanted: bool) {
+        let reached = async {
+            loop {
+                self.take(running);
+                let announced = self.routes.values().filter_map(|r| r.for_peer("tor"));
+                let shut: BTreeSet<_> = announced
+                    .map(|announced| announced.attributes.local_pref == Some(0))
+                    .collect();
+                if shut == [wanted].into() {
+                    return;
+                }
+                running.routes.changed().await;
+            }
+        };
+        let reached = tokio::time::timeout(Duration::from_secs(5), reached).await;
+        reached.unwrap_or_else(|_| panic!("not so: {:?}", self.routes));
+    }
+
     fn take(&mut self, running: &Running) {
         let waiting = running.routes.take();
         self.complete |= waiting.complete;
+        self.leaving |= waiting.leaving;
         for (prefix, route) in waiting.changes {
             match route {
                 Some(route) => self.routes.insert(prefix, route),
@@ -91,6 +114,28 @@ impl Running {
             .await;
         let both = vec![service("a", "192.0.2.1"), service("b", "192.0.2.2")];
         self.send(Input::Services(all(both))).await;
+    }
+
+    /// The session with `tor` is up and has been told so many routes; with graceful restart or not.
+    fn session(&self, told: usize, keeps: bool) {
+        let (mut status, counters) = testing::up("198.51.100.9:179");
+        let mut count = PeerCounters::default();
+        *count.told.get_mut(Family::Ipv4Unicast) = told;
+        counters.set(count);
+        if keeps && let Some(up) = &mut status.up {
+            up.negotiated = Arc::new(Negotiated {
+                graceful_restart: Some(GracefulRestart::default()),
+                ..up.negotiated.as_ref().clone()
+            });
+        }
+        let statuses = [("tor".to_owned(), status)].into();
+        self.sessions.send_replace(Arc::new(statuses));
+    }
+
+    /// Ends when the engine has ended in order.
+    async fn ended(self) {
+        self.token.cancel();
+        self.task.await.expect("no panic").expect("asked to end");
     }
 
     /// Waits until the sessions are to be these.
@@ -182,4 +227,187 @@ async fn the_labels_of_the_node_decide_which_sessions_it_has() {
     running.plans(&[]).await;
     told.reaches(&running, "two", &[]).await;
     running.end().await;
+}
+
+const BOTH: [&str; 2] = ["192.0.2.1/32", "192.0.2.2/32"];
+
+/// A node that announces `a` and `b` to the peer `tor`.
+async fn announcing() -> (Running, Told) {
+    let running = start().await;
+    running.send_with_bgp(vec![peer("tor", &json!({}))]).await;
+    let mut told = Told::default();
+    told.reaches(&running, "tor", &BOTH).await;
+    (running, told)
+}
+
+#[tokio::test]
+async fn before_the_end_routers_are_told_to_prefer_others_and_then_that_the_routes_are_gone() {
+    let (running, mut told) = announcing().await;
+    running.session(2, false);
+    running.supervisor.draining().cancel();
+    let begun = Instant::now();
+    told.is_shut(&running, true).await;
+    assert_eq!(told.routes.len(), 2);
+    told.reaches(&running, "tor", &[]).await;
+    assert!(begun.elapsed() >= Duration::from_millis(300), "too soon");
+    assert!(!told.leaving, "the next process may go on");
+    running.session(0, false);
+    tokio::time::timeout(Duration::from_millis(500), running.supervisor.run())
+        .await
+        .expect("nothing is waited for any more")
+        .expect("in order");
+}
+
+#[tokio::test]
+async fn a_router_that_keeps_the_routes_for_the_next_process_notices_nothing() {
+    let (running, mut told) = announcing().await;
+    running.session(2, true);
+    running.supervisor.draining().cancel();
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    told.take(&running);
+    told.is_shut(&running, false).await;
+    assert_eq!(told.routes.len(), 2);
+    assert!(!told.leaving);
+    running.ended().await;
+}
+
+#[tokio::test]
+async fn on_a_drained_node_every_router_is_told_at_once_and_none_keeps_the_routes() {
+    let (running, mut told) = announcing().await;
+    running.session(2, true);
+    let drained = node(&json!({ "herald.io/drain": "" }));
+    running.send(Input::Nodes(Event::Applied(drained))).await;
+    told.is_shut(&running, true).await;
+    assert_eq!(told.routes.len(), 2, "it is announced as long as it runs");
+    tokio::time::sleep(Duration::from_millis(350)).await;
+    running.supervisor.draining().cancel();
+    let begun = Instant::now();
+    told.reaches(&running, "tor", &[]).await;
+    assert!(
+        begun.elapsed() < Duration::from_millis(250),
+        "it has waited"
+    );
+    assert!(told.leaving, "nobody takes up the session");
+    running.ended().await;
+}
+
+#[tokio::test]
+async fn what_is_announced_changes_without_touching_a_session() {
+    let (mut running, mut told) = announcing().await;
+    running.plans(&["tor"]).await;
+    let preferred = advertisement("all", &json!({ "communities": ["65001:7"] }));
+    running
+        .send(Input::BgpAdvertisements(Event::Applied(preferred)))
+        .await;
+    let small = pool("192.0.2.2/32");
+    running.send(Input::Pools(Event::Applied(small))).await;
+    told.reaches(&running, "tor", &["192.0.2.2/32"]).await;
+    assert!(!running.plans.has_changed().expect("the engine runs"));
+    let other = peer("other", &json!({ "peerAddress": "198.51.100.10" }));
+    running.send(Input::Peers(Event::Applied(other))).await;
+    let before = Arc::clone(&running.plans.borrow()["tor"]);
+    let plans = running.plans(&["other", "tor"]).await;
+    assert_eq!(plans["tor"], before);
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_service_may_be_announced_with_both_protocols() {
+    let (mut running, mut told) = announcing().await;
+    let layer2 = object(json!({
+        "apiVersion": "metallb.io/v1beta1", "kind": "L2Advertisement",
+        "metadata": { "name": "all", "namespace": "metallb-system" },
+        "spec": {},
+    }));
+    running
+        .send(Input::Advertisements(Event::Applied(layer2)))
+        .await;
+    running.announces(&["192.0.2.1", "192.0.2.2"]).await;
+    told.reaches(&running, "tor", &BOTH).await;
+    let none = all(Vec::new());
+    running.send(Input::BgpAdvertisements(none)).await;
+    told.reaches(&running, "tor", &[]).await;
+    running.announces(&["192.0.2.1", "192.0.2.2"]).await;
+    running.end().await;
+}
+
+fn secret(kind: &str, password: &str) -> slim::Secret {
+    object(json!({
+        "metadata": { "name": "key", "namespace": "metallb-system" },
+        "type": kind,
+        "data": { "password": password },
+    }))
+}
+
+#[tokio::test]
+async fn the_password_of_a_session_comes_from_a_secret() {
+    let mut running = start().await;
+    let locked = peer("tor", &json!({ "passwordSecret": { "name": "key" } }));
+    running.send_with_bgp(vec![locked]).await;
+    let told = running
+        .problems
+        .wait_for(|p| p.as_ref().is_some_and(|p| p.len() == 1));
+    told.await.expect("the engine runs");
+    let basic_auth = secret(slim::Secret::BASIC_AUTH, "aHVudGVyMg==");
+    running
+        .send(Input::Secrets(Event::Applied(basic_auth)))
+        .await;
+    let plans = running.plans(&["tor"]).await;
+    assert!(plans["tor"].connection.password.is_some());
+    assert!(!format!("{plans:?}").contains("hunter2"));
+    // Deleted it stays in use, as the last good version does.
+    let gone = ObjectName {
+        namespace: Some("metallb-system".to_owned()),
+        name: "key".to_owned(),
+    };
+    running.send(Input::Secrets(Event::Deleted(gone))).await;
+    let told = running
+        .problems
+        .wait_for(|p| p.as_ref().is_some_and(|p| p.len() == 1));
+    told.await.expect("the engine runs");
+    assert!(!running.plans.has_changed().expect("the engine runs"));
+    running.end().await;
+}
+
+#[tokio::test]
+async fn without_the_api_sessions_and_routes_are_those_of_the_disk_except_where_a_password_is() {
+    let running = start().await;
+    let locked = peer(
+        "locked",
+        &json!({ "peerAddress": "198.51.100.10", "passwordSecret": { "name": "key" } }),
+    );
+    running
+        .send_with_bgp(vec![peer("tor", &json!({})), locked])
+        .await;
+    let key = secret(slim::Secret::BASIC_AUTH, "aHVudGVyMg==");
+    running.send(Input::Secrets(all(vec![key]))).await;
+    let mut told = Told::default();
+    told.reaches(&running, "tor", &BOTH).await;
+    let file = running.directory.path().join("herald.state");
+    let written = async {
+        loop {
+            let text = std::fs::read(&file).unwrap_or_default();
+            let text = String::from_utf8_lossy(&text);
+            if text.contains("locked") && text.contains("shop") {
+                assert!(!text.contains("hunter2"), "a password on disk");
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let written = tokio::time::timeout(Duration::from_secs(5), written);
+    written.await.expect("written");
+    running.task.abort();
+    running.state_writer.abort();
+    let _ = running.state_writer.await;
+
+    let mut second = start_in(running.directory, false).await;
+    second.interfaces.send_replace(Some(vec![lan("eth0")]));
+    let plans = second.plans(&["tor"]).await;
+    let restart = |plans: &bgp::Plans| plans["tor"].session.clone();
+    assert!(restart(&plans).restart.is_none(), "as the peer asks for it");
+    let mut told = Told::default();
+    told.reaches(&second, "locked", &BOTH).await;
+    assert!(told.complete);
+    second.end().await;
 }
