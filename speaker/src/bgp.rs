@@ -14,6 +14,7 @@
 mod connection;
 mod driver;
 mod metrics;
+mod path;
 mod peer;
 mod plan;
 mod question;
@@ -23,6 +24,7 @@ mod status;
 
 pub use driver::{Driver, DriverIo, Plans, Statuses};
 pub use metrics::register_metrics;
+pub use path::{BfdPlan, Reach};
 pub use plan::{PeerPlan, Unsupported};
 pub use question::{Advertised, Question};
 pub use queue::RouteQueue;

@@ -14,6 +14,7 @@
 
 mod announcing;
 mod args;
+pub mod bfd;
 pub mod bgp;
 mod convert;
 mod engine;

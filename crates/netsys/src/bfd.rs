@@ -11,7 +11,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::unix::AsyncFd;
 
 use crate::datagram::{ask_for_envelopes, control_buffer, receive};
-use crate::socket::{Builder, attempt, drain, register, source, take_what_is_there};
+use crate::socket::{Builder, attempt, drain, readable, register, source, take_what_is_there};
 use crate::{Dscp, Error, SocketStep};
 
 /// The longest packet that the length field of BFD can describe.
@@ -45,6 +45,9 @@ pub struct Receiver {
 }
 
 impl Receiver {
+    /// How many packets are taken at once.
+    pub const BATCH: usize = crate::socket::BATCH;
+
     /// Listens at `local`, which is an address of this node or the unspecified one of a family (IPv6
     /// does not include IPv4), with the port of one kind of session; on one interface or VRF if it is
     /// given by name. Must be called within a tokio runtime.
@@ -66,8 +69,9 @@ impl Receiver {
         Ok(Self { socket })
     }
 
-    /// Waits for packets and calls `handle` with each; returns how many there were, at most 64.
-    /// Cancel-safe: packets that were taken have been handled. Lets other tasks run after 64 packets.
+    /// Waits for packets and calls `handle` with each; returns how many there were, at most
+    /// [`Self::BATCH`]. Cancel-safe: packets that were taken have been handled. Lets other tasks run
+    /// after so many.
     pub async fn receive(&self, mut handle: impl FnMut(Datagram<'_>)) -> io::Result<usize> {
         let mut buffer = [0; MAX_PACKET];
         let mut control = control_buffer();
@@ -75,13 +79,20 @@ impl Receiver {
         drain(&self.socket, take).await
     }
 
-    /// The same without waiting, and without regard for other tasks. Fewer than 64 mean that the
-    /// socket was found empty, so that it is certain which peers are silent.
+    /// The same without waiting, and without regard for other tasks. Fewer than
+    /// [`Self::BATCH`] mean that the socket was found empty, so that it is certain which peers are
+    /// silent.
     pub fn try_receive(&self, mut handle: impl FnMut(Datagram<'_>)) -> io::Result<usize> {
         let mut buffer = [0; MAX_PACKET];
         let mut control = control_buffer();
         let take = |socket: &Socket| take(socket, &mut buffer, &mut control, &mut handle);
         take_what_is_there(&self.socket, take)
+    }
+
+    /// Waits until there may be something for [`Receiver::try_receive`], which found the socket empty
+    /// before. Cancel-safe.
+    pub async fn readable(&self) -> io::Result<()> {
+        readable(&self.socket).await
     }
 }
 

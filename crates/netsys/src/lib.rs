@@ -8,6 +8,7 @@
 //!   [`CarrierWatch`] also the loss of a carrier before the kernel tells of it.
 //! - [`tcp`]: connections for BGP, with passwords and TTL security.
 //! - [`bfd`]: datagrams for BFD, with the TTL and interface of what is received.
+//! - [`take_precedence`]: for a thread that must not wait long for a processor.
 //! - [`router_advertisement`]: what makes two routers of one link known to each other.
 //!
 //! Nothing here knows what an address is announced for.
@@ -24,11 +25,13 @@ mod packet;
 pub mod router_advertisement;
 mod socket;
 pub mod tcp;
+mod thread;
 
-pub use addresses::addresses_beside;
+pub use addresses::{addresses_beside, is_on_link};
 pub use error::Error;
 pub use filter::{Instruction, MAX_INSTRUCTIONS};
 pub use groups::GroupMemberships;
 pub use monitor::{CarrierWatch, Change, Interface, InterfaceAddress, Monitor};
 pub use packet::{EtherType, PacketSocket};
 pub use socket::{Dscp, SocketStep};
+pub use thread::{Precedence, take_precedence};

@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use futures::FutureExt as _;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -16,7 +17,7 @@ const READABLE_OR_FAILED: Interest = Interest::READABLE.add(Interest::ERROR);
 
 /// How many packets are handled before other tasks get their turn. Readiness of a descriptor takes
 /// no part in the runtime's budget, so a flood would otherwise never let go of the thread.
-const BATCH: usize = 64;
+pub(crate) const BATCH: usize = 64;
 
 /// The highest priority in the queues of this host that needs no capability (`TC_PRIO_INTERACTIVE`).
 const PRIORITY: u32 = 6;
@@ -312,21 +313,36 @@ pub(crate) async fn drain(
     }
 }
 
-/// The same without waiting: fewer than [`BATCH`] mean that there is nothing left.
+/// The same without waiting: fewer than [`BATCH`] mean that there is nothing left. Then [`readable`]
+/// waits again.
 pub(crate) fn take_what_is_there(
     socket: &AsyncFd<Socket>,
     mut take: impl FnMut(&Socket) -> io::Result<()>,
 ) -> io::Result<usize> {
+    // What arrives from here on makes it ready anew, so that clearing this one loses nothing.
+    let ready = socket.ready(READABLE_OR_FAILED).now_or_never();
     let mut taken = 0;
     while taken < BATCH {
         match take(socket.get_ref()) {
             Ok(()) => taken += 1,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if let Some(Ok(mut ready)) = ready {
+                    ready.clear_ready();
+                }
+                break;
+            }
             Err(error) => return Err(error),
         }
     }
     Ok(taken)
+}
+
+/// Waits until there may be something to take.
+pub(crate) async fn readable(socket: &AsyncFd<Socket>) -> io::Result<()> {
+    let mut ready = socket.ready(READABLE_OR_FAILED).await?;
+    ready.retain_ready();
+    Ok(())
 }
 
 #[cfg(test)]

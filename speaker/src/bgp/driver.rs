@@ -12,12 +12,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinSet, LocalSet};
 use tokio_util::sync::CancellationToken;
 
+use super::path::Watch;
 use super::peer::{Peer, SharedTable, Wanted};
 use super::plan::PeerPlan;
 use super::question::{Question, answer};
 use super::queue::RouteQueue;
 use super::routes::paths;
 use super::status::PeerStatus;
+use crate::bfd::Requests;
 
 /// How long sessions may take to say goodbye when the process ends.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -39,6 +41,8 @@ pub struct DriverIo {
     pub statuses: watch::Sender<Arc<Statuses>>,
     /// What others want to know of the routes.
     pub questions: mpsc::Receiver<Question>,
+    /// Where paths are given to be watched.
+    pub bfd: Requests,
     /// Whatever nobody can guess.
     pub seed: u64,
 }
@@ -159,6 +163,7 @@ impl Driver {
             wanted_here,
             (Rc::clone(&self.table), self.table_changed.subscribe()),
             self.io.seed.wrapping_add(self.made),
+            Watch::new(name, self.io.bfd.clone()),
         );
         let task = self.tasks.spawn_local(peer.run()).id();
         let running = Running {

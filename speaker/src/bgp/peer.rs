@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::connection::{Arrived, Connection};
+use super::path::Watch;
 use super::plan::PeerPlan;
 use super::status::{PeerCounters, PeerStatus, Shared, Up};
 
@@ -48,6 +49,8 @@ pub(super) struct Peer {
     dials: JoinSet<(ConnectionId, Result<TcpStream, herald_netsys::Error>)>,
     dialling: BTreeMap<ConnectionId, AbortHandle>,
     connections: BTreeMap<ConnectionId, Connection>,
+    /// BFD beside the session.
+    path: Watch,
     /// It has been told to end.
     stopping: bool,
     /// The last failure that was logged: the next of the same words says nothing new.
@@ -68,6 +71,7 @@ impl Peer {
         wanted: watch::Receiver<Wanted>,
         (table, table_changed): (SharedTable, watch::Receiver<()>),
         seed: u64,
+        path: Watch,
     ) -> (Self, watch::Receiver<PeerStatus>) {
         let counters = Shared::default();
         let status = PeerStatus::new(Instant::now(), Arc::clone(&plan), counters.clone());
@@ -83,6 +87,7 @@ impl Peer {
             dials: JoinSet::new(),
             dialling: BTreeMap::new(),
             connections: BTreeMap::new(),
+            path,
             stopping: false,
             said: None,
             last_down: None,
@@ -134,6 +139,7 @@ impl Peer {
                     }
                 }
                 () = any_ready(&self.connections) => {}
+                () = self.path.failed() => self.session.handle_bfd_down(Instant::now()),
                 () = until(due) => {}
             }
         }
@@ -144,7 +150,10 @@ impl Peer {
     fn want(&mut self, now: Instant) {
         let wanted = self.wanted.borrow_and_update().clone();
         let plan = match wanted {
-            Wanted::Gone => return self.stop(now, &Stop::Deconfigured),
+            Wanted::Gone => {
+                self.path.end();
+                return self.stop(now, &Stop::Deconfigured);
+            }
             // With graceful restart the peer keeps the routes for the next process.
             Wanted::Paused if self.keeps_routes() => {
                 return self.stop(now, &Stop::Silently);
@@ -159,6 +168,9 @@ impl Peer {
         self.news = true;
         self.session.reconfigure(now, plan.session.clone());
         if old == new {
+            if before.bfd != plan.bfd {
+                self.path.update(&plan);
+            }
             return;
         }
         let on_live_ones = tcp::Options {
@@ -169,10 +181,12 @@ impl Peer {
         if on_live_ones != *old || self.session.state() != State::Established {
             // Nobody comes back to the old address: what is left there must not be kept. An attempt
             // that is under way has the old options.
+            self.path.end();
             self.session.stop(now, &Stop::Deconfigured);
             self.session.start(now);
             return;
         }
+        self.path.update(&plan);
         // The peer of a live connection gets the same change about now.
         for connection in self.connections.values() {
             let mut changed = Ok(());
@@ -366,6 +380,7 @@ impl Peer {
             let addresses = self.addresses();
             self.feed
                 .set_addresses(addresses, &mut self.table.borrow_mut());
+            self.path.up(&self.plan, self.session.endpoints());
         }
         let mut table = self.table.borrow_mut();
         self.feed.handle_event(event, &self.session, &mut table);

@@ -13,6 +13,8 @@ use herald_netsys::Dscp;
 use herald_netsys::tcp::{self, Hops};
 use sha2::{Digest as _, Sha256};
 
+use super::path::BfdPlan;
+
 /// How long peers keep the routes of a speaker that restarts, in seconds.
 const RESTART_TIME: u16 = 120;
 
@@ -25,6 +27,8 @@ pub struct PeerPlan {
     pub connection: tcp::Options,
     /// The VRF that it is in; empty if in none.
     pub vrf: String,
+    /// How the path is watched, if it is.
+    pub bfd: Option<BfdPlan>,
 }
 
 /// What is asked for and not there yet.
@@ -40,9 +44,6 @@ pub enum Unsupported {
         "BGPPeer {0:?}: connections that the peer makes are not supported yet: remove the annotation"
     )]
     Inbound(String),
-    /// A path that is to be watched.
-    #[error("BGPPeer {0:?}: BFD is not supported yet: remove spec.bfdProfile")]
-    Bfd(String),
     /// A password that the kernel does not take.
     #[error("BGPPeer {0:?}: {1}")]
     Password(String, String),
@@ -70,9 +71,6 @@ impl PeerPlan {
         if peer.connection != Connection::Outbound {
             return Err(Unsupported::Inbound(name()));
         }
-        if peer.bfd.is_some() {
-            return Err(Unsupported::Bfd(name()));
-        }
         let password = peer.password.as_ref().map(Password::as_bytes);
         let password = password.map(tcp::Password::new).transpose();
         let password =
@@ -89,6 +87,7 @@ impl PeerPlan {
                 dscp: Dscp::CS6,
             },
             vrf: peer.vrf.clone(),
+            bfd: BfdPlan::new(peer),
         })
     }
 }

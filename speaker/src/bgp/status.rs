@@ -158,6 +158,7 @@ pub(crate) mod testing {
                 dscp: Dscp::CS6,
             },
             vrf: String::new(),
+            bfd: None,
         }
     }
 

@@ -1,0 +1,321 @@
+//! All sessions of the node.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use herald_bfd::{Event, EventKind, Inbox, Path, SessionId, Sessions, State};
+use herald_runtime::supervise::TaskResult;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::line::Line;
+use super::receivers::Receivers;
+use super::request::{Request, Requested};
+use super::{BfdStatus, BfdStatuses};
+
+/// How old counters may be for those who ask.
+const REFRESH: Duration = Duration::from_secs(1);
+
+/// How long BGP may take to end before BFD does.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long the peers are told that the sessions are down on purpose, at most.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What the driver is connected to.
+#[derive(Debug)]
+pub struct DriverIo {
+    /// What is to be watched.
+    pub requests: Requested,
+    /// How the sessions are.
+    pub statuses: watch::Sender<Arc<BfdStatuses>>,
+    /// Whatever nobody can guess: it keeps others from ending sessions.
+    pub seed: [u8; 32],
+}
+
+/// The BFD speaker of a node. Belongs on a thread of its own with a current-thread runtime.
+#[derive(Debug)]
+pub struct Driver {
+    io: DriverIo,
+    sessions: Sessions,
+    lines: BTreeMap<SessionId, Line>,
+    receivers: Receivers,
+    /// Paths that no session is possible for.
+    refused: BTreeMap<String, (Request, String)>,
+    /// Whose wish for echo packets was answered.
+    echo: BTreeSet<String>,
+    /// When the statuses are told anew.
+    refresh: Option<Instant>,
+}
+
+/// How far the end is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Running,
+    /// BGP has until then.
+    Ending(Instant),
+    /// The peers are told until then.
+    Leaving(Instant),
+}
+
+impl Driver {
+    /// A driver without sessions.
+    pub fn new(io: DriverIo) -> Self {
+        Self {
+            sessions: Sessions::new(io.seed),
+            io,
+            lines: BTreeMap::new(),
+            receivers: Receivers::default(),
+            refused: BTreeMap::new(),
+            echo: BTreeSet::new(),
+            refresh: None,
+        }
+    }
+
+    /// Drives until `token` is cancelled and all that make requests are gone; then the peers are told
+    /// that the sessions end on purpose.
+    pub async fn run(mut self, token: CancellationToken) -> TaskResult {
+        match herald_netsys::take_precedence() {
+            Ok(granted) => tracing::debug!(?granted, "precedence of the BFD thread"),
+            Err(error) => tracing::warn!(%error, "the BFD thread is a thread like all others"),
+        }
+        let mut phase = Phase::Running;
+        let mut closed = false;
+        self.apply(Instant::now());
+        loop {
+            self.turn();
+            let now = Instant::now();
+            phase = match phase {
+                Phase::Ending(until) if closed || until <= now => {
+                    self.sessions.retire_all(now);
+                    self.transmit(now);
+                    Phase::Leaving(now + FAREWELL)
+                }
+                Phase::Leaving(until) if self.sessions.is_empty() || until <= now => break,
+                phase => phase,
+            };
+            let end = match phase {
+                Phase::Running => None,
+                Phase::Ending(until) | Phase::Leaving(until) => Some(until),
+            };
+            let due = self.due().into_iter().chain(end).min();
+            tokio::select! {
+                () = token.cancelled(), if phase == Phase::Running => {
+                    phase = Phase::Ending(Instant::now() + PATIENCE);
+                }
+                changed = self.io.requests.0.changed(), if !closed => match changed {
+                    Ok(()) => self.apply(Instant::now()),
+                    Err(_) => closed = true,
+                },
+                () = self.receivers.readable() => {}
+                () = until(due) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// When there is something to do without anything happening.
+    fn due(&self) -> Option<Instant> {
+        let lines = self.lines.values().filter_map(Line::retry_at).min();
+        let times = [
+            self.sessions.next_timeout(),
+            self.receivers.retry_at(),
+            lines,
+            self.refresh,
+        ];
+        times.into_iter().flatten().min()
+    }
+
+    /// Does what is due and takes in what arrived, in the order that lateness costs least: peers wait
+    /// for what is to be sent, and who is silent is known only when all is read.
+    fn turn(&mut self) {
+        let now = Instant::now();
+        self.sessions.handle_timeout(now, Inbox::Waiting);
+        self.transmit(now);
+        let sessions = &mut self.sessions;
+        let inbox = self.receivers.receive(now, |arrival, packet| {
+            // What is dropped is counted.
+            let _ = sessions.handle_packet(now, arrival, packet);
+        });
+        let now = Instant::now();
+        self.sessions.handle_timeout(now, inbox);
+        self.transmit(now);
+        let mut news = false;
+        while let Some(event) = self.sessions.poll_event() {
+            self.happened(event);
+            news = true;
+        }
+        self.receivers.retry(now);
+        for line in self.lines.values_mut() {
+            line.retry(now);
+        }
+        if news || self.refresh.is_some_and(|at| at <= now) {
+            self.publish(now);
+        }
+    }
+
+    fn transmit(&mut self, now: Instant) {
+        while let Some(transmit) = self.sessions.poll_transmit(now) {
+            if let Some(line) = self.lines.get_mut(&transmit.session) {
+                line.send(&transmit.payload);
+            }
+        }
+    }
+
+    fn happened(&mut self, event: Event) {
+        let id = event.session;
+        let (from, to, cause) = match event.kind {
+            EventKind::Changed { from, to, cause } => (from, to, cause),
+            EventKind::Retired => {
+                self.lines.remove(&id);
+                self.open_receivers(Instant::now());
+                return;
+            }
+        };
+        let Some(line) = self.lines.get(&id) else {
+            return;
+        };
+        let (peer, address) = (line.names(), line.path().peer());
+        if event.path_failed() {
+            for user in line.users.values() {
+                user.tell();
+            }
+            tracing::warn!(event = "bfdDown", peer, %address, reason = %cause, "BFD session down");
+        } else if event.came_up() {
+            tracing::info!(event = "bfdUp", peer, %address, "BFD session up");
+        } else if from == State::Up {
+            tracing::info!(event = "bfdDown", peer, %address, reason = %cause, "BFD session down");
+        } else {
+            tracing::debug!(peer, %address, %to, reason = %cause, "BFD session");
+        }
+    }
+
+    /// Makes the sessions be as they are wanted.
+    fn apply(&mut self, now: Instant) {
+        let wanted = self.io.requests.0.borrow_and_update().clone();
+        self.answer_echo(&wanted);
+        // Peers of one address share a session, as the peer can't tell theirs apart; the first by name
+        // says how it is.
+        let mut paths: BTreeMap<Path, Vec<(&String, &Request)>> = BTreeMap::new();
+        for (name, request) in &wanted {
+            paths.entry(request.path).or_default().push((name, request));
+        }
+        for (id, line) in &mut self.lines {
+            let first = paths.get(&line.path()).and_then(|users| users.first());
+            if first.is_none_or(|(_, request)| !line.serves(request)) {
+                line.users.clear();
+                // It is gone already if it was retired before.
+                let _ = self.sessions.retire(now, *id);
+            }
+        }
+        // A session of the same path takes the place of one that is retired.
+        self.transmit(now);
+        let before = std::mem::take(&mut self.refused);
+        for users in paths.values() {
+            let Some((_, request)) = users.first() else {
+                continue;
+            };
+            match self.session(now, request) {
+                Ok(id) => {
+                    let line = self.lines.entry(id);
+                    let line = line.or_insert_with(|| Line::open(now, request));
+                    let users = users.iter();
+                    line.users = users
+                        .map(|(name, request)| ((*name).clone(), request.failed.clone()))
+                        .collect();
+                }
+                Err(error) => {
+                    for (name, request) in users {
+                        let refused = ((*request).clone(), error.clone());
+                        if before.get(*name) != Some(&refused) {
+                            tracing::error!(peer = name, error, "no BFD session");
+                        }
+                        self.refused.insert((*name).clone(), refused);
+                    }
+                }
+            }
+        }
+        self.open_receivers(now);
+        self.transmit(now);
+        self.publish(now);
+    }
+
+    /// The session of the path, with these settings.
+    fn session(&mut self, now: Instant, request: &Request) -> Result<SessionId, String> {
+        let settings = request.settings.clone();
+        let Some(id) = self.sessions.find(request.path) else {
+            let added = self.sessions.add(now, request.path, settings);
+            return added.map_err(|error| error.to_string());
+        };
+        if self.sessions.settings(id) == Some(&settings) {
+            return Ok(id);
+        }
+        let changed = self.sessions.reconfigure(now, id, settings);
+        changed.map(|()| id).map_err(|error| error.to_string())
+    }
+
+    /// Says once to whom echo packets are not sent though the profile asks for it.
+    fn answer_echo(&mut self, wanted: &BTreeMap<String, Request>) {
+        let asks = |name: &String| wanted.get(name).is_some_and(|request| request.echo);
+        self.echo.retain(asks);
+        for name in wanted.keys().filter(|name| asks(name)) {
+            if self.echo.insert(name.clone()) {
+                tracing::warn!(
+                    event = "bfdEchoOff",
+                    peer = name,
+                    "the BFDProfile has echoMode, which Herald does not do: the path is watched by \
+                     control packets at transmitInterval and receiveInterval; set these as short as \
+                     the echoInterval is"
+                );
+            }
+        }
+    }
+
+    fn open_receivers(&mut self, now: Instant) {
+        let kinds: BTreeSet<_> = self.lines.values().map(Line::kind).collect();
+        self.receivers.want(now, &kinds);
+    }
+
+    fn publish(&mut self, now: Instant) {
+        let mut statuses = BfdStatuses {
+            discards: self.sessions.discards().clone(),
+            ..BfdStatuses::default()
+        };
+        for (id, line) in &self.lines {
+            let status = BfdStatus {
+                peer: line.path().peer(),
+                local: line.local(),
+                hops: line.path().hops(),
+                session: self.sessions.status(*id),
+                problem: self
+                    .receivers
+                    .problem(&line.kind())
+                    .or_else(|| line.problem()),
+            };
+            let users = line.users.keys();
+            statuses
+                .peers
+                .extend(users.map(|name| (name.clone(), status.clone())));
+        }
+        for (name, (request, problem)) in &self.refused {
+            let status = BfdStatus {
+                peer: request.path.peer(),
+                local: request.local,
+                hops: request.path.hops(),
+                session: None,
+                problem: Some(problem.clone()),
+            };
+            statuses.peers.insert(name.clone(), status);
+        }
+        self.io.statuses.send_replace(Arc::new(statuses));
+        self.refresh = (!self.lines.is_empty()).then(|| now + REFRESH);
+    }
+}
+
+async fn until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant.into()).await,
+        None => std::future::pending().await,
+    }
+}
