@@ -45,6 +45,7 @@ impl Herald {
             statuses: statuses_there,
             // Nobody asks.
             questions: mpsc::channel(1).1,
+            bfd: herald_speaker::bfd::requests().0,
             seed: 7,
         };
         let (netns, token) = (netns.clone(), end.clone());
