@@ -1,15 +1,20 @@
-//! The BFD checks against FRR's bfdd and BIRD: all hold but what is known of these versions.
-#![cfg(test)]
+//! The scripted peer's checks: all hold for Herald, and for FRR's bfdd and BIRD but for what is known
+//! of these versions.
 
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use herald_bfd::{Path, Settings};
 use herald_interop::bfd::{RawBfd, checks};
 use herald_interop::raw::cases::Outcome;
 use herald_interop::{Config, Router};
 use herald_lab::Bare;
+use herald_speaker::bfd::{PathFailed, Request};
+
+use crate::speaker::Bfd;
 
 const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 99, 1, 1);
 
@@ -18,7 +23,13 @@ fn peer(n: usize) -> Ipv4Addr {
     Ipv4Addr::new(10, 99, 1, host)
 }
 
-fn run(config: &Config, known: &[(&str, &str)]) -> Result<()> {
+/// Makes a peer for each check, starts a speaker, and plays the checks at the same time. What is known
+/// is named by its check, with a part of what is seen then.
+fn run<S>(
+    start: impl FnOnce(&Bare) -> Result<S>,
+    stop: impl FnOnce(S) -> Result<()>,
+    known: &[(&str, &str)],
+) -> Result<()> {
     let checks = checks::all();
     let bare = Bare::new(&["router", "raw"])?;
     bare.link(("router", "eth0"), ("raw", "eth0"))?;
@@ -30,7 +41,7 @@ fn run(config: &Config, known: &[(&str, &str)]) -> Result<()> {
     for n in 0..checks.len() {
         peers.push(RawBfd::new(&raw, "eth0", peer(n), ROUTER)?);
     }
-    let router = Router::start(&bare, "router", "router", config)?;
+    let speaker = start(&bare)?;
 
     let outcomes: Vec<Result<Outcome>> = thread::scope(|scope| {
         let threads: Vec<_> = checks
@@ -59,9 +70,47 @@ fn run(config: &Config, known: &[(&str, &str)]) -> Result<()> {
         }
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
-    router.stop().context("the router does not end")?;
+    stop(speaker)?;
     bare.down();
     Ok(())
+}
+
+fn run_router(config: &Config, known: &[(&str, &str)]) -> Result<()> {
+    let start = |bare: &Bare| Router::start(bare, "router", "router", config);
+    let stop = |router: Router| router.stop().context("the router does not end");
+    run(start, stop, known)
+}
+
+#[test]
+#[ignore = "needs root and the lab: run by make test"]
+fn herald_passes_all_bfd_checks() -> Result<()> {
+    let start = |bare: &Bare| {
+        let (bfd, requests) = Bfd::start(&bare.netns("router"));
+        for n in 0..checks::all().len() {
+            let request = Request {
+                path: Path::SingleHop {
+                    peer: peer(n).into(),
+                    interface: None,
+                },
+                local: ROUTER.into(),
+                vrf: None,
+                settings: Settings {
+                    transmit_interval: Duration::from_millis(50),
+                    receive_interval: Duration::from_millis(50),
+                    ..Settings::default()
+                },
+                echo: false,
+                failed: PathFailed::default(),
+            };
+            requests.set(&n.to_string(), Some(request));
+        }
+        Ok((bfd, requests))
+    };
+    let stop = |(mut bfd, requests): (Bfd, _)| {
+        drop(requests);
+        bfd.stop()
+    };
+    run(start, stop, &[])
 }
 
 #[test]
@@ -79,7 +128,7 @@ protocol bfd {{
         writeln!(text, "  neighbor {} dev \"eth0\" local {ROUTER};", peer(n))?;
     }
     text += "}\n";
-    run(&Config::Bird(text), BIRD)
+    run_router(&Config::Bird(text), BIRD)
 }
 
 #[test]
@@ -99,7 +148,7 @@ fn frr_passes_the_bfd_checks_but_for_what_is_known() -> Result<()> {
         bgpd: "router bgp 65001\n".into(),
         bfdd: Some(bfdd),
     };
-    run(&config, FRR)
+    run_router(&config, FRR)
 }
 
 /// How BIRD 2.0.12 is known to differ: it takes any port.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow};
 use herald_announce::bgp::{Announcement, Attributes, Path, Peers, Table};
 use herald_api::config::bgp::{
     BfdProfile, BgpPeer, Connection, PeerAsn, PeerBfd, PeerEndpoint, Timers,
@@ -67,9 +67,10 @@ impl Bfd {
 
 /// BGP with BFD in a namespace, and the routes that are announced.
 pub(crate) struct Herald {
-    pub(crate) plans: watch::Sender<Arc<Plans>>,
-    pub(crate) statuses: watch::Receiver<Arc<Statuses>>,
+    plans: watch::Sender<Arc<Plans>>,
+    statuses: watch::Receiver<Arc<Statuses>>,
     pub(crate) bfd: Bfd,
+    requests: Option<Requests>,
     queue: RouteQueue,
     table: Table,
     end: CancellationToken,
@@ -89,7 +90,7 @@ impl Herald {
             statuses: statuses_there,
             // Nobody asks.
             questions: mpsc::channel(1).1,
-            bfd: requests,
+            bfd: requests.clone(),
             seed: 7,
         };
         let end = CancellationToken::new();
@@ -104,6 +105,7 @@ impl Herald {
             plans,
             statuses,
             bfd,
+            requests: Some(requests),
             queue,
             table: Table::new(),
             end,
@@ -141,8 +143,14 @@ impl Herald {
         self.statuses.borrow().get(peer).cloned()
     }
 
+    /// Where further sessions of BFD can be asked for.
+    pub(crate) fn requests(&self) -> Result<Requests> {
+        self.requests.clone().context("it was stopped")
+    }
+
     /// Ends it as a process ends.
     pub(crate) fn stop(&mut self) -> Result<()> {
+        self.requests = None;
         self.end.cancel();
         self.bfd.end.cancel();
         join(&mut self.thread)?;

@@ -1,0 +1,10 @@
+//! BFD: FRR, BIRD and Herald in the scripted peer's checks, and Herald's sessions beside those of BGP.
+#![cfg(test)]
+
+mod checks;
+mod ends;
+mod lan;
+mod load;
+mod paths;
+mod sessions;
+mod speaker;
