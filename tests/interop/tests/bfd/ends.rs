@@ -32,7 +32,7 @@ fn ensure_kept(routers: &[Router], duration: Duration) -> Result<()> {
 #[ignore = "needs root and the lab: run by make test"]
 fn peers_with_graceful_restart_keep_the_routes_of_a_speaker_that_ends_and_starts() -> Result<()> {
     let bare = lan()?;
-    let routers = routers(&bare)?;
+    let routers = routers(&bare, true)?;
     let with_restart: Vec<BgpPeer> = peers(50)
         .into_iter()
         .map(|peer| BgpPeer {

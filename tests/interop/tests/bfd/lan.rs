@@ -26,7 +26,7 @@ pub(crate) fn asn(n: usize) -> u32 {
     65002 + u32::try_from(n).expect("few routers")
 }
 
-/// A LAN: Herald at 10.99.1.1, fd99:1::1 and fe80::1, the routers behind it.
+/// A LAN: Herald at 10.99.1.1, `fd99:1::1` and `fe80::1`, the routers behind it.
 pub(crate) fn lan() -> Result<Bare> {
     let bare = Bare::new(&["hub", "herald", "frr", "bird"])?;
     bare.ip(
@@ -60,8 +60,9 @@ pub(crate) fn mend(bare: &Bare) -> Result<()> {
     bare.ip("hub", ["link set herald master br0"])
 }
 
-/// With BFD of 50 ms times 3; takes up again soon what has failed.
-pub(crate) fn config(n: usize) -> Config {
+/// With BFD of 50 ms times 3; takes up again soon what has failed. `graceful`: BIRD is to keep the
+/// routes of a peer that restarts although BFD goes down, as FRR does by itself.
+pub(crate) fn config(n: usize, graceful: bool) -> Config {
     let (own, asn) = (address(n), asn(n));
     if ROUTERS[n] == "frr" {
         return Config::frr(format!(
@@ -70,8 +71,9 @@ pub(crate) fn config(n: usize) -> Config {
              neighbor {ID} bfd\n neighbor {ID} bfd profile fast\n"
         ));
     }
+    let bfd = if graceful { "graceful" } else { "on" };
     bird(&format!(
-        "protocol bgp herald {{ local {own} as {asn}; neighbor {ID} as 65001; passive on; bfd on; \
+        "protocol bgp herald {{ local {own} as {asn}; neighbor {ID} as 65001; passive on; bfd {bfd}; \
          error wait time 1,2; ipv4 {{ import all; export none; }}; }}\n"
     ))
 }
@@ -88,8 +90,8 @@ pub(crate) fn bird(protocols: &str) -> Config {
     ))
 }
 
-pub(crate) fn routers(bare: &Bare) -> Result<Vec<Router>> {
-    let start = |n: usize| Router::start(bare, ROUTERS[n], ROUTERS[n], &config(n));
+pub(crate) fn routers(bare: &Bare, graceful: bool) -> Result<Vec<Router>> {
+    let start = |n: usize| Router::start(bare, ROUTERS[n], ROUTERS[n], &config(n, graceful));
     (0..ROUTERS.len()).map(start).collect()
 }
 

@@ -25,7 +25,8 @@ impl Hogs {
     fn start() -> Result<Self> {
         let mut hogs = Self(Vec::new());
         for _ in 0..thread::available_parallelism()?.get() {
-            let hog = Command::new("sh").args(["-c", "while :; do :; done"]);
+            let mut hog = Command::new("sh");
+            hog.args(["-c", "while :; do :; done"]);
             hogs.0.push(hog.spawn().context("cannot run sh")?);
         }
         Ok(hogs)
@@ -96,7 +97,7 @@ fn push(herald: &mut Herald, routers: &[Router], wave: u32) -> Result<()> {
     herald.announce(&routes(wave)?);
     for router in routers {
         let what = format!("wave {wave} at {}", router.name());
-        eventually(Duration::from_secs(300), &what, || {
+        eventually(Duration::from_mins(5), &what, || {
             thread::sleep(Duration::from_millis(500));
             let neighbor = router.neighbor(ID.into())?.context("no neighbour")?;
             Ok((neighbor.prefixes == ROUTES as usize).then_some(()))
@@ -130,7 +131,7 @@ fn a_hundred_sessions_stay_up_while_routes_are_pushed_on_a_busy_machine() -> Res
         bare.ip("herald", [format!("addr add {}/16 dev many", host(1, n))])?;
         other.ip("far", [format!("addr add {}/16 dev many", host(2, n))])?;
     }
-    let routers = routers(&bare)?;
+    let routers = routers(&bare, false)?;
     let mut herald = Herald::start(&bare.netns("herald"), &peers(50), false)?;
     wait_all_up(&herald, &routers)?;
     let (mut far, far_requests) = Bfd::start(&far_end);

@@ -1,7 +1,6 @@
 //! Kinds of paths: over several hops, link-local, inside an AS, and those that the peer begins.
 
 use std::net::{IpAddr, Ipv6Addr};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use herald_api::config::bgp::{BgpPeer, PeerEndpoint};
@@ -191,7 +190,7 @@ fn passive_sessions_internal_peers_and_ipv6() -> Result<()> {
 #[ignore = "needs root and the lab: run by make test"]
 fn a_port_that_is_taken_is_told_and_tried_again() -> Result<()> {
     let bare = lan()?;
-    let frr = Router::start(&bare, "frr", "frr", &config(0))?;
+    let frr = Router::start(&bare, "frr", "frr", &config(0, false))?;
     // Somebody has the port.
     let taken = bare
         .netns("herald")
