@@ -31,6 +31,7 @@
 
 mod driver;
 mod line;
+mod metrics;
 mod receivers;
 mod request;
 
@@ -40,6 +41,7 @@ use std::net::IpAddr;
 use herald_bfd::{Discards, Hops, Status};
 
 pub use driver::{Driver, DriverIo};
+pub use metrics::register_metrics;
 pub use request::{PathFailed, Request, Requested, Requests, requests};
 
 /// How the sessions are. Their counters are at most a second old.
@@ -60,6 +62,8 @@ pub struct BfdStatus {
     pub local: IpAddr,
     /// One hop or several.
     pub hops: Hops,
+    /// The VRF of both, by name.
+    pub vrf: Option<String>,
     /// The session, if there could be one.
     pub session: Option<Status>,
     /// What is in its way, in words.

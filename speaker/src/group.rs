@@ -197,9 +197,14 @@ fn set<T: PartialEq>(sender: &watch::Sender<T>, new: T) {
 
 /// A number that nobody can guess.
 pub(crate) fn seed() -> io::Result<u64> {
-    let mut seed = [0; 8];
+    random().map(u64::from_be_bytes)
+}
+
+/// Bytes that nobody can guess.
+pub(crate) fn random<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
     ring::rand::SystemRandom::new()
-        .fill(&mut seed)
+        .fill(&mut bytes)
         .map_err(|_| io::Error::other("the system gives no random bytes"))?;
-    Ok(u64::from_be_bytes(seed))
+    Ok(bytes)
 }

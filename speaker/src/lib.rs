@@ -122,11 +122,13 @@ pub async fn run(args: Args, log: &Log) -> anyhow::Result<()> {
     let (sessions, sessions_here) = watch::channel(Arc::default());
     bgp::register_metrics(&mut registry, sessions_here.clone());
     let (_questions, questions_here) = mpsc::channel(1);
+    let paths = start_bfd(&mut supervisor, &mut registry)?;
     let bgp_io = bgp::DriverIo {
         plans: plans_here,
         routes: routes.clone(),
         statuses: sessions,
         questions: questions_here,
+        bfd: paths,
         seed: group::seed().context("no randomness from the system")?,
     };
     let farewell = args.bgp_shutdown_wait + engine::WITHDRAWAL;
@@ -200,6 +202,25 @@ pub async fn run(args: Args, log: &Log) -> anyhow::Result<()> {
     supervisor.spawn("exclude file", files);
     start_servers(&args, readiness, registry, &mut supervisor);
     Ok(supervisor.run().await?)
+}
+
+/// Starts the thread that watches the paths of BGP sessions. It ends after theirs.
+fn start_bfd(
+    supervisor: &mut Supervisor,
+    registry: &mut Registry,
+) -> anyhow::Result<bfd::Requests> {
+    let (requests, requested) = bfd::requests();
+    let (statuses, statuses_here) = watch::channel(Arc::default());
+    bfd::register_metrics(registry, statuses_here);
+    let io = bfd::DriverIo {
+        requests: requested,
+        statuses,
+        seed: group::random().context("no randomness from the system")?,
+    };
+    let end = supervisor.token();
+    let driver = on_own_thread("bfd", move || bfd::Driver::new(io).run(end));
+    supervisor.spawn("bfd", driver);
+    Ok(requests)
 }
 
 /// Starts what kubelet and Prometheus ask.

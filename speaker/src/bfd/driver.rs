@@ -287,6 +287,7 @@ impl Driver {
                 peer: line.path().peer(),
                 local: line.local(),
                 hops: line.path().hops(),
+                vrf: line.vrf().map(str::to_owned),
                 session: self.sessions.status(*id),
                 problem: self
                     .receivers
@@ -303,6 +304,7 @@ impl Driver {
                 peer: request.path.peer(),
                 local: request.local,
                 hops: request.path.hops(),
+                vrf: request.vrf.clone(),
                 session: None,
                 problem: Some(problem.clone()),
             };

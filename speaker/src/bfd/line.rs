@@ -62,6 +62,10 @@ impl Line {
         self.local
     }
 
+    pub(super) fn vrf(&self) -> Option<&str> {
+        self.vrf.as_deref()
+    }
+
     /// The names of those that want it.
     pub(super) fn names(&self) -> String {
         let names: Vec<&str> = self.users.keys().map(String::as_str).collect();

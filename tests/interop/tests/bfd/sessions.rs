@@ -156,7 +156,7 @@ fn a_peer_that_says_admin_down_keeps_bgp_and_one_that_falls_silent_gets_a_cease(
         bfd: Some(profile(50)),
         ..peer("raw", SCRIPT.into(), 65002)
     };
-    let mut herald = Herald::start(&bare.netns("herald"), &[wanted.clone()], false)?;
+    let mut herald = Herald::start(&bare.netns("herald"), std::slice::from_ref(&wanted), false)?;
     let mut connection = bgp.establish()?;
     bfd.up()?;
 
