@@ -105,8 +105,12 @@ pub(crate) fn slice_key(slice: &slim::EndpointSlice) -> SliceKey {
     )
 }
 
-/// The Service that a slice belongs to, with the slice's endpoints; `None` if it names none.
-pub(crate) fn slice(object: &slim::EndpointSlice) -> Option<(ServiceKey, Vec<EndpointFacts>)> {
+/// The Service that a slice belongs to, with the slice's endpoints as the node `me` sees them; `None`
+/// if it names none.
+pub(crate) fn slice(
+    object: &slim::EndpointSlice,
+    me: &NodeName,
+) -> Option<(ServiceKey, Vec<EndpointFacts>)> {
     let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
     let service = ServiceKey::new(namespace, object.service_name()?);
     let endpoints = object.endpoints.iter().flatten().map(|endpoint| {
@@ -118,8 +122,8 @@ pub(crate) fn slice(object: &slim::EndpointSlice) -> Option<(ServiceKey, Vec<End
         EndpointFacts {
             node: node.map(NodeName::from),
             addresses: match node {
-                Some(_) => Vec::new(),
-                None => endpoint
+                Some(node) if node != me.as_str() => Vec::new(),
+                _ => endpoint
                     .addresses
                     .iter()
                     .filter_map(|a| a.parse().ok())
@@ -142,7 +146,8 @@ pub(crate) fn node(object: &slim::Node, ignore_exclude: bool) -> NodeFacts {
         network_unavailable: object.has_condition("NetworkUnavailable"),
         excluded: !ignore_exclude && labels.contains_key(LABEL_EXCLUDE_NODE),
         out_of_service: object.has_taint(TAINT_OUT_OF_SERVICE),
-        draining: labels.contains_key(DRAIN)
+        draining: object.is_shutting_down()
+            || labels.contains_key(DRAIN)
             || DRAIN_TAINTS.iter().any(|taint| object.has_taint(taint)),
         addresses: addresses
             .clone()
@@ -268,7 +273,7 @@ mod tests {
             ],
         }))
         .expect("valid");
-        let (key, endpoints) = slice(&object).expect("labelled");
+        let (key, endpoints) = slice(&object, &"n2".into()).expect("labelled");
         assert_eq!(key.to_string(), "shop/web");
         let flags: Vec<_> = endpoints
             .iter()
@@ -282,6 +287,25 @@ mod tests {
                 (false, true, true, 0)
             ]
         );
+    }
+
+    #[test]
+    fn own_endpoints_can_be_told_apart() {
+        let object: slim::EndpointSlice = serde_json::from_value(json!({
+            "metadata": {
+                "name": "web-1", "namespace": "shop",
+                "labels": { "kubernetes.io/service-name": "web" },
+            },
+            "addressType": "IPv4",
+            "endpoints": [
+                { "addresses": ["10.0.0.1"], "nodeName": "n1" },
+                { "addresses": ["10.0.0.2"], "nodeName": "n2" },
+            ],
+        }))
+        .expect("valid");
+        let (_, endpoints) = slice(&object, &"n1".into()).expect("labelled");
+        let known: Vec<_> = endpoints.iter().map(|e| e.addresses.len()).collect();
+        assert_eq!(known, [1, 0]);
     }
 
     #[test]
@@ -308,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_is_drained_by_label_or_taint_but_not_by_a_cordon() {
+    fn a_node_is_drained_by_label_taint_or_shutdown_but_not_by_a_cordon() {
         let node_with = |labels: Value, spec: Value| {
             let metadata = json!({ "name": "n1", "labels": labels });
             let object = json!({ "metadata": metadata, "spec": spec });
@@ -336,6 +360,19 @@ mod tests {
         ] {
             assert_eq!(tainted(taint), (false, false), "{taint}");
         }
+        let said = |status: &str, message: &str| {
+            let ready = json!({ "type": "Ready", "status": status, "message": message });
+            let object = json!({
+                "metadata": { "name": "n1" }, "status": { "conditions": [ready] },
+            });
+            node(&serde_json::from_value(object).expect("valid"), false).draining
+        };
+        assert!(said(
+            "False",
+            "[container runtime is down, node is shutting down]"
+        ));
+        assert!(!said("False", "container runtime is down"));
+        assert!(!said("True", "kubelet is posting ready status"));
         let cordoned = json!({ "unschedulable": true });
         assert_eq!(node_with(json!({}), cordoned), (false, false));
     }

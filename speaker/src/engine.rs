@@ -13,13 +13,13 @@
 //! has is taken up; and before the interfaces are known and others in the group have had time to
 //! tell. After that a broken watch changes nothing, so losing the API changes nothing on the wire.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use herald_model::{GroupView, LanInterface, MemberState, NodeName, Phase, ServiceKey, Standing};
-use herald_ownership::{Command, LanWatch, Limits, Ownership, Sighting, Status, not_heard};
+use herald_model::{GroupView, LanInterface, MemberState, NodeName, Phase, Standing};
+use herald_ownership::{Command, LanWatch, Limits, Ownership, Sighting, not_heard};
 use herald_runtime::events::Recorder;
 use herald_runtime::health::Block;
 use herald_runtime::supervise::{Drain, TaskResult, next_batch};
@@ -37,6 +37,7 @@ use crate::state::{Journal, Saved};
 use crate::status::StatusQueue;
 use crate::world;
 
+mod addresses;
 mod claims;
 mod conflicts;
 mod ending;
@@ -54,7 +55,7 @@ use leaving::Leaving;
 use routes::Routes;
 use sessions::Planner;
 use start::Start;
-use tell::{Problems, tell_addresses};
+use tell::Problems;
 
 pub(crate) use conflicts::Conflicting;
 pub(crate) use leaving::WITHDRAWAL;
@@ -395,62 +396,6 @@ impl Engine {
         }
         self.view = view;
         self.unsaved(Unsaved::Something);
-    }
-
-    /// Follows the statuses of addresses and the conflicts over them.
-    fn settle_addresses(&mut self, now: Instant, touched: &mut BTreeSet<ServiceKey>) {
-        let news = self.ownership.take_changes();
-        tell_addresses(&news);
-        for (address, status) in news {
-            touched.extend(self.claims.services_of(address).cloned());
-            let changed = match status {
-                Status::Held => self.held.insert(address),
-                _ => self.held.remove(&address),
-            };
-            if changed {
-                self.unsaved(Unsaved::Something);
-            }
-            self.metrics.address(address, &status);
-            self.conflicts.status(address, &status);
-        }
-        for conflict in self.ownership.take_conflicts() {
-            self.conflicts.report(now, conflict);
-            self.tell_conflict(conflict);
-        }
-        self.conflicts.expire(now);
-        self.io.conflicts.send_if_modified(|current| {
-            let changed = current != self.conflicts.current();
-            if changed {
-                current.clone_from(self.conflicts.current());
-            }
-            changed
-        });
-    }
-
-    /// Hands the driver all tasks; those of ownership go before.
-    fn publish_tasks(&mut self) {
-        let tasks = (self.ownership.tasks(), self.lan.tasks());
-        let same = Arc::ptr_eq(&tasks.0, &self.applied.0) && Arc::ptr_eq(&tasks.1, &self.applied.1);
-        if same {
-            return;
-        }
-        let desired = if tasks.1.is_empty() {
-            Arc::clone(&tasks.0)
-        } else {
-            let mut all: BTreeMap<_, _> = tasks.1.as_ref().clone();
-            all.extend(tasks.0.iter().map(|(a, task)| (*a, task.clone())));
-            Arc::new(all)
-        };
-        self.applied = tasks;
-        self.io.desired.send_replace(desired);
-    }
-
-    /// Without a group other speakers look like foreign stations, so nothing is made of it.
-    fn saw(&mut self, now: Instant, sighting: Sighting) {
-        if self.io.group.is_some() {
-            self.ownership.saw(now, sighting);
-            self.lan.saw(sighting);
-        }
     }
 
     fn unsaved(&mut self, what: Unsaved) {

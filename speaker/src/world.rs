@@ -143,7 +143,7 @@ impl World {
             }
             return;
         };
-        facts.service.endpoints = self.slices.endpoints(key, &self.nodes);
+        facts.service.endpoints = self.endpoints(key);
         if self.services.get(key).is_some_and(|e| e.facts == facts) {
             return;
         }
@@ -364,14 +364,25 @@ impl World {
     }
 
     fn refresh_endpoints(&mut self, key: &ServiceKey) {
+        let now = self.endpoints(key);
         let Some(entry) = self.services.get_mut(key) else {
             return;
         };
-        let endpoints: Vec<Endpoint> = self.slices.endpoints(key, &self.nodes);
-        if entry.facts.service.endpoints != endpoints {
-            entry.facts.service.endpoints = endpoints;
+        if entry.facts.service.endpoints == now {
+            return;
+        }
+        let same_kinds = kinds(&entry.facts.service.endpoints) == kinds(&now);
+        entry.facts.service.endpoints = now;
+        if same_kinds {
+            // Elections do not count them.
+            self.bgp.mark([key]);
+        } else {
             self.mark(key);
         }
+    }
+
+    fn endpoints(&self, key: &ServiceKey) -> Vec<Endpoint> {
+        self.slices.endpoints(key, &self.nodes, self.bgp.me())
     }
 
     /// Something of the Service itself changed.
@@ -406,6 +417,15 @@ impl World {
             }
         }
     }
+}
+
+/// The kinds of endpoints there are, however many of each.
+fn kinds(endpoints: &[Endpoint]) -> BTreeSet<(Option<&NodeName>, [bool; 3])> {
+    let kinds = endpoints.iter().map(|endpoint| {
+        let conditions = [endpoint.ready, endpoint.serving, endpoint.terminating];
+        (endpoint.node.as_ref(), conditions)
+    });
+    kinds.collect()
 }
 
 /// The addresses of a Service that this node announces, with where; or why it does not.

@@ -210,6 +210,17 @@ impl Node {
         conditions.any(|condition| condition.type_ == type_ && condition.status == "True")
     }
 
+    /// True if the kubelet says that it is about to switch the node off: graceful node shutdown has
+    /// no other sign than the text of the condition `Ready`.
+    pub fn is_shutting_down(&self) -> bool {
+        let mut conditions = self.status.conditions.iter().flatten();
+        conditions.any(|condition| {
+            condition.type_ == "Ready"
+                && condition.status != "True"
+                && condition.message.contains("node is shutting down")
+        })
+    }
+
     /// True if the node has a taint with this key, whatever its value and effect.
     pub fn has_taint(&self, key: &str) -> bool {
         let mut taints = self.spec.taints.iter().flatten();
@@ -258,6 +269,9 @@ pub struct NodeCondition {
     pub type_: String,
     /// `True`, `False` or `Unknown`.
     pub status: String,
+    /// In words.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub message: String,
 }
 
 /// An entry of `Node.status.addresses`.

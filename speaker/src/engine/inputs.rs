@@ -230,8 +230,8 @@ impl Cluster {
     }
 
     fn slice(&mut self, object: &slim::EndpointSlice) {
-        self.world
-            .set_slice(&convert::slice_key(object), convert::slice(object));
+        let facts = convert::slice(object, &self.settings.me);
+        self.world.set_slice(&convert::slice_key(object), facts);
     }
 
     fn take_nodes(&mut self, event: Event<slim::Node>) {

@@ -71,6 +71,10 @@ impl Bgp {
         }
     }
 
+    pub(super) fn me(&self) -> Option<&NodeName> {
+        self.me.as_ref()
+    }
+
     pub(super) fn peers(&self) -> &[BgpPeer] {
         &self.peers
     }
@@ -176,8 +180,11 @@ impl World {
             return not_ours(NotOurs::NoPool);
         };
         let bgp = &self.bgp;
-        let node = bgp.node.as_ref().ok_or(NoRoute::NoNode)?;
         let advertisements = self.pools.bgp_advertisements(pool);
+        if advertisements.is_empty() {
+            return Err(NoRoute::Decision(Reason::NotCovered));
+        }
+        let node = bgp.node.as_ref().ok_or(NoRoute::NoNode)?;
         let others = self.nodes.iter().filter(|other| other.name != node.name);
         decide(service, advertisements, &bgp.summaries, node, others).map_err(NoRoute::Decision)
     }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use herald_announce::Endpoint;
-use herald_model::{NodeName, ServiceKey};
+use herald_model::{IpFamily, NodeName, ServiceKey};
 use serde::{Deserialize, Serialize};
 
 use super::nodes::Nodes;
@@ -18,7 +18,7 @@ pub type SliceKey = (Arc<str>, Arc<str>);
 pub struct EndpointFacts {
     /// `nodeName`.
     pub node: Option<NodeName>,
-    /// Its addresses, only if `node` is unknown.
+    /// Its addresses, only if `node` is unknown or this one: its own endpoints a node counts.
     pub addresses: Vec<IpAddr>,
     /// Condition `ready`; absent counts as true.
     pub ready: bool,
@@ -98,26 +98,38 @@ impl Slices {
         self.without_node.iter().cloned().collect()
     }
 
-    /// The endpoints of a Service, each kind once, with their nodes found where the slice names
-    /// none.
-    pub(super) fn endpoints(&self, service: &ServiceKey, nodes: &Nodes) -> Vec<Endpoint> {
+    /// The endpoints of a Service, with their nodes found where the slice names none: each kind
+    /// once, but all that there are on the node `me`. Those that have addresses of both families
+    /// count once.
+    pub(super) fn endpoints(
+        &self,
+        service: &ServiceKey,
+        nodes: &Nodes,
+        me: Option<&NodeName>,
+    ) -> Vec<Endpoint> {
         let slices = self.by_service.get(service);
-        let distinct: BTreeSet<_> = slices
-            .into_iter()
-            .flat_map(BTreeMap::values)
-            .flatten()
-            .map(|facts| {
-                let node = facts.node.clone().or_else(|| {
-                    facts
-                        .addresses
-                        .iter()
-                        .find_map(|address| nodes.of_address(*address))
-                });
-                (node, facts.ready, facts.serving, facts.terminating)
-            })
-            .collect();
-        distinct
-            .into_iter()
+        let all = slices.into_iter().flat_map(BTreeMap::values).flatten();
+        let mut distinct = BTreeSet::new();
+        let mut own = BTreeMap::<_, BTreeSet<_>>::new();
+        for facts in all {
+            let mut addresses = facts.addresses.iter();
+            let node = facts.node.clone();
+            let node = node.or_else(|| addresses.find_map(|address| nodes.of_address(*address)));
+            let kind = (node, facts.ready, facts.serving, facts.terminating);
+            match facts.addresses.first() {
+                Some(address) if kind.0.is_some() && kind.0.as_ref() == me => {
+                    let of_family = own.entry(IpFamily::of(*address)).or_default();
+                    of_family.insert((kind, *address));
+                }
+                _ => {
+                    distinct.insert(kind);
+                }
+            }
+        }
+        let own = own.into_values().max_by_key(BTreeSet::len);
+        let own = own.into_iter().flatten().map(|(kind, _)| kind);
+        let endpoints = distinct.into_iter().chain(own);
+        endpoints
             .map(|(node, ready, serving, terminating)| Endpoint {
                 node,
                 ready,

@@ -56,6 +56,24 @@ impl Told {
         reached.unwrap_or_else(|_| panic!("not so: {:?}", self.routes));
     }
 
+    /// Waits until what the peer `tor` gets for 192.0.2.1 has this weight.
+    async fn has_weight(&mut self, running: &Running, weight: u32) {
+        let prefix: Cidr = "192.0.2.1/32".parse().expect("valid");
+        let reached = async {
+            loop {
+                self.take(running);
+                let route = self.routes.get(&prefix);
+                let announced = route.and_then(|route| route.for_peer("tor"));
+                if announced.is_some_and(|announced| announced.weight == Some(weight)) {
+                    return;
+                }
+                running.routes.changed().await;
+            }
+        };
+        let reached = tokio::time::timeout(Duration::from_secs(10), reached).await;
+        reached.unwrap_or_else(|_| panic!("not {weight}: {:?}", self.routes));
+    }
+
     fn take(&mut self, running: &Running) {
         let waiting = running.routes.take();
         self.complete |= waiting.complete;
@@ -328,6 +346,31 @@ async fn a_service_may_be_announced_with_both_protocols() {
     running.send(Input::BgpAdvertisements(none)).await;
     told.reaches(&running, "tor", &[]).await;
     running.announces(&["192.0.2.1", "192.0.2.2"]).await;
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_weight_that_has_to_wait_is_told_when_it_is_time_without_any_other_news() {
+    let (running, mut told) = announcing().await;
+    let mut weighted = advertisement("all", &json!({}));
+    weighted.metadata.annotations =
+        Some([("herald.io/bgp-link-bandwidth".to_owned(), "true".to_owned())].into());
+    running
+        .send(Input::BgpAdvertisements(Event::Applied(weighted)))
+        .await;
+    let mut local = service("a", "192.0.2.1");
+    local.spec.external_traffic_policy = Some("Local".to_owned());
+    running.send(Input::Services(Event::Applied(local))).await;
+    told.has_weight(&running, 1).await;
+    let begun = Instant::now();
+    let mut more = slice("a", true);
+    let endpoint = more.endpoints.iter().flatten().next().cloned();
+    let mut second = endpoint.expect("one");
+    second.addresses = vec!["10.0.0.2".to_owned()];
+    more.endpoints.get_or_insert_default().push(second);
+    running.send(Input::Slices(Event::Applied(more))).await;
+    told.has_weight(&running, 2).await;
+    assert!(begun.elapsed() > Duration::from_secs(4), "it is damped");
     running.end().await;
 }
 

@@ -165,6 +165,32 @@ fn other_nodes_are_of_no_concern() {
 }
 
 #[test]
+fn a_node_counts_its_own_endpoints() {
+    let mut world = announcing();
+    let own = |addresses: &[&str]| {
+        let own = addresses.iter().map(|a| endpoint(Some("n1"), &[a]));
+        Some((key("one"), own.collect::<Vec<_>>()))
+    };
+    let count = |world: &World| world.announcement(&key("one")).map(|a| a.endpoints);
+    world.take_outcomes();
+    world.set_slice(&slice("one"), own(&["10.0.0.1", "10.0.0.2"]));
+    assert_eq!(marked(&mut world), ["one"]);
+    assert_eq!(count(&world), Ok(2));
+    assert_eq!(dirty(&mut world), [""; 0], "elections do not count");
+    // Their other addresses, and one that two slices have.
+    world.set_slice(&slice("one-v6"), own(&["2001:db8::1", "2001:db8::2"]));
+    world.set_slice(&slice("one-more"), own(&["10.0.0.2"]));
+    assert_eq!(marked(&mut world), [""; 0]);
+    // Those of others are no more than there or not.
+    let others = vec![endpoint(Some("n2"), &[]); 3];
+    world.set_slice(&slice("others"), Some((key("one"), others.clone())));
+    assert_eq!(marked(&mut world), ["one"]);
+    world.set_slice(&slice("many-more"), Some((key("one"), others)));
+    assert_eq!(marked(&mut world), [""; 0]);
+    assert_eq!(count(&world), Ok(2));
+}
+
+#[test]
 fn an_advertisement_marks_the_services_of_its_pool() {
     let mut world = announcing();
     let preferred = Advertisement {
@@ -306,4 +332,126 @@ fn what_is_saved_announces_the_same_without_any_password() {
     let sessions = again.take_sessions().expect("they are new");
     assert_eq!(sessions.locked, ["tor-a"]);
     assert_eq!(sessions.peers.len(), 1);
+}
+
+/// Some sets of advertisements of a pool.
+fn some_advertisements(which: usize) -> Vec<Advertisement> {
+    let limited = Advertisement {
+        max_nodes: NonZeroU32::new(1),
+        ..to("y", "tor-b")
+    };
+    match which {
+        0 => vec![],
+        1 => vec![bgp_advertisement("x")],
+        2 => vec![to("x", "tor-a"), limited],
+        3 => vec![limited],
+        _ => vec![Advertisement {
+            node_selectors: peer("", Some("1")).node_selectors,
+            ..bgp_advertisement("x")
+        }],
+    }
+}
+
+/// Some states of a node.
+fn some_facts(which: usize) -> Option<NodeFacts> {
+    match which {
+        0 => None,
+        1 => Some(NodeFacts::default()),
+        2 => Some(labelled("rack", "1")),
+        3 => Some(labelled("rack", "2")),
+        4 => Some(NodeFacts {
+            draining: true,
+            ..labelled("rack", "1")
+        }),
+        _ => Some(NodeFacts {
+            excluded: true,
+            ..NodeFacts::default()
+        }),
+    }
+}
+
+/// After any sequence of changes, what was taken last is what follows from all that is known: nothing
+/// that matters went unmarked.
+#[test]
+fn nothing_that_matters_goes_unmarked() {
+    let mut seed = 11_u64;
+    let mut random = move |below: usize| {
+        // Knuth's MMIX generator; its upper bits are good enough.
+        seed = seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(seed >> 33).expect("31 bits") % below
+    };
+    let (mut announced, mut withheld) = (0, 0);
+    for round in 0..60 {
+        let mut world = announcing();
+        let mut view = GroupView::default();
+        let mut told = std::collections::BTreeMap::new();
+        for key in ["one", "two"].map(key) {
+            let now = world.announcement(&key);
+            told.insert(key, now);
+        }
+        for step in 0..60 {
+            match random(6) {
+                0 => {
+                    let node = ["n1", "n1", "n2", "n3"][random(4)];
+                    world.set_node(&node.into(), some_facts(random(6)));
+                }
+                1 => {
+                    let phase = [Phase::Ready, Phase::Settling, Phase::Draining][random(3)];
+                    let member = Member {
+                        address: "198.51.100.2:7946".parse().expect("valid"),
+                        live: random(3) > 0,
+                        state: Some(MemberState {
+                            phase,
+                            ..MemberState::default()
+                        }),
+                    };
+                    view.members.insert(["n2", "n3"][random(2)].into(), member);
+                    world.set_group(&"n1".into(), &view);
+                }
+                2 => {
+                    let (a, b) = (
+                        some_advertisements(random(5)),
+                        some_advertisements(random(5)),
+                    );
+                    world.set_pools(pools(a, b));
+                }
+                3 => {
+                    let racks = [None, Some("1"), Some("2")];
+                    let mut peers = vec![peer("tor-a", racks[random(3)])];
+                    if random(3) > 0 {
+                        peers.push(peer("tor-b", racks[random(3)]));
+                    }
+                    world.set_bgp_peers(peers, BTreeSet::new());
+                }
+                4 => {
+                    let name = ["one", "two"][random(2)];
+                    let node = ["n1", "n2", "n3"][random(3)];
+                    let endpoints = vec![endpoint(Some(node), &["10.0.0.1"]); random(2)];
+                    world.set_slice(&slice(name), Some((key(name), endpoints)));
+                }
+                _ => {
+                    let address = ["192.0.2.1", "192.0.2.7", "2001:db8::1", "10.9.9.9"];
+                    let address = [address[random(4)]];
+                    let name = ["one", "two"][random(2)];
+                    let facts = match random(3) {
+                        0 => service(name, &address),
+                        _ => local(name, &address),
+                    };
+                    world.set_service(&key(name), Some(facts));
+                }
+            }
+            told.extend(world.take_announcements());
+            for (key, told) in &told {
+                let now = world.announcement(key);
+                assert_eq!(*told, now, "round {round}, step {step}: {key}");
+                match now {
+                    Ok(_) => announced += 1,
+                    Err(_) => withheld += 1,
+                }
+            }
+        }
+    }
+    assert!(announced > 500 && withheld > 500, "{announced} {withheld}");
 }
