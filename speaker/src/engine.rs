@@ -197,7 +197,7 @@ impl Engine {
             claims: Claims::new(me.clone(), io.group.is_some()),
             lan: LanWatch::new(me.clone()),
             announcing: Announcing::new(me.clone()),
-            routes: Routes::new(io.routes.clone()),
+            routes: Routes::new(io.routes.clone(), saved.is_some()),
             planner: Planner::new(me, io.plans.clone(), saved.is_some()),
             problems: Problems::default(),
             shut_since: None,

@@ -27,8 +27,8 @@ pub(super) struct Announced {
 /// What changed for a Service on this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Transition {
-    /// This node announces it from now on.
-    Started(Announced),
+    /// This node announces it from now on. `resumed`: it may have done so before it started anew.
+    Started { now: Announced, resumed: bool },
     /// It goes on to announce it, with other addresses or to other peers than before.
     Changed { before: Announced, now: Announced },
     /// It no longer announces it.
@@ -44,6 +44,8 @@ pub(super) struct Routes {
     queue: RouteQueue,
     /// All that there is was handed over once.
     complete: bool,
+    /// What there is at first an earlier life of this speaker has announced, most likely.
+    restarted: bool,
     announced: HashMap<ServiceKey, Announced>,
     /// Why the Services that some advertisement is meant for are not.
     withheld: HashMap<ServiceKey, NoRoute>,
@@ -74,12 +76,13 @@ impl Manner {
 }
 
 impl Routes {
-    /// Nothing yet.
-    pub(super) fn new(queue: RouteQueue) -> Self {
+    /// Nothing yet. `restarted`: there was an earlier life of this speaker.
+    pub(super) fn new(queue: RouteQueue, restarted: bool) -> Self {
         Self {
             table: Table::new(),
             queue,
             complete: false,
+            restarted,
             announced: HashMap::new(),
             withheld: HashMap::new(),
             manner: Manner::default(),
@@ -129,7 +132,10 @@ impl Routes {
         self.table.set(key, Some(announcement));
         self.withheld.remove(key);
         match self.announced.insert(key.clone(), now.clone()) {
-            None => Some(Transition::Started(now)),
+            None => Some(Transition::Started {
+                now,
+                resumed: self.restarted && !self.complete,
+            }),
             Some(before) if before != now => Some(Transition::Changed { before, now }),
             Some(_) => None,
         }
@@ -189,7 +195,7 @@ impl Engine {
     fn tell_route(&self, key: &ServiceKey, transition: Transition) {
         const PROTOCOL: Protocol = Protocol::Bgp;
         match transition {
-            Transition::Started(now) => {
+            Transition::Started { now, resumed } => {
                 tracing::info!(
                     event = "serviceAnnounced",
                     service = %key,
@@ -199,9 +205,12 @@ impl Engine {
                     "service has IP, announcing"
                 );
                 self.metrics.announced(PROTOCOL, key, &now.addresses);
-                let me = &self.settings.me;
-                let message = format!("announcing from node \"{me}\" with protocol \"bgp\"");
-                self.record(key, Kind::Normal, "nodeAssigned", message);
+                // All nodes announce: what none of them sees as news is no event of each.
+                if !resumed {
+                    let me = &self.settings.me;
+                    let message = format!("announcing from node \"{me}\" with protocol \"bgp\"");
+                    self.record(key, Kind::Normal, "nodeAssigned", message);
+                }
             }
             Transition::Changed { before, now } => {
                 tracing::info!(
@@ -236,5 +245,99 @@ impl Engine {
                 "service is not announced from this node"
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use herald_announce::bgp::{Attributes, Path, Peers};
+
+    use super::*;
+
+    fn key() -> ServiceKey {
+        ServiceKey::new("shop", "web")
+    }
+
+    /// What is announced of 192.0.2.1 to these peers.
+    fn to(peers: &[&str]) -> Announcement {
+        let path = Path {
+            peers: Peers::Named(peers.iter().map(|name| (*name).to_owned()).collect()),
+            attributes: Attributes::default(),
+            weighted: false,
+        };
+        Announcement {
+            routes: vec![("192.0.2.1/32".parse().expect("valid"), Arc::new(path))],
+            endpoints: 1,
+        }
+    }
+
+    fn decided(routes: &mut Routes, outcome: Result<Announcement, NoRoute>) -> Option<Transition> {
+        let peers = ["a", "b"].map(str::to_owned);
+        routes.decided(
+            &key(),
+            &["192.0.2.1".parse().expect("valid")],
+            &peers,
+            outcome,
+        )
+    }
+
+    fn announced(peers: &[&str]) -> Announced {
+        Announced {
+            addresses: vec!["192.0.2.1".parse().expect("valid")],
+            peers: peers.iter().map(|name| (*name).to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn a_transition_is_told_once_with_the_peers_that_the_node_has() {
+        let mut routes = Routes::new(RouteQueue::default(), false);
+        let started = Transition::Started {
+            now: announced(&["a"]),
+            resumed: false,
+        };
+        let (one, both) = (to(&["a", "elsewhere"]), to(&["a", "b"]));
+        assert_eq!(decided(&mut routes, Ok(one.clone())), Some(started));
+        assert_eq!(decided(&mut routes, Ok(one)), None);
+        let changed = Transition::Changed {
+            before: announced(&["a"]),
+            now: announced(&["a", "b"]),
+        };
+        assert_eq!(decided(&mut routes, Ok(both)), Some(changed));
+        let why = || NoRoute::Decision(Reason::NoEndpoints);
+        let stopped = Transition::Stopped {
+            before: announced(&["a", "b"]),
+            why: why(),
+        };
+        assert_eq!(decided(&mut routes, Err(why())), Some(stopped));
+        assert_eq!(decided(&mut routes, Err(why())), None);
+        let other = NoRoute::Decision(Reason::NoPeer);
+        let withheld = Transition::Withheld(other.clone());
+        assert_eq!(decided(&mut routes, Err(other)), Some(withheld));
+    }
+
+    #[test]
+    fn nothing_is_kept_of_a_service_that_nobody_wants_announced() {
+        let mut routes = Routes::new(RouteQueue::default(), false);
+        let not_covered = NoRoute::Decision(Reason::NotCovered);
+        assert_eq!(decided(&mut routes, Err(not_covered.clone())), None);
+        decided(&mut routes, Err(NoRoute::Decision(Reason::NoPeer)));
+        assert_eq!(decided(&mut routes, Err(not_covered)), None);
+        assert!(routes.withheld.is_empty() && routes.announced.is_empty());
+    }
+
+    #[test]
+    fn what_a_speaker_that_started_anew_finds_at_first_is_no_news() {
+        let is_news = |restarted, complete| {
+            let mut routes = Routes::new(RouteQueue::default(), restarted);
+            if complete {
+                routes.publish(Instant::now());
+            }
+            match decided(&mut routes, Ok(to(&["a"]))) {
+                Some(Transition::Started { resumed, .. }) => !resumed,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(is_news(false, false) && is_news(false, true) && is_news(true, true));
+        assert!(!is_news(true, false));
     }
 }
