@@ -12,6 +12,7 @@ mod core;
 mod fresh;
 mod metrics;
 mod notes;
+mod peers;
 mod pools;
 mod request;
 mod retries;

@@ -29,6 +29,7 @@ use crate::args::{ControllerArgs, WebhookMode};
 use crate::core::{Core, Follow, Written};
 use crate::fresh::{self, Fresh};
 use crate::metrics::Metrics;
+use crate::peers::PeerStatuses;
 use crate::pools::Pools;
 use crate::retries::{FIRST_RETRY, MAX_RETRY, Retries, Retry, pause_after};
 use crate::secret::MembershipSecret;
@@ -82,6 +83,11 @@ pub async fn run(args: ControllerArgs, log: &Log) -> anyhow::Result<()> {
         if let Some(secret) = membership_secret(&args, &kube, &namespace) {
             supervisor.spawn("secret", secret.run(leadership.clone(), token.clone()));
         }
+        let peers = PeerStatuses::new(&kube, &namespace, &mut supervisor);
+        supervisor.spawn(
+            "peer statuses",
+            peers.run(leadership.clone(), token.clone()),
+        );
         let (inputs, receiver) = mpsc::channel(INPUTS);
         watch(&kube, &namespace, &inputs, &mut supervisor);
         let control = Loop {

@@ -21,6 +21,14 @@ enum Command {
     Controller(herald_controller::ControllerArgs),
     /// Announce the Services' addresses that are this node's to announce
     Speaker(herald_speaker::Args),
+    /// Ask the speaker of this node about its BGP sessions and routes
+    Bgp(herald_speaker::BgpArgs),
+}
+
+/// What runs until it is told to end.
+enum Daemon {
+    Controller(herald_controller::ControllerArgs),
+    Speaker(herald_speaker::Args),
 }
 
 /// How long the end of the process waits for what still blocks a thread: a write to a disk that
@@ -30,6 +38,11 @@ const LAST_WAIT: Duration = Duration::from_secs(1);
 fn main() -> ExitCode {
     herald_runtime::install_crypto_provider();
     let cli = Cli::parse_from(argv::normalise(&Cli::command(), std::env::args_os()));
+    let daemon = match cli.command {
+        Command::Controller(args) => Daemon::Controller(args),
+        Command::Speaker(args) => Daemon::Speaker(args),
+        Command::Bgp(args) => return bgp(&args),
+    };
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -37,16 +50,16 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let common = match &cli.command {
-        Command::Controller(args) => &args.common,
-        Command::Speaker(args) => &args.common,
+    let common = match &daemon {
+        Daemon::Controller(args) => &args.common,
+        Daemon::Speaker(args) => &args.common,
     };
     // Dropped last: the reason of the end is its last line.
     let log = logging::init(common.log_level, common.log_format);
     let outcome = runtime.block_on(async {
-        match cli.command {
-            Command::Controller(args) => herald_controller::run(args, &log).await,
-            Command::Speaker(args) => herald_speaker::run(args, &log).await,
+        match daemon {
+            Daemon::Controller(args) => herald_controller::run(args, &log).await,
+            Daemon::Speaker(args) => herald_speaker::run(args, &log).await,
         }
     });
     runtime.shutdown_timeout(LAST_WAIT);
@@ -55,6 +68,18 @@ fn main() -> ExitCode {
         Err(error) => {
             tracing::error!(event = "exit", "{error:#}");
             eprintln!("herald: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Asks and ends.
+fn bgp(args: &herald_speaker::BgpArgs) -> ExitCode {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    match herald_speaker::ask(args, &mut out) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("herald: {error}");
             ExitCode::FAILURE
         }
     }

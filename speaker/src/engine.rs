@@ -34,7 +34,7 @@ use crate::metrics::Metrics;
 use crate::myself::{Comings, Myself};
 use crate::sources::Input;
 use crate::state::{Journal, Saved};
-use crate::status::StatusQueue;
+use crate::status;
 use crate::world;
 
 mod addresses;
@@ -76,7 +76,7 @@ pub(crate) struct Io {
     pub(crate) sightings: mpsc::Receiver<Sighting>,
     /// The group, if speakers form one.
     pub(crate) group: Option<Link>,
-    pub(crate) statuses: StatusQueue,
+    pub(crate) statuses: status::Queues,
     pub(crate) events: Recorder,
     /// The BGP sessions that this node is to have.
     pub(crate) plans: watch::Sender<Arc<bgp::Plans>>,
@@ -326,7 +326,8 @@ impl Engine {
             group.set_settled(self.generation);
         }
         if self.io.ready.take().is_some() {
-            self.io.statuses.begin();
+            self.io.statuses.layer2.begin();
+            self.io.statuses.bgp.begin();
             tracing::info!("announcing begins");
         }
     }

@@ -16,6 +16,7 @@ mod announcing;
 mod args;
 pub mod bfd;
 pub mod bgp;
+mod control;
 mod convert;
 mod engine;
 mod group;
@@ -24,6 +25,7 @@ mod metrics;
 mod myself;
 mod owner;
 mod presence;
+mod sessions;
 mod sources;
 pub mod state;
 mod status;
@@ -45,17 +47,20 @@ use prometheus_client::registry::Registry;
 use tokio::sync::{Notify, mpsc, watch};
 
 pub use args::{Args, BindAddress, MembershipArgs};
+pub use control::{AskError, BgpArgs, ask};
 
 use crate::engine::{Engine, Settings};
 use crate::group::Link;
 use crate::layer2::{Driver, DriverIo, Exclude, Lease};
 use crate::metrics::Metrics;
 use crate::presence::Presence;
-use crate::status::{StatusQueue, Writer};
 
 /// How much longer than the handover, or the farewell to routers, the end of the engine may take: the farewell to the group and
 /// the last write of the state.
 const FINISH: Duration = Duration::from_secs(3);
+
+/// How many questions about routes may wait for the thread of the sessions.
+const QUESTIONS: usize = 8;
 
 /// Runs the speaker until SIGTERM or SIGINT, or until a part of it fails. `log` is what its lines go
 /// into.
@@ -86,7 +91,7 @@ pub async fn run(args: Args, log: &Log) -> anyhow::Result<()> {
     let (conflicts, conflicts_here) = watch::channel(engine::Conflicting::new());
     let (exclude, exclude_here) = watch::channel(Exclude::load(&args.l2_exclude_file));
     let lease = Lease::default();
-    let statuses = StatusQueue::default();
+    let statuses = status::Queues::default();
     let presence_lost = Arc::new(Notify::new());
     let (recorder, sender) = events::recorder(
         client.clone(),
@@ -120,9 +125,8 @@ pub async fn run(args: Args, log: &Log) -> anyhow::Result<()> {
     let (plans, plans_here) = watch::channel(Arc::default());
     let routes = bgp::RouteQueue::default();
     let (sessions, sessions_here) = watch::channel(Arc::default());
-    bgp::register_metrics(&mut registry, sessions_here.clone());
-    let (_questions, questions_here) = mpsc::channel(1);
     let paths = start_bfd(&mut supervisor, &mut registry)?;
+    let (questions, questions_here) = mpsc::channel(QUESTIONS);
     let bgp_io = bgp::DriverIo {
         plans: plans_here,
         routes: routes.clone(),
@@ -132,6 +136,21 @@ pub async fn run(args: Args, log: &Log) -> anyhow::Result<()> {
         seed: group::seed().context("no randomness from the system")?,
     };
     let farewell = args.bgp_shutdown_wait + engine::WITHDRAWAL;
+    bgp::register_metrics(&mut registry, sessions_here.clone());
+    let session_events = sessions::Events {
+        client: client.clone(),
+        namespace: namespace.clone(),
+        me: me.clone(),
+        recorder: recorder.clone(),
+        statuses: sessions_here.clone(),
+    };
+    sessions::start(
+        &mut supervisor,
+        session_events,
+        sessions_here.clone(),
+        statuses.sessions.clone(),
+    );
+    let control = control::Server::new(args.state_dir.clone(), sessions_here.clone(), questions);
     let engine_io = engine::Io {
         inputs: sources::start(&mut supervisor, &client, &namespace),
         interfaces: interfaces_here.clone(),
@@ -159,14 +178,7 @@ pub async fn run(args: Args, log: &Log) -> anyhow::Result<()> {
     };
     let metrics = Metrics::register(&mut registry, &me);
     let engine = Engine::new(Instant::now(), settings, engine_io, metrics, saved);
-    let writer = Writer {
-        client: client.clone(),
-        namespace: namespace.clone(),
-        me: me.clone(),
-        owner: owner.clone(),
-        queue: statuses,
-        objects: status::watch(&mut supervisor, &client, &namespace),
-    };
+    statuses.start(&mut supervisor, &client, &namespace, &me, &owner);
     let presence = Presence {
         client,
         namespace,
@@ -177,9 +189,9 @@ pub async fn run(args: Args, log: &Log) -> anyhow::Result<()> {
         conflicts: conflicts_here,
         lost: presence_lost,
     };
-    supervisor.spawn("status", writer.run(supervisor.token()));
     supervisor.spawn("presence", presence.run(supervisor.token()));
     supervisor.spawn("events", sender.run(supervisor.token()));
+    supervisor.spawn("answers", control.run(supervisor.token()));
 
     let end = supervisor.token();
     let driver = on_own_thread("layer 2", move || driver.run(end));

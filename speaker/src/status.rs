@@ -1,70 +1,89 @@
-//! `ServiceL2Status` objects: who announces what, for `kubectl get` (compat.md 1.7).
+//! Status objects: what this node does, for `kubectl get` (compat.md 1.7).
 //!
-//! The engine says what is wanted and never waits; a later word about a Service replaces an earlier
-//! one that is not yet written. A watch says what there is. The writer makes the one equal to the
-//! other, one request at a time, so that it does not compete with the controller, and makes none
-//! while all is as it should be.
+//! Whoever knows what is to be said never waits; a later word about the same replaces an earlier one
+//! that is not yet written. A watch says what there is. The writer makes the one equal to the other,
+//! one request at a time, so that it does not compete with the controller, and makes none while all
+//! is as it should be.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use herald_announce::Interfaces;
-use herald_api::annotations::{LABEL_NODE, LABEL_SERVICE_NAME, LABEL_SERVICE_NAMESPACE};
-use herald_api::kinds::{
-    InterfaceInfo, ServiceL2Status, ServiceL2StatusSpec, ServiceL2StatusStatus,
-};
-use herald_model::{NodeName, ServiceKey};
+use herald_api::kinds::InterfaceInfo;
+use herald_model::NodeName;
 use herald_runtime::client::REQUEST_TIMEOUT;
 use herald_runtime::supervise::{Supervisor, TaskResult};
 use herald_runtime::watch::{Event, Watch};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
-use kube::{Api, Client};
+use kube::{Api, Client, Resource as _};
 use serde_json::json;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::owner::Owner;
 
+mod kind;
 mod ledger;
+mod service;
+mod session;
 
+use kind::Kind;
 use ledger::{Failure, Ledger, Step};
+use service::{Bgp, Layer2};
+pub(crate) use session::{SessionKey, SessionWords, Sessions, label as session_label};
 
 /// How many events of the watch may wait.
 const QUEUE: usize = 1024;
 
-/// Takes what is wanted; cheap to clone. Holds at most one entry for a Service.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct StatusQueue {
-    shared: Arc<Shared>,
+/// Takes what is to be said; cheap to clone. Holds at most one entry for each subject.
+#[derive(Debug, Clone)]
+pub(crate) struct StatusQueue<K: Kind> {
+    shared: Arc<Shared<K>>,
 }
 
-#[derive(Debug, Default)]
-struct Shared {
-    pending: Mutex<BTreeMap<ServiceKey, Option<Interfaces>>>,
+#[derive(Debug)]
+struct Shared<K: Kind> {
+    pending: Mutex<Pending<K>>,
     changed: Notify,
     begun: Notify,
 }
 
-impl StatusQueue {
-    /// This node announces the Service there, or (`None`) not at all.
-    pub(crate) fn set(&self, key: &ServiceKey, interfaces: Option<Interfaces>) {
-        self.pending().insert(key.clone(), interfaces);
+/// What is to be said, or (`None`) no longer.
+pub(crate) type Pending<K> = BTreeMap<<K as Kind>::Subject, Option<<K as Kind>::Content>>;
+
+impl<K: Kind> Default for StatusQueue<K> {
+    fn default() -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                pending: Mutex::default(),
+                changed: Notify::new(),
+                begun: Notify::new(),
+            }),
+        }
+    }
+}
+
+impl<K: Kind> StatusQueue<K> {
+    /// This is to be said of it, or (`None`) nothing.
+    pub(crate) fn set(&self, subject: &K::Subject, content: Option<K::Content>) {
+        self.pending().insert(subject.clone(), content);
         self.shared.changed.notify_one();
     }
 
-    /// What was set so far is all that this node announces: what the API has beyond that is from an
+    /// What was set so far is all that this node has to say: what the API has beyond that is from an
     /// earlier life.
     pub(crate) fn begin(&self) {
         self.shared.begun.notify_one();
     }
 
-    fn take(&self) -> BTreeMap<ServiceKey, Option<Interfaces>> {
+    /// What was said since the last call.
+    pub(crate) fn take(&self) -> Pending<K> {
         std::mem::take(&mut self.pending())
     }
 
-    fn pending(&self) -> std::sync::MutexGuard<'_, BTreeMap<ServiceKey, Option<Interfaces>>> {
+    fn pending(&self) -> std::sync::MutexGuard<'_, Pending<K>> {
         self.shared
             .pending
             .lock()
@@ -72,36 +91,79 @@ impl StatusQueue {
     }
 }
 
+/// What is to be said of all kinds; cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Queues {
+    pub(crate) layer2: StatusQueue<Layer2>,
+    pub(crate) bgp: StatusQueue<Bgp>,
+    pub(crate) sessions: StatusQueue<Sessions>,
+}
+
+impl Queues {
+    /// Starts what writes it.
+    pub(crate) fn start(
+        &self,
+        supervisor: &mut Supervisor,
+        client: &Client,
+        namespace: &str,
+        me: &NodeName,
+        owner: &Owner,
+    ) {
+        let to = (client, namespace, me, owner);
+        write(supervisor, to, self.layer2.clone());
+        write(supervisor, to, self.bgp.clone());
+        write(supervisor, to, self.sessions.clone());
+    }
+}
+
+fn write<K: Kind>(
+    supervisor: &mut Supervisor,
+    (client, namespace, me, owner): (&Client, &str, &NodeName, &Owner),
+    queue: StatusQueue<K>,
+) {
+    let writer = Writer {
+        client: client.clone(),
+        namespace: namespace.to_owned(),
+        me: me.clone(),
+        owner: owner.clone(),
+        queue,
+        objects: watch::<K>(supervisor, client, namespace, me),
+    };
+    supervisor.spawn(K::PLURAL, writer.run(supervisor.token()));
+}
+
 /// Starts the watch of the objects that the [`Writer`] keeps.
-pub(crate) fn watch(
+fn watch<K: Kind>(
     supervisor: &mut Supervisor,
     client: &Client,
     namespace: &str,
-) -> mpsc::Receiver<Event<ServiceL2Status>> {
+    me: &NodeName,
+) -> mpsc::Receiver<Event<K::Object>> {
     let (sender, receiver) = mpsc::channel(QUEUE);
-    let watch = Watch::namespaced(client, namespace, "servicel2statuses").forward(
-        sender,
-        std::convert::identity,
-        supervisor.token(),
-    );
-    supervisor.spawn("watch servicel2statuses", watch);
+    let mut watch = Watch::namespaced(client, namespace, K::PLURAL);
+    if !K::EXCLUSIVE {
+        // Those of other nodes are nothing to us.
+        watch = watch.labels(&format!("{}={me}", K::NODE_LABEL));
+    }
+    let watch = watch.forward(sender, std::convert::identity, supervisor.token());
+    supervisor.spawn("watch of status objects", watch);
     receiver
 }
 
-/// Writes the statuses of a node.
-pub(crate) struct Writer {
-    pub(crate) client: Client,
-    pub(crate) namespace: String,
-    pub(crate) me: NodeName,
-    pub(crate) owner: Owner,
-    pub(crate) queue: StatusQueue,
-    /// The objects of all nodes, from [`watch`].
-    pub(crate) objects: mpsc::Receiver<Event<ServiceL2Status>>,
+/// Writes the statuses of a node of one kind.
+struct Writer<K: Kind> {
+    client: Client,
+    namespace: String,
+    me: NodeName,
+    owner: Owner,
+    queue: StatusQueue<K>,
+    /// What there is.
+    objects: mpsc::Receiver<Event<K::Object>>,
 }
 
-impl Writer {
+impl<K: Kind> Writer<K> {
     /// Runs until `token` is cancelled. A write that fails is repeated until it succeeds.
-    pub(crate) async fn run(mut self, token: CancellationToken) -> TaskResult {
+    async fn run(mut self, token: CancellationToken) -> TaskResult {
         token.run_until_cancelled(self.write()).await;
         Ok(())
     }
@@ -111,11 +173,10 @@ impl Writer {
         queue.shared.begun.notified().await;
         let owner = self.owner.clone().await;
         let uid = owner.as_ref().map(|owner| owner.uid.clone());
-        let mut ledger = Ledger::new(self.me.clone(), uid);
+        let mut ledger = Ledger::<K>::new(self.me.clone(), uid);
         let mut failing = Failing::default();
         loop {
             for (key, wanted) in queue.take() {
-                let wanted = wanted.as_ref().map(interfaces);
                 ledger.want(Instant::now(), key, wanted);
             }
             let due = ledger.next_due();
@@ -132,7 +193,7 @@ impl Writer {
                         match done {
                             Ok(()) => failing.over(),
                             Err(failure) => {
-                                failing.report(&key, &failure);
+                                failing.report::<K>(&key, &failure);
                                 ledger.failed(Instant::now(), &key, &step, &failure);
                             }
                         }
@@ -145,12 +206,12 @@ impl Writer {
     /// Makes a request and tells the ledger of its success.
     async fn make(
         &self,
-        key: &ServiceKey,
-        step: &Step,
+        key: &K::Subject,
+        step: &Step<K::Content>,
         owner: Option<&OwnerReference>,
-        ledger: &mut Ledger,
+        ledger: &mut Ledger<K>,
     ) -> Result<(), Failure> {
-        let api: Api<ServiceL2Status> = Api::namespaced(self.client.clone(), &self.namespace);
+        let api: Api<K::Object> = Api::namespaced(self.client.clone(), &self.namespace);
         let parameters = PatchParams::default();
         let object = match step {
             Step::Create => {
@@ -162,16 +223,8 @@ impl Writer {
                 let patch = Patch::Merge(json!({ "metadata": { "ownerReferences": owners } }));
                 request(api.patch(name, &parameters, &patch)).await?
             }
-            Step::Say { name, interfaces } => {
-                let status = ServiceL2StatusStatus {
-                    node: self.me.to_string(),
-                    service_name: key.name().to_owned(),
-                    service_namespace: key.namespace().to_owned(),
-                    interfaces: interfaces.clone(),
-                };
-                let mut patch = json!({ "status": status });
-                // A list that is left out of a merge would stay as it was.
-                patch["status"]["interfaces"] = json!(interfaces);
+            Step::Say { name, content } => {
+                let patch = json!({ "status": K::status(&self.me, key, content) });
                 request(api.patch_status(name, &parameters, &Patch::Merge(&patch))).await?
             }
             Step::Delete { name } => {
@@ -188,23 +241,12 @@ impl Writer {
         Ok(())
     }
 
-    fn object(&self, key: &ServiceKey, owner: Option<&OwnerReference>) -> ServiceL2Status {
-        let labels = [
-            (LABEL_NODE, self.me.as_str()),
-            (LABEL_SERVICE_NAME, key.name()),
-            (LABEL_SERVICE_NAMESPACE, key.namespace()),
-        ];
-        ServiceL2Status {
-            metadata: ObjectMeta {
-                generate_name: Some("l2-".to_owned()),
-                namespace: Some(self.namespace.clone()),
-                labels: Some(labels.map(|(k, v)| (k.to_owned(), v.to_owned())).into()),
-                owner_references: owner.map(|owner| vec![owner.clone()]),
-                ..ObjectMeta::default()
-            },
-            spec: ServiceL2StatusSpec::default(),
-            status: None,
-        }
+    fn object(&self, key: &K::Subject, owner: Option<&OwnerReference>) -> K::Object {
+        let mut object = K::object(&self.me, key);
+        let metadata = object.meta_mut();
+        metadata.namespace = Some(self.namespace.clone());
+        metadata.owner_references = owner.map(|owner| vec![owner.clone()]);
+        object
     }
 }
 
@@ -227,17 +269,17 @@ async fn request<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T,
 struct Failing(bool);
 
 impl Failing {
-    fn report(&mut self, key: &ServiceKey, failure: &Failure) {
+    fn report<K: Kind>(&mut self, key: &K::Subject, failure: &Failure) {
         let error = match failure {
             Failure::Gone => "not found",
             Failure::Refused(error) | Failure::Unavailable(error) => error,
         };
         if !std::mem::replace(&mut self.0, true) {
             tracing::warn!(
-                service = %key,
+                about = %key,
                 error,
-                "cannot write the ServiceL2Status object, trying again; \
-                 the announcement does not depend on it"
+                "cannot write the {} object, trying again; no announcement depends on it",
+                K::KIND
             );
         }
     }
@@ -254,7 +296,8 @@ async fn until(instant: Option<Instant>) {
     }
 }
 
-fn interfaces(interfaces: &Interfaces) -> Vec<InterfaceInfo> {
+/// How the objects say it.
+pub(crate) fn interfaces(interfaces: &Interfaces) -> Vec<InterfaceInfo> {
     match interfaces {
         Interfaces::All => Vec::new(),
         Interfaces::Named(names) => names
@@ -266,14 +309,16 @@ fn interfaces(interfaces: &Interfaces) -> Vec<InterfaceInfo> {
 
 #[cfg(test)]
 mod tests {
+    use herald_model::ServiceKey;
+
     use super::*;
 
     #[test]
     fn the_last_word_about_a_service_counts() {
-        let queue = StatusQueue::default();
+        let queue = StatusQueue::<Bgp>::default();
         let key = ServiceKey::new("shop", "web");
-        let there = Interfaces::Named(["eth0".to_owned()].into());
-        queue.set(&key, Some(Interfaces::All));
+        let there = vec!["tor".to_owned()];
+        queue.set(&key, Some(Vec::new()));
         queue.set(&key, None);
         queue.set(&key, Some(there.clone()));
         let taken = queue.take();

@@ -38,6 +38,9 @@ pub const IP_ALLOCATED_FROM_POOL: Annotation = Annotation {
 /// The condition of a Service that says whether it has its addresses, and why not.
 pub const CONDITION_ADDRESS_ASSIGNED: &str = "herald.io/AddressAssigned";
 
+/// The condition of a `BGPPeer` that says whether all nodes that are to have a session have one.
+pub const CONDITION_ESTABLISHED: &str = "herald.io/Established";
+
 /// A label that keeps a node from announcing, whatever its value.
 pub const LABEL_EXCLUDE_NODE: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 
@@ -102,6 +105,18 @@ pub const LABEL_SERVICE_NAME: &str = "metallb.io/service-name";
 
 /// The label of a status object: the namespace of the Service that it speaks of.
 pub const LABEL_SERVICE_NAMESPACE: &str = "metallb.io/service-namespace";
+
+/// The label of a `BGPSessionState`: the node.
+pub const LABEL_SESSION_NODE: &str = "frrk8s.metallb.io/node";
+
+/// The label of a `BGPSessionState`: the router's address.
+pub const LABEL_SESSION_PEER: &str = "frrk8s.metallb.io/peer";
+
+/// The label of a `BGPSessionState`: the VRF, empty for none.
+pub const LABEL_SESSION_VRF: &str = "frrk8s.metallb.io/vrf";
+
+/// The annotation of a `BGPSessionState`: the name of the `BGPPeer`.
+pub const SESSION_PEER_NAME: &str = "herald.io/bgp-peer";
 
 /// The label of a `ConfigurationState`: `controller` or `speaker`.
 pub const LABEL_COMPONENT_TYPE: &str = "metallb.io/component-type";

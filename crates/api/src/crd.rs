@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::kinds;
 
-/// The definitions of all nine kinds, in the order of their names.
+/// The definitions of all ten kinds, in the order of their names.
 pub fn all() -> Vec<CustomResourceDefinition> {
     let mut peers = kinds::BGPPeer::crd();
     // The older version comes first, as in every list of versions by age.
@@ -18,6 +18,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         kinds::BFDProfile::crd(),
         kinds::BGPAdvertisement::crd(),
         peers,
+        kinds::BGPSessionState::crd(),
         kinds::Community::crd(),
         kinds::ConfigurationState::crd(),
         kinds::IPAddressPool::crd(),

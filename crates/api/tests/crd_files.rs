@@ -11,7 +11,7 @@ const REMEDY: &str = "regenerate with: cargo run -p herald-api --example crdgen"
 #[test]
 fn the_files_of_the_chart_are_up_to_date() {
     let expected = crd_yaml::files();
-    assert_eq!(expected.len(), 9);
+    assert_eq!(expected.len(), 10);
     let entries = fs::read_dir(crd_yaml::FOLDER).expect(REMEDY);
     let found: BTreeMap<String, String> = entries
         .map(|entry| {

@@ -126,7 +126,7 @@ async fn install(client: &Client) {
         let created = crds.create(&PostParams::default(), &crd).await;
         names.push(created.expect("accepted").name_any());
     }
-    assert_eq!(names.len(), 9);
+    assert_eq!(names.len(), 10);
     for name in names {
         let established = await_condition(crds.clone(), &name, is_crd_established());
         let waited = tokio::time::timeout(Duration::from_secs(30), established).await;

@@ -216,7 +216,7 @@ impl Collector for Sessions {
                 status,
                 counters: status.counters(),
                 labels: Labels {
-                    peer: status.remote().to_string(),
+                    peer: status.peer(),
                     vrf: vrf(status),
                     name: name.clone(),
                 },
@@ -229,7 +229,7 @@ impl Collector for Sessions {
             write(&mut encoder, "herald_bgp_", metric, &with_port)?;
         }
         for sample in &mut with_port {
-            sample.labels.peer = sample.status.remote().ip().to_string();
+            sample.labels.peer = sample.status.host();
         }
         for metric in &SHARED {
             write(&mut encoder, "frrk8s_bgp_", metric, &with_port)?;

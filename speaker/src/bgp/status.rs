@@ -118,10 +118,23 @@ impl PeerStatus {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The peer's address and port.
-    pub fn remote(&self) -> SocketAddr {
+    /// The peer's address and port, as far as they are known.
+    pub fn remote(&self) -> Option<SocketAddr> {
         let connected = self.up.as_ref().and_then(|up| up.endpoints);
-        connected.map_or(self.plan.connection.remote, |endpoints| endpoints.peer)
+        let connected = connected.map(|endpoints| endpoints.peer);
+        connected.or(Some(self.plan.connection.remote))
+    }
+
+    /// Where the peer is: address and port, or the interface that it is behind.
+    pub fn peer(&self) -> String {
+        let remote = self.remote().map(|remote| remote.to_string());
+        remote.unwrap_or_default()
+    }
+
+    /// Where the peer is: the address without a port, or the interface that it is behind.
+    pub fn host(&self) -> String {
+        let remote = self.remote().map(|remote| remote.ip().to_string());
+        remote.unwrap_or_default()
     }
 
     /// Why there is no session, in words; `None` while it is up, or if nothing was tried yet.
@@ -175,14 +188,15 @@ pub(crate) mod testing {
     pub(crate) fn up(remote: &str) -> (PeerStatus, Shared) {
         let (mut status, counters) = down(remote);
         status.state = State::Established;
-        let local = match status.remote() {
+        let peer: SocketAddr = remote.parse().expect("an address and a port");
+        let local = match peer {
             SocketAddr::V4(_) => "192.0.2.1:40000",
             SocketAddr::V6(_) => "[2001:db8::1]:40000",
         };
         status.up = Some(Up {
             endpoints: Some(Endpoints {
                 local: local.parse().expect("an address and a port"),
-                peer: status.remote(),
+                peer,
             }),
             negotiated: Arc::new(Negotiated {
                 local_as: Asn(65_001),

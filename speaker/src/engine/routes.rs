@@ -211,6 +211,10 @@ impl Engine {
                     let message = format!("announcing from node \"{me}\" with protocol \"bgp\"");
                     self.record(key, Kind::Normal, "nodeAssigned", message);
                 }
+                self.io
+                    .statuses
+                    .bgp
+                    .set(key, Some(now.peers.into_iter().collect()));
             }
             Transition::Changed { before, now } => {
                 tracing::info!(
@@ -224,6 +228,10 @@ impl Engine {
                 );
                 self.metrics.withdrawn(PROTOCOL, key, &before.addresses);
                 self.metrics.announced(PROTOCOL, key, &now.addresses);
+                self.io
+                    .statuses
+                    .bgp
+                    .set(key, Some(now.peers.into_iter().collect()));
             }
             Transition::Stopped { before, why } => {
                 tracing::info!(
@@ -236,6 +244,7 @@ impl Engine {
                     "withdrawing service announcement"
                 );
                 self.metrics.withdrawn(PROTOCOL, key, &before.addresses);
+                self.io.statuses.bgp.set(key, None);
             }
             Transition::Withheld(why) => tracing::debug!(
                 service = %key,

@@ -10,6 +10,7 @@ use herald_runtime::events::{Kind, Subject};
 use super::Engine;
 use crate::announcing::Transition;
 use crate::metrics::Protocol;
+use crate::status::interfaces;
 
 /// What the user should put right, one text each.
 #[derive(Debug, Default)]
@@ -45,7 +46,10 @@ impl Engine {
                 let me = &self.settings.me;
                 let message = format!("announcing from node \"{me}\" with protocol \"layer2\"");
                 self.record(key, Kind::Normal, "nodeAssigned", message);
-                self.io.statuses.set(key, Some(now.interfaces));
+                self.io
+                    .statuses
+                    .layer2
+                    .set(key, Some(interfaces(&now.interfaces)));
             }
             Transition::Changed { before, now } => {
                 tracing::info!(
@@ -60,7 +64,10 @@ impl Engine {
                     .withdrawn(Protocol::Layer2, key, &before.addresses);
                 self.metrics
                     .announced(Protocol::Layer2, key, &now.addresses);
-                self.io.statuses.set(key, Some(now.interfaces));
+                self.io
+                    .statuses
+                    .layer2
+                    .set(key, Some(interfaces(&now.interfaces)));
             }
             Transition::Stopped { before, why } => {
                 tracing::info!(
@@ -74,7 +81,7 @@ impl Engine {
                 );
                 self.metrics
                     .withdrawn(Protocol::Layer2, key, &before.addresses);
-                self.io.statuses.set(key, None);
+                self.io.statuses.layer2.set(key, None);
             }
             Transition::Withheld(why) => tracing::debug!(
                 service = %key,

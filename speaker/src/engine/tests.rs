@@ -34,6 +34,7 @@ struct Running {
     plans: watch::Receiver<Arc<bgp::Plans>>,
     routes: bgp::RouteQueue,
     sessions: watch::Sender<Arc<bgp::Statuses>>,
+    statuses: status::Queues,
     readiness: Readiness,
     presence_lost: Arc<Notify>,
     token: CancellationToken,
@@ -66,6 +67,7 @@ async fn start_in(directory: tempfile::TempDir, grouped: bool) -> Running {
     let (plans_here, plans) = watch::channel(Arc::default());
     let routes = bgp::RouteQueue::default();
     let (sessions, sessions_here) = watch::channel(Arc::default());
+    let statuses = status::Queues::default();
     let readiness = Readiness::new();
     let presence_lost = Arc::new(Notify::new());
     let (commands_here, commands) = mpsc::channel(1000);
@@ -92,7 +94,7 @@ async fn start_in(directory: tempfile::TempDir, grouped: bool) -> Running {
         plans: plans_here,
         routes: routes.clone(),
         sessions: sessions_here,
-        statuses: StatusQueue::default(),
+        statuses: statuses.clone(),
         events: recorder,
         problems: problems_here,
         presence_lost: Arc::clone(&presence_lost),
@@ -120,6 +122,7 @@ async fn start_in(directory: tempfile::TempDir, grouped: bool) -> Running {
         plans,
         routes,
         sessions,
+        statuses,
         readiness,
         presence_lost,
         token,

@@ -1,34 +1,31 @@
 //! What the API has, what is wanted, and the next request that brings the two together.
 //!
-//! No I/O, no clock. A Service is looked at when the engine says something new of it, when the
-//! watch shows that its objects are not as wanted, and again when a request failed; each Service
-//! waits for itself.
+//! No I/O, no clock. What objects are about, for example a Service, is looked at when somebody says
+//! something new of it, when the watch shows that its objects are not as wanted, and again when a
+//! request failed; each waits for itself.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use herald_api::annotations::{LABEL_NODE, LABEL_SERVICE_NAME, LABEL_SERVICE_NAMESPACE};
-use herald_api::kinds::{InterfaceInfo, ServiceL2Status};
-use herald_model::{NodeName, ServiceKey};
+use herald_model::NodeName;
 use herald_runtime::backoff::Backoff;
 use herald_runtime::watch::Event;
-use kube::ResourceExt as _;
+use kube::{Resource as _, ResourceExt as _};
+
+use super::kind::{Kind, Read, Said};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// A request that is to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Step {
-    /// Make an object for the Service; its status comes in a step of its own.
+pub(super) enum Step<C> {
+    /// Make an object; its status comes in a step of its own.
     Create,
     /// Make the object ours, so that it does not go with the Pod of an earlier life.
     Own { name: String },
-    /// Make the object say these interfaces.
-    Say {
-        name: String,
-        interfaces: Vec<InterfaceInfo>,
-    },
+    /// Make the object say this.
+    Say { name: String, content: C },
     /// Delete the object.
     Delete { name: String },
 }
@@ -44,51 +41,42 @@ pub(super) enum Failure {
     Unavailable(String),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Object {
+#[derive(Debug)]
+struct Object<K: Kind> {
     uid: String,
     /// `resourceVersion`; 0 if it is not a number.
     revision: u64,
-    service: ServiceKey,
+    subject: K::Subject,
     ours: bool,
     /// The UIDs of its owners.
     owners: Vec<String>,
-    said: Said,
+    said: Said<K::Content>,
     /// It is about to go; nothing more needs to be done about it.
     going: bool,
 }
 
-/// What the status of an object says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Said {
-    Nothing,
-    Interfaces(Vec<InterfaceInfo>),
-    /// Another node or Service than the labels; these fields cannot be changed.
-    Other,
-}
-
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Ledger {
+pub(super) struct Ledger<K: Kind> {
     me: NodeName,
     /// The UIDs that our objects' owners should have.
     owners: Vec<String>,
     /// The first word of the watch has come.
     complete: bool,
-    wanted: HashMap<ServiceKey, Vec<InterfaceInfo>>,
-    objects: HashMap<String, Object>,
-    by_service: HashMap<ServiceKey, BTreeSet<String>>,
-    /// When which Service is to be looked at.
-    queue: BTreeSet<(Instant, ServiceKey)>,
-    queued: HashMap<ServiceKey, Instant>,
-    /// Of Services that something went wrong with since the engine's last word of them.
-    pauses: HashMap<ServiceKey, Backoff>,
+    wanted: HashMap<K::Subject, K::Content>,
+    objects: HashMap<String, Object<K>>,
+    by_subject: HashMap<K::Subject, BTreeSet<String>>,
+    /// When which one is to be looked at.
+    queue: BTreeSet<(Instant, K::Subject)>,
+    queued: HashMap<K::Subject, Instant>,
+    /// Of those that something went wrong with since the last word of them.
+    pauses: HashMap<K::Subject, Backoff>,
     /// While the API server is not available, nothing is asked of it.
     resume: Option<Instant>,
     unavailable: Backoff,
 }
 
-impl Ledger {
+impl<K: Kind> Ledger<K> {
     /// Knows nothing yet. `owner` is the UID of our Pod, if there is one.
     pub(super) fn new(me: NodeName, owner: Option<String>) -> Self {
         Self {
@@ -97,7 +85,7 @@ impl Ledger {
             complete: false,
             wanted: HashMap::new(),
             objects: HashMap::new(),
-            by_service: HashMap::new(),
+            by_subject: HashMap::new(),
             queue: BTreeSet::new(),
             queued: HashMap::new(),
             pauses: HashMap::new(),
@@ -106,15 +94,10 @@ impl Ledger {
         }
     }
 
-    /// The engine says that this node announces the Service so, or (`None`) not at all.
-    pub(super) fn want(
-        &mut self,
-        now: Instant,
-        key: ServiceKey,
-        interfaces: Option<Vec<InterfaceInfo>>,
-    ) {
-        match interfaces {
-            Some(interfaces) => self.wanted.insert(key.clone(), interfaces),
+    /// This is to be said of it, or (`None`) nothing.
+    pub(super) fn want(&mut self, now: Instant, key: K::Subject, content: Option<K::Content>) {
+        match content {
+            Some(content) => self.wanted.insert(key.clone(), content),
             None => self.wanted.remove(&key),
         };
         self.pauses.remove(&key);
@@ -122,7 +105,7 @@ impl Ledger {
     }
 
     /// The watch says something.
-    pub(super) fn take(&mut self, now: Instant, event: Event<ServiceL2Status>) {
+    pub(super) fn take(&mut self, now: Instant, event: Event<K::Object>) {
         let mut touched = BTreeSet::new();
         let first = !self.complete;
         match event {
@@ -147,7 +130,8 @@ impl Ledger {
             Event::Malformed(object) => tracing::warn!(
                 object = %object.name,
                 error = object.error,
-                "ServiceL2Status cannot be read: keeping what was known of it; delete the object"
+                "{} cannot be read: keeping what was known of it; delete the object",
+                K::KIND
             ),
         }
         for key in touched {
@@ -177,7 +161,7 @@ impl Ledger {
 
     /// The request to be made now. Its result has to be told by [`Ledger::changed`],
     /// [`Ledger::deleted`] or [`Ledger::failed`].
-    pub(super) fn next(&mut self, now: Instant) -> Option<(ServiceKey, Step)> {
+    pub(super) fn next(&mut self, now: Instant) -> Option<(K::Subject, Step<K::Content>)> {
         if !self.complete || self.resume.is_some_and(|resume| now < resume) {
             return None;
         }
@@ -195,7 +179,7 @@ impl Ledger {
 
     /// The API server has the object so, by its answer to a request of ours. The watch's word of
     /// the same change is then no news.
-    pub(super) fn changed(&mut self, object: &ServiceL2Status) {
+    pub(super) fn changed(&mut self, object: &K::Object) {
         self.answered();
         self.put(object);
     }
@@ -207,7 +191,13 @@ impl Ledger {
     }
 
     /// A request was not successful.
-    pub(super) fn failed(&mut self, now: Instant, key: &ServiceKey, step: &Step, why: &Failure) {
+    pub(super) fn failed(
+        &mut self,
+        now: Instant,
+        key: &K::Subject,
+        step: &Step<K::Content>,
+        why: &Failure,
+    ) {
         match (why, step) {
             (Failure::Gone, Step::Own { name } | Step::Say { name, .. }) => {
                 // Another is made at once.
@@ -227,25 +217,25 @@ impl Ledger {
         self.unavailable.reset();
     }
 
-    /// The next thing to do about a Service; `None` if all is as it should be.
-    fn plan(&self, key: &ServiceKey) -> Option<Step> {
-        let here = self.by_service.get(key).into_iter().flatten();
+    /// The next thing to do about one; `None` if all is as it should be.
+    fn plan(&self, key: &K::Subject) -> Option<Step<K::Content>> {
+        let here = self.by_subject.get(key).into_iter().flatten();
         let here = here.filter_map(|name| Some((name, self.objects.get(name)?)));
         let (own, foreign): (Vec<_>, Vec<_>) = here
             .filter(|(_, object)| !object.going)
             .partition(|(_, object)| object.ours);
         let delete = |name: &String| Step::Delete { name: name.clone() };
-        let Some(interfaces) = self.wanted.get(key) else {
+        let Some(content) = self.wanted.get(key) else {
             return own.first().map(|(name, _)| delete(name));
         };
         // Of several, that which needs least; the last of equals.
-        let right = |object: &Object| {
-            let says = matches!(&object.said, Said::Interfaces(said) if said == interfaces);
+        let right = |object: &Object<K>| {
+            let says = matches!(&object.said, Said::This(said) if said == content);
             (object.owners == self.owners, says)
         };
         let kept = own
             .iter()
-            .filter(|(_, object)| object.said != Said::Other)
+            .filter(|(_, object)| !matches!(object.said, Said::Other))
             .max_by_key(|(_, object)| right(object));
         let Some((kept, object)) = kept else {
             return Some(Step::Create);
@@ -255,19 +245,18 @@ impl Ledger {
             (false, _) => Some(Step::Own { name }),
             (true, false) => Some(Step::Say {
                 name,
-                interfaces: interfaces.clone(),
+                content: content.clone(),
             }),
             (true, true) => own
                 .iter()
-                .chain(&foreign)
+                .chain(foreign.iter().filter(|_| K::EXCLUSIVE))
                 .find(|(name, _)| name != kept)
                 .map(|(name, _)| delete(name)),
         }
     }
 
-    /// Takes in an object unless what is known of it is newer; the Services that it was and is
-    /// about.
-    fn put(&mut self, object: &ServiceL2Status) -> Vec<ServiceKey> {
+    /// Takes in an object unless what is known of it is newer; what it was and is about.
+    fn put(&mut self, object: &K::Object) -> Vec<K::Subject> {
         let name = object.name_any();
         let mut new = self.read(object);
         if let (Some(known), Some(new)) = (self.objects.get(&name), &mut new)
@@ -280,10 +269,10 @@ impl Ledger {
         }
         // Somebody may have changed its labels.
         let before = self.remove(&name);
-        let after = new.as_ref().map(|new| new.service.clone());
+        let after = new.as_ref().map(|new| new.subject.clone());
         if let Some(new) = new {
-            self.by_service
-                .entry(new.service.clone())
+            self.by_subject
+                .entry(new.subject.clone())
                 .or_default()
                 .insert(name.clone());
             self.objects.insert(name, new);
@@ -291,22 +280,12 @@ impl Ledger {
         before.into_iter().chain(after).collect()
     }
 
-    fn read(&self, object: &ServiceL2Status) -> Option<Object> {
-        let label = |label| object.labels().get(label).map(String::as_str);
-        let service = ServiceKey::new(label(LABEL_SERVICE_NAMESPACE)?, label(LABEL_SERVICE_NAME)?);
-        let node = label(LABEL_NODE)?;
-        let said = match &object.status {
-            None => Said::Nothing,
-            Some(status) if status.node.is_empty() => Said::Nothing,
-            Some(status)
-                if status.node == node
-                    && status.service_name == service.name()
-                    && status.service_namespace == service.namespace() =>
-            {
-                Said::Interfaces(status.interfaces.clone())
-            }
-            Some(_) => Said::Other,
-        };
+    fn read(&self, object: &K::Object) -> Option<Object<K>> {
+        let Read {
+            subject,
+            node,
+            said,
+        } = K::read(object)?;
         Some(Object {
             uid: object.uid().unwrap_or_default(),
             revision: object
@@ -320,20 +299,20 @@ impl Ledger {
                 .map(|owner| owner.uid.clone())
                 .collect(),
             said,
-            going: object.metadata.deletion_timestamp.is_some(),
-            service,
+            going: object.meta().deletion_timestamp.is_some(),
+            subject,
         })
     }
 
-    fn remove(&mut self, name: &str) -> Option<ServiceKey> {
+    fn remove(&mut self, name: &str) -> Option<K::Subject> {
         let object = self.objects.remove(name)?;
-        if let Some(names) = self.by_service.get_mut(&object.service) {
+        if let Some(names) = self.by_subject.get_mut(&object.subject) {
             names.remove(name);
             if names.is_empty() {
-                self.by_service.remove(&object.service);
+                self.by_subject.remove(&object.subject);
             }
         }
-        Some(object.service)
+        Some(object.subject)
     }
 
     fn going(&mut self, name: &str) {
@@ -342,15 +321,15 @@ impl Ledger {
         }
     }
 
-    fn pause(&mut self, key: &ServiceKey) -> Duration {
+    fn pause(&mut self, key: &K::Subject) -> Duration {
         self.pauses
             .entry(key.clone())
             .or_insert_with(|| Backoff::new(FIRST_PAUSE, LONGEST_PAUSE))
             .pause()
     }
 
-    /// Has the Service looked at, at the latest at `due`.
-    fn look_at(&mut self, key: ServiceKey, due: Instant) {
+    /// Has it looked at, at the latest at `due`.
+    fn look_at(&mut self, key: K::Subject, due: Instant) {
         if self.queued.get(&key).is_some_and(|queued| *queued <= due) {
             return;
         }
@@ -359,7 +338,7 @@ impl Ledger {
         self.queued.insert(key, due);
     }
 
-    fn forget(&mut self, key: &ServiceKey) {
+    fn forget(&mut self, key: &K::Subject) {
         if let Some(due) = self.queued.remove(key) {
             self.queue.remove(&(due, key.clone()));
         }

@@ -1,6 +1,6 @@
 //! `BGPPeer` in the version that is stored, v1beta2 (compat.md 1.4).
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -28,6 +28,11 @@ use crate::{Duration, schema};
         name = "Multi Hops",
         type_ = "string",
         json_path = ".spec.ebgpMultiHop"
+    ),
+    printcolumn(
+        name = "Established",
+        type_ = "string",
+        json_path = ".status.established"
     )
 )]
 #[serde(rename_all = "camelCase")]
@@ -143,9 +148,36 @@ pub struct SecretReference {
     pub namespace: String,
 }
 
-/// Nothing yet.
+/// How the sessions of all nodes with the router are. Written by the controller from the
+/// BGPSessionState objects of the speakers.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct BGPPeerStatus {
+    /// How many nodes have a session that is up, of how many that are to have one: 2/3.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub established: String,
+    /// The nodes, those without a session first; at most 32.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<BGPPeerNode>,
+    /// herald.io/Established is True if all sessions are up, False if not, Unknown if no node is to
+    /// have one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::conditions")]
+    pub conditions: Vec<Condition>,
+}
+
+/// How the session of a node with the router is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct BGPPeerStatus {}
+pub struct BGPPeerNode {
+    /// The name of the node.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub node: String,
+    /// Established, or Active while there is no session.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub state: String,
+    /// Why there is no session.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
 
 /// The port that BGP listens on (RFC 4271, section 8.2.1).
 pub const DEFAULT_BGP_PORT: u16 = 179;

@@ -1,4 +1,4 @@
-//! The nine kinds of the API group `metallb.io`, one module each (compat.md 1).
+//! The nine kinds of the API group `metallb.io`, and one of frr-k8s, one module each (compat.md 1).
 //!
 //! Field descriptions end up in the CRDs, and so in `kubectl explain`.
 #![allow(
@@ -18,6 +18,7 @@ mod bfd_profile;
 mod bgp_advertisement;
 mod bgp_peer;
 pub mod bgp_peer_v1beta1;
+mod bgp_session_state;
 mod community;
 mod configuration_state;
 mod ip_address_pool;
@@ -28,8 +29,9 @@ mod service_l2_status;
 pub use bfd_profile::{BFDProfile, BFDProfileSpec, BFDProfileStatus};
 pub use bgp_advertisement::{BGPAdvertisement, BGPAdvertisementSpec, BGPAdvertisementStatus};
 pub use bgp_peer::{
-    BGPPeer, BGPPeerSpec, BGPPeerStatus, DEFAULT_BGP_PORT, DynamicAsn, SecretReference,
+    BGPPeer, BGPPeerNode, BGPPeerSpec, BGPPeerStatus, DEFAULT_BGP_PORT, DynamicAsn, SecretReference,
 };
+pub use bgp_session_state::{BGPSessionState, BGPSessionStateSpec, BGPSessionStateStatus};
 pub use community::{Community, CommunityAlias, CommunitySpec, CommunityStatus};
 pub use configuration_state::{
     ConfigurationResult, ConfigurationState, ConfigurationStateSpec, ConfigurationStateStatus,

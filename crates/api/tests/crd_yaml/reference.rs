@@ -12,8 +12,8 @@ const HEAD: &str = "\
 
 <!-- Generated from the types in crates/api by `cargo run -p herald-api --example crdgen`. -->
 
-The kinds of the API group `metallb.io`. All are namespaced and read from Herald's own namespace
-only. A field without a default may be left out unless it is marked as required. What the API server
+The kinds of the API group `metallb.io`, and `BGPSessionState` of the group `frrk8s.metallb.io`, in the
+form of frr-k8s. All are namespaced and read from Herald's own namespace only. A field without a default may be left out unless it is marked as required. What the API server
 checks by itself is under *default and limits*; the rest is checked by controller and speaker, which
 report a bad object and go on with its last good version.
 ";

@@ -182,15 +182,24 @@ async fn a_peer_is_a_session_and_a_service_a_route() {
     told.reaches(&running, "tor", &["192.0.2.1/32", "192.0.2.2/32"])
         .await;
     assert!(running.desired.borrow().is_empty(), "nothing on layer 2");
+    let [a, b] = ["a", "b"].map(|name| ServiceKey::new("shop", name));
+    let to_tor = Some(vec!["tor".to_owned()]);
+    let said = running.statuses.bgp.take();
+    assert_eq!(
+        said,
+        [(a.clone(), to_tor.clone()), (b, to_tor.clone())].into()
+    );
     running
         .send(Input::Slices(Event::Applied(slice("a", false))))
         .await;
     told.reaches(&running, "tor", &["192.0.2.2/32"]).await;
+    assert_eq!(running.statuses.bgp.take(), [(a.clone(), None)].into());
     running
         .send(Input::Slices(Event::Applied(slice("a", true))))
         .await;
     told.reaches(&running, "tor", &["192.0.2.1/32", "192.0.2.2/32"])
         .await;
+    assert_eq!(running.statuses.bgp.take(), [(a, to_tor)].into());
     assert!(!running.plans.has_changed().expect("the engine runs"));
     running.end().await;
 }

@@ -2,11 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use herald_api::kinds::ServiceL2StatusStatus;
+use herald_api::annotations::{LABEL_NODE, LABEL_SERVICE_NAME, LABEL_SERVICE_NAMESPACE};
+use herald_api::kinds::{InterfaceInfo, ServiceL2Status, ServiceL2StatusStatus};
+use herald_model::ServiceKey;
 use herald_runtime::watch::ObjectName;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 use super::*;
+use crate::status::Layer2;
+
+type Ledger = super::Ledger<Layer2>;
+type Step = super::Step<Vec<InterfaceInfo>>;
 
 const ME: &str = "n1";
 const POD: &str = "pod-of-this-life";
@@ -131,12 +137,12 @@ impl Server {
                 object.metadata.owner_references = Some(owner(POD));
                 self.store(object)
             }),
-            Step::Say { name, interfaces } => self.objects.get(name).cloned().map(|mut object| {
+            Step::Say { name, content } => self.objects.get(name).cloned().map(|mut object| {
                 object.status = Some(ServiceL2StatusStatus {
                     node: ME.to_owned(),
                     service_name: key.name().to_owned(),
                     service_namespace: key.namespace().to_owned(),
-                    interfaces: interfaces.clone(),
+                    interfaces: content.clone(),
                 });
                 self.store(object)
             }),

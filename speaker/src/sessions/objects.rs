@@ -1,0 +1,211 @@
+//! A `BGPSessionState` for each session.
+//!
+//! An object says whether there is a session, not which of the states on the way to one it is in: a
+//! peer that cannot be reached changes those every few seconds, on all nodes. Of a session that
+//! flaps, what is written is a few changes, then one a minute.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use herald_runtime::supervise::TaskResult;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::credit::Credit;
+use super::until;
+use crate::bgp::{PeerStatus, Statuses};
+use crate::status::{SessionKey, SessionWords, Sessions, StatusQueue, session_label};
+
+/// How many changes of an object are written at once.
+const CREDIT: u32 = 4;
+
+/// How long it takes until one more may be written.
+const REFILL: Duration = Duration::from_mins(1);
+
+/// How long after the start no session means that there is to be none: what an earlier life left is
+/// deleted then.
+const SETTLED: Duration = Duration::from_secs(30);
+
+/// Says what the objects are to say.
+pub(super) struct Objects {
+    statuses: watch::Receiver<Arc<Statuses>>,
+    queue: StatusQueue<Sessions>,
+}
+
+impl Objects {
+    /// Of the sessions with these statuses, into this queue.
+    pub(super) fn new(
+        statuses: watch::Receiver<Arc<Statuses>>,
+        queue: StatusQueue<Sessions>,
+    ) -> Self {
+        Self { statuses, queue }
+    }
+
+    /// Runs until `token` is cancelled. The objects go with the Pod, or are the next speaker's.
+    pub(super) async fn run(mut self, token: CancellationToken) -> TaskResult {
+        token
+            .run_until_cancelled(self.watch())
+            .await
+            .unwrap_or(Ok(()))
+    }
+
+    async fn watch(&mut self) -> TaskResult {
+        let settled = Instant::now() + SETTLED;
+        let mut begun = false;
+        let mut said = Sayings::default();
+        loop {
+            let now = Instant::now();
+            let statuses = Arc::clone(&self.statuses.borrow_and_update());
+            for (key, words) in said.look(now, &statuses) {
+                self.queue.set(&key, words);
+            }
+            if !begun && (!statuses.is_empty() || now >= settled) {
+                begun = true;
+                self.queue.begin();
+            }
+            let due = said.next_timeout().into_iter();
+            let due = due.chain((!begun).then_some(settled)).min();
+            tokio::select! {
+                changed = self.statuses.changed() => changed?,
+                () = until(due) => {}
+            }
+        }
+    }
+}
+
+/// What the objects say.
+#[derive(Debug, Default)]
+struct Sayings(BTreeMap<SessionKey, Saying>);
+
+#[derive(Debug)]
+struct Saying {
+    words: SessionWords,
+    credit: Credit,
+    /// Something else is to be said when there is credit again.
+    waits: bool,
+}
+
+impl Sayings {
+    /// What is to be said otherwise from now on, or no longer (`None`).
+    fn look(
+        &mut self,
+        now: Instant,
+        statuses: &Statuses,
+    ) -> Vec<(SessionKey, Option<SessionWords>)> {
+        let current: BTreeMap<_, _> = statuses
+            .iter()
+            .map(|(name, status)| (key(name, status), words(status)))
+            .collect();
+        let mut changes = Vec::new();
+        self.0.retain(|key, _| {
+            let stays = current.contains_key(key);
+            if !stays {
+                changes.push((key.clone(), None));
+            }
+            stays
+        });
+        for (key, words) in current {
+            let saying = self.0.entry(key.clone()).or_insert_with(|| Saying {
+                words: SessionWords::default(),
+                credit: Credit::new(now, CREDIT, REFILL),
+                waits: false,
+            });
+            saying.waits = saying.words != words;
+            if saying.waits && saying.credit.has_some(now) {
+                saying.credit.spend(now);
+                saying.waits = false;
+                saying.words = words.clone();
+                changes.push((key, Some(words)));
+            }
+        }
+        changes
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        let waiting = self.0.values().filter(|saying| saying.waits);
+        waiting.filter_map(|saying| saying.credit.next()).min()
+    }
+}
+
+fn key(name: &str, status: &PeerStatus) -> SessionKey {
+    SessionKey {
+        name: name.to_owned(),
+        peer: session_label(&status.host()),
+        vrf: status.plan.vrf.clone(),
+    }
+}
+
+fn words(status: &PeerStatus) -> SessionWords {
+    let bgp = if status.is_up() {
+        "Established"
+    } else {
+        "Active"
+    };
+    SessionWords {
+        bgp: bgp.to_owned(),
+        bfd: "N/A".to_owned(),
+        reason: Some(status.problem().unwrap_or_default()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use herald_bgp::session::State;
+
+    use super::*;
+    use crate::bgp::testing;
+
+    fn statuses(up: bool) -> Statuses {
+        let address = "192.0.2.2:179";
+        let (status, _) = if up {
+            testing::up(address)
+        } else {
+            testing::down(address)
+        };
+        [("tor".to_owned(), status)].into()
+    }
+
+    #[test]
+    fn an_object_says_whether_there_is_a_session() {
+        let (mut said, now) = (Sayings::default(), Instant::now());
+        let first = said.look(now, &statuses(false));
+        let [(key, Some(words))] = first.as_slice() else {
+            panic!("{first:?}");
+        };
+        assert_eq!((key.name.as_str(), key.peer.as_str()), ("tor", "192.0.2.2"));
+        assert_eq!(words.bgp, "Active");
+        let mut trying = statuses(false);
+        for state in [State::Connect, State::OpenSent, State::Idle] {
+            trying.get_mut("tor").expect("there").state = state;
+            assert!(said.look(now, &trying).is_empty(), "{state}");
+        }
+        let up = said.look(now, &statuses(true));
+        assert!(matches!(up.as_slice(), [(_, Some(words))] if words.bgp == "Established"));
+        let gone = said.look(now, &Statuses::new());
+        assert!(matches!(gone.as_slice(), [(_, None)]));
+    }
+
+    #[test]
+    fn a_session_that_flaps_causes_few_writes_and_the_last_word_is_right() {
+        let (mut said, start) = (Sayings::default(), Instant::now());
+        let mut writes = 0;
+        let mut now = start;
+        for n in 0..1000 {
+            now = start + Duration::from_millis(100) * n;
+            writes += said.look(now, &statuses(n % 2 == 0)).len();
+        }
+        assert_eq!(writes, 5, "the credit, and one for the minute that passed");
+        let mut last = None;
+        while let Some(due) = said.next_timeout() {
+            now = now.max(due);
+            last = said.look(now, &statuses(true)).pop().or(last);
+        }
+        let words = said
+            .0
+            .values()
+            .next()
+            .map(|saying| saying.words.bgp.clone());
+        assert_eq!(words.as_deref(), Some("Established"));
+    }
+}
