@@ -18,17 +18,17 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Allocate addresses of pools and write them into the Services' status
-    Controller(herald_controller::ControllerArgs),
+    Controller(Box<herald_controller::ControllerArgs>),
     /// Announce the Services' addresses that are this node's to announce
-    Speaker(herald_speaker::Args),
+    Speaker(Box<herald_speaker::Args>),
     /// Ask the speaker of this node about its BGP sessions and routes
     Bgp(herald_speaker::BgpArgs),
 }
 
 /// What runs until it is told to end.
 enum Daemon {
-    Controller(herald_controller::ControllerArgs),
-    Speaker(herald_speaker::Args),
+    Controller(Box<herald_controller::ControllerArgs>),
+    Speaker(Box<herald_speaker::Args>),
 }
 
 /// How long the end of the process waits for what still blocks a thread: a write to a disk that
@@ -58,8 +58,8 @@ fn main() -> ExitCode {
     let log = logging::init(common.log_level, common.log_format);
     let outcome = runtime.block_on(async {
         match daemon {
-            Daemon::Controller(args) => herald_controller::run(args, &log).await,
-            Daemon::Speaker(args) => herald_speaker::run(args, &log).await,
+            Daemon::Controller(args) => herald_controller::run(*args, &log).await,
+            Daemon::Speaker(args) => herald_speaker::run(*args, &log).await,
         }
     });
     runtime.shutdown_timeout(LAST_WAIT);

@@ -55,8 +55,8 @@ use crate::layer2::{Driver, DriverIo, Exclude, Lease};
 use crate::metrics::Metrics;
 use crate::presence::Presence;
 
-/// How much longer than the handover, or the farewell to routers, the end of the engine may take: the farewell to the group and
-/// the last write of the state.
+/// How much longer than the handover, or the farewell to routers, the end of the engine may take: the
+/// farewell to the group and the last write of the state.
 const FINISH: Duration = Duration::from_secs(3);
 
 /// How many questions about routes may wait for the thread of the sessions.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use herald_announce::bgp::Route;
 use herald_api::kinds::{BGPAdvertisement, BGPPeer};
 use herald_bgp::wire::{Family, GracefulRestart, Negotiated};
-use herald_model::Cidr;
+use herald_model::{Cidr, ServiceKey};
 
 use super::*;
 use crate::bgp::{PeerCounters, testing};

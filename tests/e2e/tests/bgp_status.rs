@@ -1,0 +1,134 @@
+//! What the user is told of BGP sessions: objects of the API, events, metrics and `herald bgp`.
+#![expect(clippy::tests_outside_test_module, reason = "an integration test")]
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use herald_api::kinds::{BGPPeer, BGPSessionState, BGPSessionStateStatus, ServiceBGPStatus};
+use herald_e2e::bgp::{FRR, Fabric, NODES};
+use herald_e2e::objects::{SOON, metrics, wait_event};
+use herald_lab::{Lab, NAMESPACE, eventually, herald_bin};
+use kube::ResourceExt as _;
+use kube::api::{Api, ListParams};
+use serde_json::{Value, json};
+
+/// Waits until the status of a peer says this.
+async fn wait_peer(lab: &Lab, name: &str, established: &str, condition: &str) -> Result<BGPPeer> {
+    let what = format!("BGPPeer {name} to be {established}, {condition}");
+    eventually(SOON, &what, async || {
+        let api: Api<BGPPeer> = Api::namespaced(lab.client(), NAMESPACE);
+        let peer = api.get(name).await?;
+        let status = peer.status.clone().context("it has no status")?;
+        let said = status.conditions.first().map(|it| it.status.clone());
+        let right = status.established == established && said.as_deref() == Some(condition);
+        ensure!(right, "it is {status:?}");
+        Ok(Some(peer))
+    })
+    .await
+}
+
+/// Waits until so many sessions with this router are as wanted.
+async fn wait_states(lab: &Lab, peer: &str, state: &str, count: usize) -> Result<()> {
+    let what = format!("{count} sessions with {peer} to be {state}");
+    eventually(SOON, &what, async || {
+        let api: Api<BGPSessionState> = Api::namespaced(lab.client(), NAMESPACE);
+        let states = api.list(&ListParams::default()).await?.items.into_iter();
+        let states: Vec<_> = states.filter_map(|object| object.status).collect();
+        let right = |it: &&BGPSessionStateStatus| {
+            it.peer == peer && it.bgp_status == state && it.vrf.is_empty()
+        };
+        let found = states.iter().filter(right).count();
+        ensure!(found == count, "{found} in {states:?}");
+        Ok(Some(()))
+    })
+    .await
+}
+
+/// What the speaker of a node answers.
+fn ask(lab: &Lab, node: &str, arguments: &[&str]) -> Result<Value> {
+    let output = Command::new(herald_bin()?)
+        .arg("bgp")
+        .args(arguments)
+        .arg("--json")
+        .arg("--state-dir")
+        .arg(lab.state_dir(node))
+        .output()?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "herald bgp {arguments:?}: {error}");
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+#[tokio::test]
+#[ignore = "needs root and the lab: run by make test"]
+async fn users_see_which_sessions_there_are_what_goes_over_them_and_why_one_is_down() -> Result<()>
+{
+    let fabric = Fabric::start(Lab::builder()).await?;
+    let lab = &fabric.lab;
+    let _pods = lab.backends("web", &["n1", "n2"]).await?;
+    let web = lab.service("web").dual_stack().create().await?;
+    let addresses = web.wait_addresses(2).await?;
+    fabric.peers(json!({}), json!({})).await?;
+    fabric.wait_nodes(&addresses, &NODES).await?;
+
+    for name in ["frr", "bird-v4", "bird-v6"] {
+        wait_peer(lab, name, "3/3", "True").await?;
+    }
+    wait_states(lab, FRR, "Established", 3).await?;
+    eventually(SOON, "each node to say whom it announces to", async || {
+        let api: Api<ServiceBGPStatus> = Api::namespaced(lab.client(), NAMESPACE);
+        let objects = api.list(&ListParams::default()).await?.items;
+        ensure!(objects.len() == 3, "{objects:?}");
+        for object in &objects {
+            ensure!(object.labels().len() == 3, "{object:?}");
+            let status = object.status.clone().unwrap_or_default();
+            let peers: Vec<_> = status.peers.iter().map(String::as_str).collect();
+            ensure!(peers == ["bird-v4", "bird-v6", "frr"], "{status:?}");
+        }
+        Ok(Some(()))
+    })
+    .await?;
+    wait_event(lab, "frr", "SessionUp", "the BGP session with frr").await?;
+
+    let summary = ask(lab, "n1", &["summary"])?;
+    let sessions = summary.as_array().context("a list")?;
+    ensure!(sessions.len() == 3, "{summary}");
+    let up = sessions.iter().all(|it| it["state"] == "Established");
+    ensure!(up, "{summary}");
+    let told = ask(lab, "n1", &["routes", "frr"])?;
+    let routes = told[0]["routes"].as_array().context("a list")?;
+    for address in &addresses {
+        let prefix = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = format!("{address}/{prefix}");
+        let there = routes.iter().any(|route| route["prefix"] == prefix);
+        ensure!(there, "{prefix} is not in {told}");
+    }
+    let speaker = fabric.speaker("n1")?;
+    let text = metrics(lab, "n1", speaker).await?;
+    let line =
+        format!("metallb_bgp_session_up{{peer=\"{FRR}:179\",vrf=\"default\",name=\"frr\"}} 1");
+    ensure!(
+        text.lines().any(|it| it == line),
+        "{line} is not in\n{text}"
+    );
+
+    fabric.frr.router().stop()?;
+    let peer = wait_peer(lab, "frr", "0/3", "False").await?;
+    let status = peer.status.context("a status")?;
+    let reasons = status.nodes.iter().all(|node| !node.reason.is_empty());
+    ensure!(status.nodes.len() == 3 && reasons, "{status:?}");
+    wait_states(lab, FRR, "Active", 3).await?;
+    wait_event(lab, "frr", "SessionDown", "the peer").await?;
+    let neighbor = ask(lab, "n1", &["neighbors", "frr"])?;
+    ensure!(neighbor[0]["lost"] == 1, "{neighbor}");
+    ensure!(neighbor[0]["lastDown"]["reason"].is_string(), "{neighbor}");
+    wait_peer(lab, "bird-v4", "3/3", "True").await?;
+
+    // What is gone leaves nothing behind.
+    let api: Api<BGPPeer> = Api::namespaced(lab.client(), NAMESPACE);
+    api.delete("frr", &kube::api::DeleteParams::default())
+        .await?;
+    wait_states(lab, FRR, "Active", 0).await?;
+    let text = metrics(lab, "n1", speaker).await?;
+    ensure!(!text.contains("name=\"frr\""), "{text}");
+    fabric.down().await
+}
