@@ -424,15 +424,14 @@ async fn the_password_of_a_session_comes_from_a_secret() {
 #[tokio::test]
 async fn without_the_api_sessions_and_routes_are_those_of_the_disk_except_where_a_password_is() {
     let running = start().await;
-    let locked = peer(
-        "locked",
-        &json!({ "peerAddress": "198.51.100.10", "passwordSecret": { "name": "key" } }),
-    );
-    running
-        .send_with_bgp(vec![peer("tor", &json!({})), locked])
-        .await;
+    let with_password = json!({
+        "peerAddress": "198.51.100.10", "passwordSecret": { "name": "key" },
+    });
+    let open = peer("tor", &json!({ "enableGracefulRestart": true }));
+    let peers = vec![open, peer("locked", &with_password)];
+    running.send_with_bgp(peers.clone()).await;
     let key = secret(slim::Secret::BASIC_AUTH, "aHVudGVyMg==");
-    running.send(Input::Secrets(all(vec![key]))).await;
+    running.send(Input::Secrets(all(vec![key.clone()]))).await;
     let mut told = Told::default();
     told.reaches(&running, "tor", &BOTH).await;
     let file = running.directory.path().join("herald.state");
@@ -456,10 +455,19 @@ async fn without_the_api_sessions_and_routes_are_those_of_the_disk_except_where_
     let mut second = start_in(running.directory, false).await;
     second.interfaces.send_replace(Some(vec![lan("eth0")]));
     let plans = second.plans(&["tor"]).await;
-    let restart = |plans: &bgp::Plans| plans["tor"].session.clone();
-    assert!(restart(&plans).restart.is_none(), "as the peer asks for it");
+    let restart = plans["tor"].session.restart;
+    assert!(restart.is_some_and(|restart| restart.restarted));
     let mut told = Told::default();
     told.reaches(&second, "locked", &BOTH).await;
     assert!(told.complete);
+
+    // When the API is back it has the last word, and the session goes on.
+    second.send_with_bgp(peers).await;
+    second.send(Input::Secrets(all(vec![key]))).await;
+    let with_both = second.plans(&["locked", "tor"]).await;
+    assert_eq!(with_both["tor"], plans["tor"]);
+    told.reaches(&second, "tor", &BOTH).await;
+    second.send(Input::Services(all(Vec::new()))).await;
+    told.reaches(&second, "tor", &[]).await;
     second.end().await;
 }
