@@ -65,6 +65,11 @@ pub struct Args {
     #[arg(long, env = "HERALD_BGP_SHUTDOWN_WAIT", default_value = "2s", value_parser = duration)]
     pub bgp_shutdown_wait: Duration,
 
+    /// TCP port for BGP peers that connect, open only while there is one that may
+    #[arg(long, env = "HERALD_BGP_LISTEN_PORT", default_value_t = 179,
+          value_parser = clap::value_parser!(u16).range(1..))]
+    pub bgp_listen_port: u16,
+
     /// Accepted for compatibility: namespace of frr-k8s
     #[arg(long, env = "FRRK8S_NAMESPACE")]
     pub frrk8s_namespace: Option<String>,
@@ -194,6 +199,10 @@ mod tests {
         assert_eq!(args.bgp_shutdown_wait, Duration::from_secs(2));
         let args = parse(&["--handover-limit=1500ms"]).expect("accepted");
         assert_eq!(args.handover_limit, Duration::from_millis(1500));
+        assert_eq!(args.bgp_listen_port, 179);
+        let args = parse(&["--bgp-listen-port=1179"]).expect("accepted");
+        assert_eq!(args.bgp_listen_port, 1179);
+        parse(&["--bgp-listen-port=0"]).expect_err("no port");
     }
 
     #[test]

@@ -13,7 +13,10 @@
 
 mod connection;
 mod driver;
+mod link;
+mod listener;
 mod metrics;
+mod next_hops;
 mod path;
 mod peer;
 mod plan;
@@ -21,6 +24,7 @@ mod question;
 mod queue;
 mod routes;
 mod status;
+mod surroundings;
 
 pub use driver::{Driver, DriverIo, Plans, Statuses};
 pub use metrics::register_metrics;

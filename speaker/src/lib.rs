@@ -196,7 +196,10 @@ pub async fn run(args: Args, log: &Log) -> anyhow::Result<()> {
     let end = supervisor.token();
     let driver = on_own_thread("layer 2", move || driver.run(end));
     let end = supervisor.token();
-    let sessions = on_own_thread("bgp", move || bgp::Driver::new(bgp_io).run(end));
+    let port = args.bgp_listen_port;
+    let sessions = on_own_thread("bgp", move || {
+        bgp::Driver::new(bgp_io).listening_at(port).run(end)
+    });
     let end = supervisor.token();
     let engine = on_own_thread("engine", move || engine.run(journal, end));
     supervisor.spawn("layer 2", driver);

@@ -218,15 +218,26 @@ impl Session {
         self.finish();
     }
 
-    /// Of what was to be written on a connection so many bytes wait still.
-    pub fn handle_sent(&mut self, now: Instant, id: ConnectionId, left: usize) {
+    /// Of what was to be written on a connection `left` bytes wait still, and the peer has not
+    /// acknowledged `unacknowledged`, those included: what the system has taken on the way to a peer
+    /// that reads nothing is not sent (RFC 9687).
+    pub fn handle_sent(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        left: usize,
+        unacknowledged: usize,
+    ) {
         let send_hold = self.send_hold(id);
         if let Some(connection) = self.connection_mut(id) {
-            if left == 0 {
+            let count = u64::try_from(unacknowledged).unwrap_or(u64::MAX);
+            let acknowledged = connection.written.saturating_sub(count);
+            if unacknowledged == 0 {
                 connection.send_deadline = None;
-            } else if left < connection.queued || connection.send_deadline.is_none() {
+            } else if acknowledged > connection.acknowledged || connection.send_deadline.is_none() {
                 connection.send_deadline = Some(now + send_hold);
             }
+            connection.acknowledged = connection.acknowledged.max(acknowledged);
             connection.queued = left;
         }
     }
@@ -409,6 +420,7 @@ impl Session {
             return;
         };
         connection.queued += bytes.len();
+        connection.written += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         connection.send_deadline.get_or_insert(now + send_hold);
         self.actions.push_back(Action::Write(id, bytes));
     }

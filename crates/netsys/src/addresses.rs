@@ -1,26 +1,11 @@
-//! The addresses of this host.
+//! The interfaces of this host: their networks, and their names by number.
 
 use std::io;
 use std::net::IpAddr;
 
 use nix::ifaddrs::getifaddrs;
+use nix::net::if_::if_indextoname;
 use nix::sys::socket::SockaddrStorage;
-
-/// All addresses of the interface that has `local`, `local` among them, in the kernel's order, without
-/// those that only this host knows; none if no interface has it.
-pub fn addresses_beside(local: IpAddr) -> io::Result<Vec<IpAddr>> {
-    let all: Vec<(String, IpAddr)> = getifaddrs()?
-        .filter_map(|entry| Some((interface_of(&entry.interface_name), ip(entry.address?)?)))
-        .collect();
-    let of_local = all.iter().find(|(_, address)| *address == local);
-    let Some((interface, _)) = of_local else {
-        return Ok(Vec::new());
-    };
-    let beside = all.iter().filter(|(name, address)| {
-        name == interface && (*address == local || !address.is_loopback())
-    });
-    Ok(beside.map(|(_, address)| *address).collect())
-}
 
 /// Whether `peer` is in a network of the interface that has `local`: no router is between them.
 pub fn is_on_link(local: IpAddr, peer: IpAddr) -> io::Result<bool> {
@@ -62,20 +47,19 @@ fn ip(address: SockaddrStorage) -> Option<IpAddr> {
     v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
 }
 
+/// The name of the interface with this index; `None` if there is none.
+pub fn interface_name(index: u32) -> Option<String> {
+    if_indextoname(index).ok()?.into_string().ok()
+}
+
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
     use super::*;
 
     #[test]
-    fn an_address_of_this_host_is_beside_itself_and_a_strange_one_beside_none() {
-        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let beside = addresses_beside(loopback).expect("the kernel tells");
-        assert!(beside.contains(&loopback), "{beside:?}");
-        let strange = IpAddr::from([192, 0, 2, 77]);
-        let beside = addresses_beside(strange).expect("the kernel tells");
-        assert!(beside.is_empty(), "{beside:?}");
+    fn an_interface_is_known_by_its_index() {
+        assert_eq!(interface_name(1).as_deref(), Some("lo"));
+        assert_eq!(interface_name(u32::MAX), None);
     }
 
     #[test]

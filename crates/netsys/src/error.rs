@@ -66,7 +66,7 @@ pub enum Error {
         max: usize,
     },
     /// Netlink could not be opened, or a dump failed.
-    #[error("cannot read the interfaces from netlink ({step}): {message}")]
+    #[error("cannot read interfaces or routes from netlink ({step}): {message}")]
     Netlink {
         /// What was tried.
         step: &'static str,

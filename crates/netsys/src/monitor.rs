@@ -30,6 +30,13 @@ use carrier::{Carriers, Report};
 use table::Table;
 pub use table::{Change, Interface, InterfaceAddress};
 
+/// What changes of are followed.
+const GROUPS: &[MulticastGroup] = &[
+    MulticastGroup::Link,
+    MulticastGroup::Ipv4Ifaddr,
+    MulticastGroup::Ipv6Ifaddr,
+];
+
 /// How long a dump may take.
 const DUMP_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -65,10 +72,11 @@ enum Loss {
     Unknown,
 }
 
+/// Notifications of the kernel.
 #[derive(Debug)]
-struct Subscription {
-    messages: UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>,
-    /// Ends with the monitor.
+pub(crate) struct Subscription {
+    pub(crate) messages: UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>,
+    /// Ends with this.
     _connection: JoinSet<()>,
 }
 
@@ -77,7 +85,7 @@ impl Monitor {
     /// Sees the network namespace of the calling thread. Must be called within a tokio runtime.
     pub async fn start() -> Result<Self, Error> {
         // Subscribed first: what changes during the dump is reported after it.
-        let subscription = Subscription::open()?;
+        let subscription = Subscription::open(GROUPS)?;
         let carriers = Carriers::start().map_err(|error| failed("carriers", &error))?;
         let mut table = Table::default();
         let pending = table.replace(dump().await?).into();
@@ -186,7 +194,7 @@ impl Monitor {
 
     async fn try_resync(&mut self, reopen: bool) -> Result<(), Error> {
         if reopen {
-            self.subscription = Subscription::open()?;
+            self.subscription = Subscription::open(GROUPS)?;
         }
         let dump = dump().await?;
         self.pending.extend(self.table.replace(dump));
@@ -196,13 +204,9 @@ impl Monitor {
 }
 
 impl Subscription {
-    fn open() -> Result<Self, Error> {
-        let (connection, _, messages) = new_multicast_connection(&[
-            MulticastGroup::Link,
-            MulticastGroup::Ipv4Ifaddr,
-            MulticastGroup::Ipv6Ifaddr,
-        ])
-        .map_err(|error| failed("subscribe", &error))?;
+    pub(crate) fn open(groups: &[MulticastGroup]) -> Result<Self, Error> {
+        let (connection, _, messages) =
+            new_multicast_connection(groups).map_err(|error| failed("subscribe", &error))?;
         let mut task = JoinSet::new();
         task.spawn(connection);
         Ok(Self {

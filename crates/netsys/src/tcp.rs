@@ -5,6 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU8;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Type};
 use tokio::net::{TcpSocket, TcpStream};
@@ -130,17 +131,14 @@ fn prepare(options: &Options) -> Result<Builder, Error> {
 /// Changes how far away the peer of a connection may be, at once.
 pub fn set_hops(connection: &impl AsFd, hops: Hops) -> Result<(), Error> {
     let socket = SockRef::from(connection);
-    let name = name_of(&socket);
-    attempt(
-        &name,
-        SocketStep::HopLimit,
-        set_hop_limit(&socket, hops.sent()),
-    )?;
-    attempt(
-        &name,
-        SocketStep::MinimumHopLimit,
-        set_minimum_hop_limit(&socket, hops.least()),
-    )
+    set_hops_named(&socket, &name_of(&socket), hops)
+}
+
+fn set_hops_named(socket: &SockRef<'_>, name: &str, hops: Hops) -> Result<(), Error> {
+    let sent = set_hop_limit(socket, hops.sent());
+    attempt(name, SocketStep::HopLimit, sent)?;
+    let least = set_minimum_hop_limit(socket, hops.least());
+    attempt(name, SocketStep::MinimumHopLimit, least)
 }
 
 /// Replaces the password of a connection, or removes it, without an interruption: what one side
@@ -155,6 +153,12 @@ pub fn set_password(connection: &TcpStream, password: Option<&Password>) -> Resu
     )?;
     let peer = (address, password::full_length(address));
     password::set_named(connection, &name_of(&socket), peer, password)
+}
+
+/// Makes the end of a connection be a reset, at once and with nothing left behind: what waits to be
+/// sent is dropped with it.
+pub fn reset_when_closed(connection: &impl AsFd) -> io::Result<()> {
+    SockRef::from(connection).set_linger(Some(Duration::ZERO))
 }
 
 /// How many bytes that were written to a connection its peer has not acknowledged yet, sent or not.

@@ -6,6 +6,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use herald_bgp::session::Endpoints;
+use herald_netsys::tcp;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
@@ -25,6 +26,8 @@ pub(super) struct Connection {
     unsent: Vec<u8>,
     /// How much of `unsent` is sent.
     sent: usize,
+    /// The peer has not acknowledged all, as far as it is known.
+    unacknowledged: bool,
     closing: Option<Closing>,
     /// What was found behind the last bytes: the kernel tells an error once.
     failed: Option<io::Error>,
@@ -53,6 +56,7 @@ impl Connection {
             stream,
             unsent: Vec::new(),
             sent: 0,
+            unacknowledged: false,
             closing: None,
             failed: None,
         }
@@ -85,6 +89,19 @@ impl Connection {
     /// How many bytes wait.
     pub(super) fn left(&self) -> usize {
         self.unsent.len() - self.sent
+    }
+
+    /// Something was sent that the peer had not acknowledged when it was last looked at.
+    pub(super) fn is_unacknowledged(&self) -> bool {
+        self.unacknowledged
+    }
+
+    /// How many bytes the peer has not acknowledged, sent or not.
+    pub(super) fn unacknowledged(&mut self) -> usize {
+        // A socket that cannot be asked has broken, which shows when it is read.
+        let count = self.left() + tcp::queued(&self.stream).unwrap_or_default();
+        self.unacknowledged = count > 0;
+        count
     }
 
     /// To be closed when all is sent.
@@ -168,6 +185,10 @@ impl Connection {
             return false;
         };
         if closing.at <= now || self.flush().is_err() {
+            if self.unacknowledged() > 0 {
+                // Else the kernel would keep what nobody takes.
+                let _ = tcp::reset_when_closed(&self.stream);
+            }
             return true;
         }
         if self.left() == 0 && !closing.finished {

@@ -7,22 +7,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use herald_bgp::routes::{Path, Table};
+use herald_netsys::tcp;
 use herald_runtime::supervise::TaskResult;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinSet, LocalSet};
 use tokio_util::sync::CancellationToken;
 
+use super::listener::Listeners;
 use super::path::Watch;
-use super::peer::{Peer, SharedTable, Wanted};
+use super::peer::{Ears, Peer, SharedTable, Situation, Wanted};
 use super::plan::PeerPlan;
 use super::question::{Question, answer};
 use super::queue::RouteQueue;
 use super::routes::paths;
 use super::status::PeerStatus;
+use super::surroundings::Surroundings;
 use crate::bfd::Requests;
 
 /// How long sessions may take to say goodbye when the process ends.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How many connections of one peer may wait until its session has its turn.
+const WAITING: usize = 4;
+
+/// The port of BGP.
+const PORT: u16 = 179;
 
 /// The sessions that this node is to have, by the names of their `BGPPeer`s.
 pub type Plans = BTreeMap<String, Arc<PeerPlan>>;
@@ -55,6 +66,8 @@ pub struct Driver {
     table_changed: watch::Sender<()>,
     peers: BTreeMap<String, Running>,
     tasks: JoinSet<()>,
+    listeners: Listeners,
+    surroundings: Surroundings,
     /// Sessions made so far.
     made: u64,
 }
@@ -64,6 +77,8 @@ pub struct Driver {
 struct Running {
     task: Id,
     wanted: watch::Sender<Wanted>,
+    situation: watch::Sender<Situation>,
+    accepted: mpsc::Sender<TcpStream>,
     status: watch::Receiver<PeerStatus>,
 }
 
@@ -71,13 +86,22 @@ impl Driver {
     /// A driver without sessions.
     pub fn new(io: DriverIo) -> Self {
         Self {
+            surroundings: Surroundings::new(io.seed),
             io,
             table: Rc::new(RefCell::new(Table::new())),
             table_changed: watch::Sender::new(()),
             peers: BTreeMap::new(),
             tasks: JoinSet::new(),
+            listeners: Listeners::new(PORT),
             made: 0,
         }
+    }
+
+    /// Peers that may connect do so at this port, not at 179.
+    #[must_use]
+    pub fn listening_at(mut self, port: u16) -> Self {
+        self.listeners = Listeners::new(port);
+        self
     }
 
     /// Drives until `token` is cancelled; then the sessions end, so that peers with graceful restart
@@ -110,6 +134,14 @@ impl Driver {
                         return Err("a BGP session's task has ended by itself".into());
                     }
                 }
+                accepted = self.listeners.accept() => match accepted {
+                    Some((name, stream)) => self.accepted(&name, stream),
+                    None => self.orient(),
+                },
+                changed = self.surroundings.changed() => {
+                    changed?;
+                    self.orient();
+                }
                 () = any_changed(&mut self.peers) => self.publish(),
             }
         }
@@ -118,6 +150,7 @@ impl Driver {
         } else {
             Wanted::Paused
         };
+        self.listeners.set_guests(Vec::new());
         for peer in self.peers.values() {
             peer.wanted.send_replace(wanted.clone());
         }
@@ -151,16 +184,66 @@ impl Driver {
                 None => self.start(name, plan),
             }
         }
+        self.orient();
         self.publish();
+    }
+
+    /// Tells the sessions where their peers are, and listens to those that may connect.
+    fn orient(&mut self) {
+        let plans = self.io.plans.borrow();
+        self.surroundings.follow(plans.values().map(|plan| &**plan));
+        let mut found = Vec::new();
+        for (name, plan) in plans.iter() {
+            let place = self.surroundings.place(plan);
+            let guest = plan.guest(name, place.as_ref().ok());
+            found.push((name, place, guest));
+        }
+        let guests = found.iter().filter_map(|(.., guest)| guest.clone());
+        self.listeners.set_guests(guests.collect());
+        for (name, place, guest) in found {
+            let Some(peer) = self.peers.get(name) else {
+                continue;
+            };
+            let deaf = guest.as_ref().and_then(|it| self.listeners.failure(it));
+            let (remote, problem) = match place {
+                Ok(remote) => (Some(remote), deaf.map(str::to_owned)),
+                Err(problem) => (None, problem),
+            };
+            let situation = Situation { remote, problem };
+            peer.situation.send_if_modified(|current| {
+                let changed = *current != situation;
+                *current = situation;
+                changed
+            });
+        }
+    }
+
+    /// A peer has connected.
+    fn accepted(&mut self, name: &str, stream: TcpStream) {
+        let Some(peer) = self.peers.get(name) else {
+            return;
+        };
+        if let Err(error) = peer.accepted.try_send(stream) {
+            let (TrySendError::Full(stream) | TrySendError::Closed(stream)) = error;
+            // It connects faster than anybody could answer.
+            let _ = tcp::reset_when_closed(&stream);
+        }
     }
 
     fn start(&mut self, name: &str, plan: &Arc<PeerPlan>) {
         let (wanted, wanted_here) = watch::channel(Wanted::Running(Arc::clone(plan)));
+        let (situation, situation_here) = watch::channel(Situation::default());
+        let (accepted, accepted_here) = mpsc::channel(WAITING);
         self.made += 1;
         let (peer, status) = Peer::new(
             name,
             Arc::clone(plan),
-            wanted_here,
+            Ears {
+                wanted: wanted_here,
+                situation: situation_here,
+                accepted: accepted_here,
+                interfaces: self.surroundings.interfaces(),
+            },
             (Rc::clone(&self.table), self.table_changed.subscribe()),
             self.io.seed.wrapping_add(self.made),
             Watch::new(name, self.io.bfd.clone()),
@@ -169,6 +252,8 @@ impl Driver {
         let running = Running {
             task,
             wanted,
+            situation,
+            accepted,
             status,
         };
         self.peers.insert(name.to_owned(), running);

@@ -2,23 +2,23 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use herald_api::config::bgp::PeerEndpoint;
 use herald_bgp::routes::{Addresses, Feed, Table};
 use herald_bgp::session::{Action, ConnectionId, Down, Event, Session, State, Stop};
 use herald_bgp::wire::Family;
-use herald_netsys::addresses_beside;
 use herald_netsys::tcp::{self, Hops};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::connection::{Arrived, Connection};
+use super::next_hops::{Interfaces, next_hops};
 use super::path::Watch;
-use super::plan::PeerPlan;
+use super::plan::{PeerPlan, Remote};
 use super::status::{PeerCounters, PeerStatus, Shared, Up};
 
 /// What is wanted of a session.
@@ -34,13 +34,39 @@ pub(super) enum Wanted {
     Ended,
 }
 
+/// What the driver finds out for a session.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Situation {
+    /// Where the peer is, if that is known.
+    pub(super) remote: Option<Remote>,
+    /// What keeps the session from coming up, in words.
+    pub(super) problem: Option<String>,
+}
+
+/// What a session is told.
+pub(super) struct Ears {
+    pub(super) wanted: watch::Receiver<Wanted>,
+    pub(super) situation: watch::Receiver<Situation>,
+    /// Connections that the peer has made.
+    pub(super) accepted: mpsc::Receiver<TcpStream>,
+    /// The interfaces of this node.
+    pub(super) interfaces: watch::Receiver<Option<Interfaces>>,
+}
+
+/// How many connections a session may have; those that say their last words count.
+const MOST_CONNECTIONS: usize = 8;
+
 /// The table of all sessions of the thread.
 pub(super) type SharedTable = Rc<RefCell<Table>>;
 
 pub(super) struct Peer {
     name: String,
-    wanted: watch::Receiver<Wanted>,
+    ears: Ears,
     plan: Arc<PeerPlan>,
+    /// Where the peer is; without this the session is not started.
+    remote: Option<Remote>,
+    /// What keeps the session from coming up on this side.
+    problem: Option<String>,
     table: SharedTable,
     /// Told when there is something new in the table.
     table_changed: watch::Receiver<()>,
@@ -68,7 +94,7 @@ impl Peer {
     pub(super) fn new(
         name: &str,
         plan: Arc<PeerPlan>,
-        wanted: watch::Receiver<Wanted>,
+        ears: Ears,
         (table, table_changed): (SharedTable, watch::Receiver<()>),
         seed: u64,
         path: Watch,
@@ -78,9 +104,11 @@ impl Peer {
         let (status, told) = watch::channel(status);
         let peer = Self {
             name: name.to_owned(),
-            wanted,
+            ears,
             session: Session::new(plan.session.clone(), seed),
             plan,
+            remote: None,
+            problem: None,
             table,
             table_changed,
             feed: Feed::new(name),
@@ -101,7 +129,6 @@ impl Peer {
 
     /// Runs until it is told to stop, and its last words are sent.
     pub(super) async fn run(mut self) {
-        self.session.start(Instant::now());
         loop {
             if self
                 .session
@@ -120,11 +147,19 @@ impl Peer {
             let closing = self.connections.values().filter_map(Connection::deadline);
             let due = self.session.next_timeout().into_iter().chain(closing).min();
             tokio::select! {
-                changed = self.wanted.changed(), if !self.stopping => match changed {
+                changed = self.ears.wanted.changed(), if !self.stopping => match changed {
                     Ok(()) => self.want(Instant::now()),
                     // Nobody wants anything any longer.
                     Err(_) => break,
                 },
+                changed = self.ears.situation.changed(), if !self.stopping => if changed.is_err() {
+                    break;
+                },
+                changed = self.ears.interfaces.changed(), if !self.stopping => match changed {
+                    Ok(()) => self.review_addresses(false),
+                    Err(_) => break,
+                },
+                Some(stream) = self.ears.accepted.recv() => self.accepted(Instant::now(), stream),
                 changed = self.table_changed.changed() => if changed.is_err() {
                     break;
                 },
@@ -148,7 +183,7 @@ impl Peer {
 
     /// Takes up what is wanted now.
     fn want(&mut self, now: Instant) {
-        let wanted = self.wanted.borrow_and_update().clone();
+        let wanted = self.ears.wanted.borrow_and_update().clone();
         let plan = match wanted {
             Wanted::Gone => {
                 self.path.end();
@@ -164,41 +199,88 @@ impl Peer {
             Wanted::Running(plan) => plan,
         };
         let before = std::mem::replace(&mut self.plan, Arc::clone(&plan));
-        let (old, new) = (&before.connection, &plan.connection);
+        let (old, new) = (before.as_ref(), plan.as_ref());
         self.news = true;
-        self.session.reconfigure(now, plan.session.clone());
-        if old == new {
-            if before.bfd != plan.bfd {
-                self.path.update(&plan);
-            }
-            return;
-        }
-        let on_live_ones = tcp::Options {
-            password: old.password.clone(),
-            hops: old.hops,
-            ..new.clone()
+        self.session.reconfigure(now, new.session.clone());
+        self.turn(now);
+        let way = |plan: &PeerPlan| {
+            (
+                plan.endpoint.clone(),
+                plan.port,
+                plan.source,
+                plan.vrf.clone(),
+            )
         };
-        if on_live_ones != *old || self.session.state() != State::Established {
+        let moved = way(old) != way(new);
+        let secured = (old.hops, &old.password) != (new.hops, &new.password);
+        if moved || secured && self.session.state() != State::Established {
             // Nobody comes back to the old address: what is left there must not be kept. An attempt
             // that is under way has the old options.
-            self.path.end();
-            self.session.stop(now, &Stop::Deconfigured);
-            self.session.start(now);
+            self.remote = self.ears.situation.borrow().remote.clone();
+            self.begin_anew(now);
             return;
         }
-        self.path.update(&plan);
-        // The peer of a live connection gets the same change about now.
-        for connection in self.connections.values() {
-            let mut changed = Ok(());
-            if old.password != new.password {
-                changed = tcp::set_password(connection.stream(), new.password.as_ref());
+        if before.bfd != plan.bfd {
+            self.path.update(&plan);
+        }
+        if secured {
+            // The peer of a live connection gets the same change about now.
+            for connection in self.connections.values() {
+                if let Err(error) = self.secure(connection.stream()) {
+                    tracing::error!(peer = self.name, %error, "the session keeps what it had");
+                }
             }
-            if changed.is_ok() && old.hops != new.hops {
-                changed = tcp::set_hops(connection.stream(), new.hops);
-            }
-            if let Err(error) = changed {
-                tracing::error!(peer = self.name, %error, "the session keeps what it had");
-            }
+        }
+    }
+
+    /// Turns to where the peer is now. A session that is up is the best sign that the peer is where
+    /// it was when that is not known any longer, or when its link has another router.
+    fn turn(&mut self, now: Instant) {
+        let Situation { remote, problem } = self.ears.situation.borrow_and_update().clone();
+        self.news |= problem != self.problem;
+        self.problem = problem;
+        if self.stopping || remote == self.remote {
+            return;
+        }
+        let learned = matches!(self.plan.endpoint, PeerEndpoint::Interface(_));
+        if self.session.state() == State::Established && (remote.is_none() || learned) {
+            return;
+        }
+        self.remote = remote;
+        self.news = true;
+        self.begin_anew(now);
+    }
+
+    fn begin_anew(&mut self, now: Instant) {
+        self.path.end();
+        self.session.stop(now, &Stop::Deconfigured);
+        if self.remote.is_some() {
+            self.session.start(now);
+        }
+    }
+
+    /// Gives a connection the password and the hops that are planned.
+    fn secure(&self, stream: &TcpStream) -> Result<(), herald_netsys::Error> {
+        tcp::set_password(stream, self.plan.password.as_ref())?;
+        tcp::set_hops(stream, self.plan.hops)
+    }
+
+    /// The peer has connected.
+    fn accepted(&mut self, now: Instant, stream: TcpStream) {
+        if self.stopping || self.connections.len() >= MOST_CONNECTIONS {
+            let _ = tcp::reset_when_closed(&stream);
+            return;
+        }
+        // Since its handshake the plan may have changed.
+        if let Err(error) = self.secure(&stream) {
+            tracing::error!(peer = self.name, %error, "a connection of the peer is closed");
+            return;
+        }
+        let connection = Connection::new(stream);
+        // Else it is gone already.
+        if let Ok(endpoints) = connection.endpoints() {
+            let id = self.session.handle_accepted(now, endpoints);
+            self.connections.insert(id, connection);
         }
     }
 
@@ -241,8 +323,11 @@ impl Peer {
 
     /// Takes in what arrived, does what is due, and carries out what follows.
     fn settle(&mut self, now: Instant) {
+        self.turn(now);
         self.receive(now);
         if self.session.next_timeout().is_some_and(|due| due <= now) {
+            // What the peer has taken meanwhile counts.
+            self.flush(now);
             self.session.handle_timeout(now);
         }
         loop {
@@ -288,7 +373,11 @@ impl Peer {
             self.news |= !matches!(action, Action::Write(..));
             match action {
                 Action::Connect(id) => {
-                    let options = self.plan.connection.clone();
+                    let Some(remote) = &self.remote else {
+                        // It has been stopped, and says so next.
+                        continue;
+                    };
+                    let options = self.plan.options(remote);
                     let dial = async move { (id, tcp::connect(&options).await) };
                     self.dialling.insert(id, self.dials.spawn_local(dial));
                 }
@@ -321,10 +410,11 @@ impl Peer {
         for (id, connection) in &mut self.connections {
             let waited = connection.left();
             match connection.flush() {
-                Ok(()) if waited > 0 => {
+                Ok(()) if waited > 0 || connection.is_unacknowledged() => {
                     let left = connection.left();
                     moved += usize::from(left < waited);
-                    self.session.handle_sent(now, *id, left);
+                    let unacknowledged = connection.unacknowledged();
+                    self.session.handle_sent(now, *id, left, unacknowledged);
                 }
                 Ok(()) => {}
                 Err(error) => broken.push((*id, error)),
@@ -338,48 +428,27 @@ impl Peer {
         moved + broken.len()
     }
 
-    /// The own addresses that routes may have as next hops beside that of the session.
-    fn addresses(&self) -> Addresses {
-        let mut addresses = Addresses::default();
+    /// Takes up the own addresses that routes may have as next hops beside that of the session. While
+    /// its own address is not to be found, as when a network is set up anew, a session keeps what it
+    /// had; one that has just come up has nothing.
+    fn review_addresses(&mut self, up_just_now: bool) {
+        let interfaces = self.ears.interfaces.borrow_and_update();
         let Some(endpoints) = self.session.endpoints() else {
-            return addresses;
+            return;
         };
-        let local = endpoints.local.ip();
-        let beside = match addresses_beside(local) {
-            Ok(beside) => beside,
-            Err(error) => {
-                tracing::warn!(
-                    peer = self.name,
-                    %error,
-                    "the addresses beside {local} are not known: routes of the other family cannot \
-                     be announced to this peer"
-                );
-                Vec::new()
-            }
-        };
-        for address in beside {
-            match address {
-                IpAddr::V4(v4) => {
-                    addresses.v4.get_or_insert(v4);
-                }
-                IpAddr::V6(v6) if !v6.is_unicast_link_local() => {
-                    addresses.v6.get_or_insert(v6);
-                }
-                // Of no use to a peer on another link.
-                IpAddr::V6(v6) if is_on_link(self.plan.connection.hops) => {
-                    addresses.link_local.get_or_insert(v6);
-                }
-                IpAddr::V6(_) => {}
-            }
+        let interfaces = interfaces.as_deref().unwrap_or_default();
+        let vrf = self.plan.vrf().map(String::as_str);
+        let near = is_on_link(self.plan.hops);
+        let found = next_hops(interfaces, endpoints, vrf, near);
+        if let Some(addresses) = found.or_else(|| up_just_now.then(Addresses::default)) {
+            self.feed
+                .set_addresses(addresses, &mut self.table.borrow_mut());
         }
-        addresses
     }
 
     fn happened(&mut self, now: Instant, event: &Event) {
         if matches!(event, Event::Up(_)) {
-            let addresses = self.addresses();
-            self.feed
-                .set_addresses(addresses, &mut self.table.borrow_mut());
+            self.review_addresses(true);
             self.path.up(&self.plan, self.session.endpoints());
         }
         let mut table = self.table.borrow_mut();
@@ -433,6 +502,11 @@ impl Peer {
             let before = status.clone();
             status.state = session.state();
             status.plan = Arc::clone(&self.plan);
+            status.place = self
+                .remote
+                .as_ref()
+                .map(|remote| self.plan.options(remote).remote);
+            status.obstacle.clone_from(&self.problem);
             status.up = session.negotiated().map(|negotiated| Up {
                 endpoints: session.endpoints(),
                 negotiated: Arc::clone(negotiated),

@@ -13,6 +13,7 @@ use herald_netsys::Dscp;
 use herald_netsys::tcp::{self, Hops};
 use sha2::{Digest as _, Sha256};
 
+use super::listener::Guest;
 use super::path::BfdPlan;
 
 /// How long peers keep the routes of a speaker that restarts, in seconds.
@@ -21,29 +22,34 @@ const RESTART_TIME: u16 = 120;
 /// A session with a router as this node is to have it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PeerPlan {
-    /// What the two sides agree on.
+    /// What the two sides agree on, and who connects.
     pub session: Config,
-    /// How the connection is made.
-    pub connection: tcp::Options,
-    /// The VRF that it is in; empty if in none.
+    /// Where the peer is.
+    pub endpoint: PeerEndpoint,
+    /// The port that it listens on.
+    pub port: u16,
+    /// The own address; the kernel's choice if `None`.
+    pub source: Option<IpAddr>,
+    /// The VRF that the session is in; empty for none.
     pub vrf: String,
+    /// How far away the peer may be.
+    pub hops: Hops,
+    /// The password for MD5 signatures.
+    pub password: Option<tcp::Password>,
     /// How the path is watched, if it is.
     pub bfd: Option<BfdPlan>,
 }
 
-/// What is asked for and not there yet.
+/// The address of a peer, with its interface if it is of one link only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Remote {
+    pub(super) address: IpAddr,
+    pub(super) interface: Option<String>,
+}
+
+/// What is asked for and cannot be done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unsupported {
-    /// A peer behind an interface, or at the default gateway.
-    #[error(
-        "BGPPeer {0:?}: peers without an address of their own are not supported yet: give it spec.peerAddress"
-    )]
-    Endpoint(String),
-    /// A peer that connects.
-    #[error(
-        "BGPPeer {0:?}: connections that the peer makes are not supported yet: remove the annotation"
-    )]
-    Inbound(String),
     /// A password that the kernel does not take.
     #[error("BGPPeer {0:?}: {1}")]
     Password(String, String),
@@ -58,37 +64,64 @@ impl PeerPlan {
         address: Option<Ipv4Addr>,
         restarted: bool,
     ) -> Result<Self, Unsupported> {
-        let name = || peer.name.clone();
-        let (remote, interface) = match &peer.endpoint {
-            PeerEndpoint::Address(address) => (*address, None),
-            PeerEndpoint::LinkLocal { address, interface } => {
-                (IpAddr::V6(*address), Some(interface.clone()))
-            }
-            PeerEndpoint::Interface(_) | PeerEndpoint::DefaultGateway(_) => {
-                return Err(Unsupported::Endpoint(name()));
-            }
-        };
-        if peer.connection != Connection::Outbound {
-            return Err(Unsupported::Inbound(name()));
-        }
         let password = peer.password.as_ref().map(Password::as_bytes);
         let password = password.map(tcp::Password::new).transpose();
-        let password =
-            password.map_err(|error| Unsupported::Password(name(), error.to_string()))?;
-        let vrf = Some(peer.vrf.clone()).filter(|vrf| !vrf.is_empty());
+        let password = password
+            .map_err(|error| Unsupported::Password(peer.name.clone(), error.to_string()))?;
         Ok(Self {
             session: config(peer, identifier(peer, me, address), restarted),
-            connection: tcp::Options {
-                remote: SocketAddr::new(remote, peer.port),
-                local: peer.source_address,
-                interface: interface.or(vrf),
-                hops: hops(peer),
-                password,
-                dscp: Dscp::CS6,
-            },
+            endpoint: peer.endpoint.clone(),
+            port: peer.port,
+            source: peer.source_address,
             vrf: peer.vrf.clone(),
+            hops: hops(peer),
+            password,
             bfd: BfdPlan::new(peer),
         })
+    }
+
+    /// Where the peer is, if the configuration itself says it.
+    pub(super) fn remote(&self) -> Option<Remote> {
+        match &self.endpoint {
+            PeerEndpoint::Address(address) => Some(Remote {
+                address: *address,
+                interface: None,
+            }),
+            PeerEndpoint::LinkLocal { address, interface } => Some(Remote {
+                address: IpAddr::V6(*address),
+                interface: Some(interface.clone()),
+            }),
+            PeerEndpoint::Interface(_) | PeerEndpoint::DefaultGateway(_) => None,
+        }
+    }
+
+    /// The peer as one that connects, if it may and if it is known where it is.
+    pub(super) fn guest(&self, name: &str, remote: Option<&Remote>) -> Option<Guest> {
+        let remote = remote.filter(|_| self.session.direction != Direction::Dial)?;
+        Some(Guest {
+            name: name.to_owned(),
+            vrf: self.vrf().cloned(),
+            remote: remote.clone(),
+            local: self.source,
+            hops: self.hops,
+            password: self.password.clone(),
+        })
+    }
+
+    pub(super) fn vrf(&self) -> Option<&String> {
+        Some(&self.vrf).filter(|vrf| !vrf.is_empty())
+    }
+
+    /// How a connection to the peer is made if it is there.
+    pub(super) fn options(&self, remote: &Remote) -> tcp::Options {
+        tcp::Options {
+            remote: SocketAddr::new(remote.address, self.port),
+            local: self.source,
+            interface: remote.interface.as_ref().or_else(|| self.vrf()).cloned(),
+            hops: self.hops,
+            password: self.password.clone(),
+            dscp: Dscp::CS6,
+        }
     }
 }
 
@@ -100,8 +133,14 @@ fn config(peer: &BgpPeer, id: BgpId, restarted: bool) -> Config {
         PeerAsn::Dynamic(DynamicAsn::External) => ExpectedAs::External,
     };
     let mut config = Config::new(local, expected, id);
-    config.direction = Direction::Dial;
-    config.families = if peer.dual_stack {
+    config.direction = match peer.connection {
+        Connection::Outbound => Direction::Dial,
+        Connection::Inbound => Direction::Accept,
+        Connection::Both => Direction::Both,
+    };
+    // Without addresses there is no family to prefer: IPv4 routes have IPv6 next hops (RFC 8950).
+    let unnumbered = matches!(peer.endpoint, PeerEndpoint::Interface(_));
+    config.families = if peer.dual_stack || unnumbered {
         Families::BOTH
     } else {
         Families::only(match peer.endpoint.family() {

@@ -19,6 +19,10 @@ pub struct PeerStatus {
     pub since: Instant,
     /// What it is made with.
     pub plan: Arc<PeerPlan>,
+    /// Where the peer is, once that is known.
+    pub place: Option<SocketAddr>,
+    /// What keeps the session from coming up on this side, in words.
+    pub obstacle: Option<String>,
     /// What holds while it is up.
     pub up: Option<Up>,
     /// The last end of a session that was up, and when that was.
@@ -88,6 +92,8 @@ impl PeerStatus {
             state: State::Idle,
             since: now,
             plan,
+            place: None,
+            obstacle: None,
             up: None,
             last_down: None,
             last_failure: None,
@@ -121,26 +127,29 @@ impl PeerStatus {
     /// The peer's address and port, as far as they are known.
     pub fn remote(&self) -> Option<SocketAddr> {
         let connected = self.up.as_ref().and_then(|up| up.endpoints);
-        let connected = connected.map(|endpoints| endpoints.peer);
-        connected.or(Some(self.plan.connection.remote))
+        connected.map(|endpoints| endpoints.peer).or(self.place)
     }
 
-    /// Where the peer is: address and port, or the interface that it is behind.
+    /// Where the peer is: address and port, or what the configuration says while they are not known.
     pub fn peer(&self) -> String {
         let remote = self.remote().map(|remote| remote.to_string());
-        remote.unwrap_or_default()
+        remote.unwrap_or_else(|| self.plan.endpoint.to_string())
     }
 
-    /// Where the peer is: the address without a port, or the interface that it is behind.
+    /// Where the peer is: the address without a port, or what the configuration says while it is not
+    /// known.
     pub fn host(&self) -> String {
         let remote = self.remote().map(|remote| remote.ip().to_string());
-        remote.unwrap_or_default()
+        remote.unwrap_or_else(|| self.plan.endpoint.to_string())
     }
 
     /// Why there is no session, in words; `None` while it is up, or if nothing was tried yet.
     pub fn problem(&self) -> Option<String> {
         if self.is_up() {
             return None;
+        }
+        if self.obstacle.is_some() {
+            return self.obstacle.clone();
         }
         let last = self.last_failure.as_ref().or(self.last_down.as_ref());
         last.map(|(_, down)| down.to_string())
@@ -151,10 +160,10 @@ impl PeerStatus {
 pub(crate) mod testing {
     //! Statuses for tests.
 
+    use herald_api::config::bgp::PeerEndpoint;
     use herald_bgp::session::{Config, Reason};
     use herald_bgp::wire::{Asn, BgpId, ErrorCode, ExpectedAs, Families};
-    use herald_netsys::Dscp;
-    use herald_netsys::tcp::{Hops, Options};
+    use herald_netsys::tcp::Hops;
 
     use super::*;
 
@@ -162,15 +171,12 @@ pub(crate) mod testing {
         let id = BgpId([192, 0, 2, 1].into());
         PeerPlan {
             session: Config::new(Asn(65_001), ExpectedAs::Exactly(Asn(65_002)), id),
-            connection: Options {
-                remote,
-                local: None,
-                interface: None,
-                hops: Hops::ONE,
-                password: None,
-                dscp: Dscp::CS6,
-            },
+            endpoint: PeerEndpoint::Address(remote.ip()),
+            port: remote.port(),
+            source: None,
             vrf: String::new(),
+            hops: Hops::ONE,
+            password: None,
             bfd: None,
         }
     }
@@ -180,7 +186,8 @@ pub(crate) mod testing {
         let remote = remote.parse().expect("an address and a port");
         let counters = Shared::default();
         let plan = Arc::new(plan(remote));
-        let status = PeerStatus::new(Instant::now(), plan, counters.clone());
+        let mut status = PeerStatus::new(Instant::now(), plan, counters.clone());
+        status.place = Some(remote);
         (status, counters)
     }
 

@@ -67,6 +67,8 @@ mod tests {
             prefix_len: *prefix_len,
             tentative: false,
             dad_failed: *dad_failed,
+            deprecated: false,
+            temporary: false,
         };
         Interface {
             index: 2,

@@ -110,6 +110,8 @@ mod tests {
             prefix_len: 64,
             tentative: false,
             dad_failed,
+            deprecated: false,
+            temporary: false,
         }
     }
 

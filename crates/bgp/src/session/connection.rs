@@ -48,10 +48,14 @@ pub(super) struct Connection {
     pub(super) deadline: Option<Instant>,
     /// When the next KEEPALIVE is due.
     pub(super) keepalive: Option<Instant>,
-    /// When it ends unless the peer takes something of what waits to be sent.
+    /// When it ends unless the peer acknowledges something of what it was sent.
     pub(super) send_deadline: Option<Instant>,
     /// Bytes that wait to be sent.
     pub(super) queued: usize,
+    /// All bytes that were to be sent so far.
+    pub(super) written: u64,
+    /// How many of them the peer has acknowledged.
+    pub(super) acknowledged: u64,
     /// A wrong attribute was told of already.
     pub(super) complained: bool,
     /// When it became established.
@@ -70,6 +74,8 @@ impl Connection {
             keepalive: None,
             send_deadline: None,
             queued: 0,
+            written: 0,
+            acknowledged: 0,
             complained: false,
             up: None,
         }

@@ -44,6 +44,10 @@ pub struct Interface {
 
 /// An address of an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "they are the kernel's flags, each of its own meaning"
+)]
 pub struct InterfaceAddress {
     /// The address.
     pub address: IpAddr,
@@ -53,6 +57,10 @@ pub struct InterfaceAddress {
     pub tentative: bool,
     /// Duplicate address detection found another owner.
     pub dad_failed: bool,
+    /// Not to be used for anything new.
+    pub deprecated: bool,
+    /// Made for privacy, to be replaced after some days at most (RFC 8981).
+    pub temporary: bool,
 }
 
 /// What happened to an interface.
@@ -257,6 +265,10 @@ fn parse_address(message: &AddressMessage) -> Option<InterfaceAddress> {
         prefix_len: message.header.prefix_len,
         tentative: flags.contains(AddressFlags::Tentative),
         dad_failed: flags.contains(AddressFlags::Dadfailed),
+        deprecated: flags.contains(AddressFlags::Deprecated),
+        // The same bit means something else of IPv4.
+        temporary: flags.contains(AddressFlags::Secondary)
+            && message.header.family == AddressFamily::Inet6,
     })
 }
 

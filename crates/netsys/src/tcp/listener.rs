@@ -3,10 +3,10 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use socket2::{Domain, Protocol, Type};
+use socket2::{Domain, Protocol, SockRef, Type};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Hops, Password, password};
+use super::{Hops, Password, password, set_hops_named};
 use crate::socket::{Builder, attempt, set_minimum_hop_limit};
 use crate::{Dscp, Error, SocketStep};
 
@@ -104,6 +104,11 @@ impl Listener {
         password: Option<&Password>,
     ) -> Result<(), Error> {
         password::set_named(&self.listener, &self.name, (address, length), password)
+    }
+
+    /// Changes what holds for the connections that are made from now on.
+    pub fn set_hops(&self, hops: Hops) -> Result<(), Error> {
+        set_hops_named(&SockRef::from(&self.listener), &self.name, hops)
     }
 
     /// Where it listens.

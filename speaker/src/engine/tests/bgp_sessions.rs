@@ -174,8 +174,8 @@ async fn a_peer_is_a_session_and_a_service_a_route() {
     let plans = running.plans(&["tor"]).await;
     let tor = &plans["tor"];
     assert_eq!(
-        tor.connection.remote,
-        "198.51.100.9:179".parse().expect("valid")
+        (tor.endpoint.to_string().as_str(), tor.port),
+        ("198.51.100.9", 179)
     );
     assert_eq!(tor.session.id.0, std::net::Ipv4Addr::new(198, 51, 100, 1));
     let mut told = Told::default();

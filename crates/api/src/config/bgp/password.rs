@@ -13,6 +13,12 @@ use crate::slim::Secret;
 pub struct Password(Arc<[u8]>);
 
 impl Password {
+    /// The key of these octets; `None` if there are none, or more than 80.
+    pub fn new(octets: &[u8]) -> Option<Self> {
+        let fits = (1..=LONGEST).contains(&octets.len());
+        fits.then(|| Self(octets.into()))
+    }
+
     /// The octets of the key, 1 to 80 of them.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -108,14 +114,13 @@ pub(super) fn password(
 }
 
 fn of_length(field: &str, password: &[u8]) -> Result<Password, Fault> {
-    if password.len() > LONGEST {
+    Password::new(password).ok_or_else(|| {
         let message = format!(
-            "the password is {} bytes long: TCP MD5 takes at most {LONGEST}",
+            "the password is {} bytes long: TCP MD5 takes 1 to {LONGEST}",
             password.len()
         );
-        return Err(Fault::new(field, message));
-    }
-    Ok(Password(Arc::from(password)))
+        Fault::new(field, message)
+    })
 }
 
 #[cfg(test)]
@@ -127,6 +132,8 @@ mod tests {
         let secret = PasswordSecret::new(KIND, Some(b"hunter2"));
         let password = of_length("spec.password", b"hunter2").expect("short");
         assert_eq!(password.as_bytes(), b"hunter2");
+        assert_eq!(Password::new(b""), None);
+        assert_eq!(Password::new(&[b'x'; 81]), None);
         assert!(!format!("{secret:?} {password:?}").contains("hunter2"));
     }
 }

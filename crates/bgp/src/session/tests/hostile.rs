@@ -153,7 +153,7 @@ impl Caller {
             }
             Step::Sent(which, left) => {
                 if let Some(connection) = self.connection(which) {
-                    self.session.handle_sent(now, connection, left);
+                    self.session.handle_sent(now, connection, left, left);
                 }
             }
             Step::Submit => {

@@ -349,7 +349,7 @@ impl Net {
                         self.send(wire, Flight::Bytes { to, bytes }, to);
                     }
                     let session = &mut self.hosts[host].session;
-                    session.handle_sent(self.now, connection, 0);
+                    session.handle_sent(self.now, connection, 0, 0);
                 }
                 Action::Close(connection) => {
                     if let Some(&wire) = self.hosts[host].wires.get(&connection) {

@@ -118,7 +118,7 @@ fn a_peer_that_reads_nothing_gets_no_more_than_there_is_room_for() {
     peer.script.stuck = false;
     peer.script
         .session
-        .handle_sent(peer.script.now, peer.connection, 0);
+        .handle_sent(peer.script.now, peer.connection, 0, 0);
     peer.settle();
     let outbound = peer.feed.outbound().unwrap();
     assert_eq!(peer.table.told(outbound, Family::Ipv4Unicast), 100_000);
@@ -212,7 +212,7 @@ fn a_peer_that_asks_for_all_again_and_again_is_told_as_fast_as_it_reads() {
     peer.script.stuck = false;
     peer.script
         .session
-        .handle_sent(peer.script.now, peer.connection, 0);
+        .handle_sent(peer.script.now, peer.connection, 0, 0);
     peer.settle();
     // However many requests there were, it was told once, or once more.
     let rounds = peer

@@ -212,7 +212,7 @@ impl Script {
             *queued = 0;
         }
         let left = *queued;
-        self.session.handle_sent(self.now, connection, left);
+        self.session.handle_sent(self.now, connection, left, left);
     }
 
     /// The NOTIFICATIONs that were sent on a connection.

@@ -265,7 +265,7 @@ fn what_is_said_of_connections_that_are_gone_is_ignored() {
     script
         .session
         .handle_connect_failed(script.now, connection, "late");
-    script.session.handle_sent(script.now, connection, 5);
+    script.session.handle_sent(script.now, connection, 5, 5);
     script.connect();
     assert_eq!((script.sent.len(), script.events.len()), (sent, events));
 }

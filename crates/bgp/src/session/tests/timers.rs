@@ -303,12 +303,46 @@ fn a_peer_that_is_slow_but_takes_something_is_kept() {
     script.drain();
     for left in (100..4000).rev().step_by(100) {
         script.pass(secs(9));
-        script.session.handle_sent(script.now, connection, left);
+        script
+            .session
+            .handle_sent(script.now, connection, left, left);
     }
     assert_eq!(script.session.state(), State::Established);
-    script.session.handle_sent(script.now, connection, 0);
+    script.session.handle_sent(script.now, connection, 0, 0);
     script.pass(secs(1000));
     assert_eq!(script.session.state(), State::Established);
+}
+
+#[test]
+fn what_the_system_takes_is_not_sent_until_the_peer_acknowledges_it() {
+    let mut config = with_hold(0);
+    config.timers.send_hold = Some(secs(10));
+    let (mut script, connection) = Script::established(config, &peer_open());
+    script.stuck = true;
+    let update = super::script::raw(2, &[0; 4000]);
+    assert!(
+        script
+            .session
+            .submit(script.now, update, Written::default())
+    );
+    script.drain();
+    let sent = |script: &mut Script, unacknowledged| {
+        let now = script.now;
+        script
+            .session
+            .handle_sent(now, connection, 0, unacknowledged);
+    };
+    // It counts when the peer took something last, not how often that is looked at.
+    sent(&mut script, 3000);
+    script.pass(secs(9));
+    sent(&mut script, 2000);
+    for _ in 0..9 {
+        script.pass(secs(1));
+        sent(&mut script, 2000);
+    }
+    assert_eq!(script.session.state(), State::Established);
+    script.pass(secs(1));
+    script.assert_ended(connection, ErrorCode::SEND_HOLD_TIMER_EXPIRED, &[]);
 }
 
 #[test]

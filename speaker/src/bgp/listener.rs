@@ -1,0 +1,315 @@
+//! Connections that peers make: only from peers that may, and only while there is one that may.
+//!
+//! A socket for each family and VRF that such a peer is in. It takes any address, and the kernel knows
+//! the passwords of those that have one. Whoever is no peer is closed without a word.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use futures::FutureExt as _;
+use futures::future::select_all;
+use herald_model::IpFamily;
+use herald_netsys::interface_name;
+use herald_netsys::tcp::{self, Hops, ListenOptions, Listener, Password};
+use tokio::net::TcpStream;
+
+use super::plan::Remote;
+
+/// How often a socket that could not be opened is tried again.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// How long nothing is accepted after that failed, as with too many open files.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// How often strangers are told of at most.
+const TELL_STRANGERS: Duration = Duration::from_mins(1);
+
+/// A peer that may connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Guest {
+    /// The name of its `BGPPeer`.
+    pub(super) name: String,
+    pub(super) vrf: Option<String>,
+    pub(super) remote: Remote,
+    /// The own address that it has to connect to; any if `None`.
+    pub(super) local: Option<IpAddr>,
+    pub(super) hops: Hops,
+    pub(super) password: Option<Password>,
+}
+
+/// What a socket listens to.
+type Place = (IpFamily, Option<String>);
+
+impl Guest {
+    fn place(&self) -> Place {
+        (IpFamily::of(self.remote.address), self.vrf.clone())
+    }
+
+    /// The connection `from` there, `to` here, is this peer's. `name_of` knows interfaces by index.
+    fn is(
+        &self,
+        from: SocketAddr,
+        to: IpAddr,
+        name_of: impl FnOnce(u32) -> Option<String>,
+    ) -> bool {
+        if from.ip() != self.remote.address || self.local.is_some_and(|local| local != to) {
+            return false;
+        }
+        match (&self.remote.interface, from) {
+            (Some(interface), SocketAddr::V6(from)) => {
+                name_of(from.scope_id()).as_ref() == Some(interface)
+            }
+            _ => true,
+        }
+    }
+}
+
+/// The sockets that listen.
+#[derive(Debug)]
+pub(super) struct Listeners {
+    port: u16,
+    guests: Vec<Guest>,
+    sockets: BTreeMap<Place, Socket>,
+    /// What cannot be listened to, and why.
+    failures: BTreeMap<Place, String>,
+    /// When that is tried again.
+    retry: Option<Instant>,
+    /// Until then nothing is accepted.
+    pause: Option<Instant>,
+    strangers: Strangers,
+}
+
+#[derive(Debug)]
+struct Socket {
+    listener: Listener,
+    hops: Hops,
+    passwords: BTreeMap<IpAddr, Password>,
+}
+
+impl Listeners {
+    /// None, until there is somebody to listen to at this port.
+    pub(super) fn new(port: u16) -> Self {
+        Self {
+            port,
+            guests: Vec::new(),
+            sockets: BTreeMap::new(),
+            failures: BTreeMap::new(),
+            retry: None,
+            pause: None,
+            strangers: Strangers::default(),
+        }
+    }
+
+    /// Listens to exactly these, sorted by what they are preferred by where an address is that of
+    /// several.
+    pub(super) fn set_guests(&mut self, guests: Vec<Guest>) {
+        if guests != self.guests {
+            self.guests = guests;
+            self.update();
+        }
+    }
+
+    /// Why this peer cannot connect, if it cannot.
+    pub(super) fn failure(&self, guest: &Guest) -> Option<&str> {
+        self.failures.get(&guest.place()).map(String::as_str)
+    }
+
+    /// Makes the sockets be as the guests need them.
+    fn update(&mut self) {
+        let mut wanted: BTreeMap<Place, Vec<&Guest>> = BTreeMap::new();
+        for guest in &self.guests {
+            wanted.entry(guest.place()).or_default().push(guest);
+        }
+        self.sockets.retain(|place, _| wanted.contains_key(place));
+        self.failures.retain(|place, _| wanted.contains_key(place));
+        for (place, guests) in wanted {
+            let result = match self.sockets.get_mut(&place) {
+                Some(socket) => socket.update(&guests),
+                None => Socket::open(&place, self.port, &guests).map(|socket| {
+                    self.sockets.insert(place.clone(), socket);
+                }),
+            };
+            match result {
+                Ok(()) => drop(self.failures.remove(&place)),
+                Err(error) => {
+                    let error = error.to_string();
+                    if self.failures.get(&place) != Some(&error) {
+                        tracing::error!(event = "cannotListen", error, "peers cannot connect");
+                        self.failures.insert(place, error);
+                    }
+                }
+            }
+        }
+        self.retry = (!self.failures.is_empty()).then(|| Instant::now() + RETRY);
+    }
+
+    /// The next connection of a peer, by the peer's name; `None` if the sockets have been tried
+    /// anew. Cancel-safe.
+    pub(super) async fn accept(&mut self) -> Option<(String, TcpStream)> {
+        loop {
+            if let Some(pause) = self.pause {
+                tokio::time::sleep_until(pause.into()).await;
+                self.pause = None;
+            }
+            let accepted = self.sockets.iter().map(|(place, socket)| {
+                let accepted = socket.listener.accept();
+                Box::pin(accepted.map(move |accepted| (place, accepted)))
+            });
+            let accepted: Vec<_> = accepted.collect();
+            let accepted = async {
+                if accepted.is_empty() {
+                    return std::future::pending().await;
+                }
+                select_all(accepted).await.0
+            };
+            let retry = async {
+                match self.retry {
+                    Some(retry) => tokio::time::sleep_until(retry.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                (place, accepted) = accepted => match accepted {
+                    Ok((stream, from)) => {
+                        if let Some(name) = self.owner(place, &stream, from) {
+                            return Some((name, stream));
+                        }
+                        // A reset leaves nothing behind, however many come.
+                        let _ = tcp::reset_when_closed(&stream);
+                        self.strangers.note(Instant::now(), from);
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept a BGP connection");
+                        self.pause = Some(Instant::now() + PAUSE);
+                    }
+                },
+                () = retry => {
+                    self.update();
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// The peer that a connection is from.
+    fn owner(&self, place: &Place, stream: &TcpStream, from: SocketAddr) -> Option<String> {
+        let to = stream.local_addr().ok()?.ip();
+        let guests = self.guests.iter().filter(|guest| guest.place() == *place);
+        let owner = guests
+            .filter(|guest| guest.is(from, to, interface_name))
+            .max_by_key(|guest| guest.local.is_some());
+        owner.map(|guest| guest.name.clone())
+    }
+}
+
+impl Socket {
+    fn open(place: &Place, port: u16, guests: &[&Guest]) -> Result<Self, herald_netsys::Error> {
+        let (family, vrf) = place;
+        let local: IpAddr = match family {
+            IpFamily::V4 => Ipv4Addr::UNSPECIFIED.into(),
+            IpFamily::V6 => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let options = ListenOptions {
+            interface: vrf.clone(),
+            hops: hops(guests),
+            ..ListenOptions::at(SocketAddr::new(local, port))
+        };
+        let listener = tcp::listen(&options)?;
+        let vrf = vrf.as_deref().unwrap_or_default();
+        tracing::info!(event = "listening", %family, port, vrf, "listening for BGP peers");
+        let mut socket = Self {
+            listener,
+            hops: options.hops,
+            passwords: BTreeMap::new(),
+        };
+        socket.update(guests)?;
+        Ok(socket)
+    }
+
+    fn update(&mut self, guests: &[&Guest]) -> Result<(), herald_netsys::Error> {
+        let hops = hops(guests);
+        if hops != self.hops {
+            self.listener.set_hops(hops)?;
+            self.hops = hops;
+        }
+        let mut wanted = BTreeMap::new();
+        for guest in guests {
+            if let Some(password) = &guest.password {
+                wanted.entry(guest.remote.address).or_insert(password);
+            }
+        }
+        let length = |address: IpAddr| if address.is_ipv4() { 32 } else { 128 };
+        let mut result = Ok(());
+        // One that the kernel does not take keeps the others from nothing.
+        let gone = self.passwords.keys().filter(|it| !wanted.contains_key(it));
+        for address in gone.copied().collect::<Vec<_>>() {
+            let removed = self.listener.set_password(address, length(address), None);
+            match removed {
+                Ok(()) => drop(self.passwords.remove(&address)),
+                Err(error) => result = Err(error),
+            }
+        }
+        for (address, password) in wanted {
+            if self.passwords.get(&address) == Some(password) {
+                continue;
+            }
+            let set = self
+                .listener
+                .set_password(address, length(address), Some(password));
+            match set {
+                Ok(()) => drop(self.passwords.insert(address, password.clone())),
+                Err(error) => result = Err(error),
+            }
+        }
+        result
+    }
+}
+
+/// TTL security holds for handshakes if no peer is without it; with several, that of the farthest.
+fn hops(guests: &[&Guest]) -> Hops {
+    let farthest = guests.iter().map(|guest| match guest.hops {
+        Hops::Within(hops) => Some(hops),
+        Hops::Limit(_) => None,
+    });
+    let farthest: Option<Vec<_>> = farthest.collect();
+    let farthest = farthest.and_then(|all| all.into_iter().max());
+    farthest.map_or(Hops::ANY, Hops::Within)
+}
+
+/// Those who connect and are no peers.
+#[derive(Debug, Default)]
+struct Strangers {
+    /// How many there were since they were last told of.
+    untold: u64,
+    /// When they may be told of again.
+    next: Option<Instant>,
+}
+
+impl Strangers {
+    fn note(&mut self, now: Instant, from: SocketAddr) {
+        if let Some(count) = self.count(now) {
+            tracing::warn!(
+                event = "strangerRefused",
+                %from,
+                count,
+                "closed connections to the BGP port from addresses of no peer that may connect: if \
+                 this is one, give its BGPPeer the annotation {}: both",
+                herald_api::annotations::BGP_CONNECTION
+            );
+        }
+    }
+
+    /// One more. How many there were if it is time to tell.
+    fn count(&mut self, now: Instant) -> Option<u64> {
+        self.untold += 1;
+        if self.next.is_some_and(|next| now < next) {
+            return None;
+        }
+        self.next = Some(now + TELL_STRANGERS);
+        Some(std::mem::take(&mut self.untold))
+    }
+}
+
+#[cfg(test)]
+mod tests;

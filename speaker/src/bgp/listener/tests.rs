@@ -1,0 +1,121 @@
+use std::num::NonZeroU8;
+
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+
+use super::*;
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+fn guest(name: &str, address: &str) -> Guest {
+    Guest {
+        name: name.to_owned(),
+        vrf: None,
+        remote: Remote {
+            address: address.parse().expect("an address"),
+            interface: None,
+        },
+        local: None,
+        hops: Hops::ANY,
+        password: None,
+    }
+}
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().expect("an address")
+}
+
+/// A port that is free, in all likelihood.
+async fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    listener.local_addr().expect("bound").port()
+}
+
+#[test]
+fn a_peer_is_known_by_its_address_its_interface_and_what_it_connects_to() {
+    let name_of = |index| (index == 7).then(|| "eth0".to_owned());
+    let to: IpAddr = [10, 0, 0, 1].into();
+    let mut far = guest("tor", "10.0.0.2");
+    assert!(far.is(address("10.0.0.2:9"), to, name_of));
+    assert!(!far.is(address("10.0.0.3:9"), to, name_of));
+    far.local = Some([10, 0, 0, 4].into());
+    assert!(!far.is(address("10.0.0.2:9"), to, name_of));
+    far.local = Some(to);
+    assert!(far.is(address("10.0.0.2:9"), to, name_of));
+
+    let mut near = guest("tor", "fe80::2");
+    near.remote.interface = Some("eth0".to_owned());
+    let here: IpAddr = "fe80::1".parse().expect("an address");
+    assert!(near.is(address("[fe80::2%7]:9"), here, name_of));
+    assert!(!near.is(address("[fe80::2%8]:9"), here, name_of));
+}
+
+#[test]
+fn handshakes_are_secured_when_no_peer_is_without_it() {
+    let within = |hops| Hops::Within(NonZeroU8::new(hops).expect("not zero"));
+    let mut near = guest("near", "10.0.0.2");
+    let mut far = guest("far", "10.0.1.2");
+    assert_eq!(hops(&[&near, &far]), Hops::ANY);
+    near.hops = within(1);
+    assert_eq!(hops(&[&near]), within(1));
+    assert_eq!(hops(&[&near, &far]), Hops::ANY);
+    far.hops = within(3);
+    assert_eq!(hops(&[&near, &far]), within(3));
+}
+
+#[test]
+fn strangers_are_told_of_once_a_minute() {
+    let start = Instant::now();
+    let mut strangers = Strangers::default();
+    assert_eq!(strangers.count(start), Some(1));
+    let soon = start + Duration::from_secs(59);
+    assert_eq!([strangers.count(soon), strangers.count(soon)], [None, None]);
+    assert_eq!(strangers.count(start + Duration::from_mins(1)), Some(3));
+}
+
+#[tokio::test]
+async fn it_listens_while_there_is_a_peer_that_may_connect() {
+    let port = free_port().await;
+    let there = SocketAddr::from(([127, 0, 0, 1], port));
+    let mut listeners = Listeners::new(port);
+    TcpStream::connect(there).await.expect_err("nobody listens");
+    listeners.set_guests(vec![guest("near", "127.0.0.1")]);
+    let _stream = TcpStream::connect(there).await.expect("connects");
+    let accepted = timeout(PATIENCE, listeners.accept()).await;
+    let (name, _) = accepted.expect("in time").expect("a connection");
+    assert_eq!(name, "near");
+    listeners.set_guests(Vec::new());
+    TcpStream::connect(there).await.expect_err("nobody listens");
+}
+
+#[tokio::test]
+async fn a_stranger_is_closed_without_a_byte() {
+    let port = free_port().await;
+    let mut listeners = Listeners::new(port);
+    listeners.set_guests(vec![guest("far", "192.0.2.1")]);
+    let there = SocketAddr::from(([127, 0, 0, 1], port));
+    let mut stream = TcpStream::connect(there).await.expect("connects");
+    let mut bytes = Vec::new();
+    tokio::select! {
+        accepted = listeners.accept() => unreachable!("{accepted:?}"),
+        read = timeout(PATIENCE, stream.read_to_end(&mut bytes)) => {
+            read.expect("in time").expect_err("it is reset");
+        }
+    }
+    assert_eq!(bytes, b"");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_port_that_is_taken_is_tried_again() {
+    let taken = TcpListener::bind("0.0.0.0:0").await.expect("a port");
+    let port = taken.local_addr().expect("bound").port();
+    let mut listeners = Listeners::new(port);
+    let guest = guest("near", "127.0.0.1");
+    listeners.set_guests(vec![guest.clone()]);
+    let failure = listeners.failure(&guest).expect("the port is taken");
+    assert!(failure.contains("another program"), "{failure}");
+    drop(taken);
+    assert!(listeners.accept().await.is_none(), "tried again");
+    assert_eq!(listeners.failure(&guest), None);
+}
