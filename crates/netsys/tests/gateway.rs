@@ -18,8 +18,8 @@ mod tests {
         found.map(|gateway| (gateway.address, gateway.interface))
     }
 
-    fn at(address: &str) -> Option<(IpAddr, String)> {
-        Some((address.parse().expect("an address"), "left".to_owned()))
+    fn at(address: &str) -> (IpAddr, String) {
+        (address.parse().expect("an address"), "left".to_owned())
     }
 
     /// Waits until the gateway is this one; looks only when that is told to be of use.
@@ -50,18 +50,18 @@ mod tests {
             let mut watch = GatewayWatch::start().expect("netlink");
             assert_eq!(gateway(false).await, None);
             ip("route add default via 10.0.0.2 metric 20");
-            becomes(&mut watch, false, at("10.0.0.2")).await;
+            becomes(&mut watch, false, Some(at("10.0.0.2"))).await;
             ip("route add default via 10.0.0.3 metric 10");
-            becomes(&mut watch, false, at("10.0.0.3")).await;
+            becomes(&mut watch, false, Some(at("10.0.0.3"))).await;
             ip("route replace default metric 10 nexthop via 10.0.0.9 nexthop via 10.0.0.8");
-            becomes(&mut watch, false, at("10.0.0.8")).await;
+            becomes(&mut watch, false, Some(at("10.0.0.8"))).await;
             ip("route del default metric 10");
-            becomes(&mut watch, false, at("10.0.0.2")).await;
+            becomes(&mut watch, false, Some(at("10.0.0.2"))).await;
             // An IPv4 route by an IPv6 router.
             ip("route replace default via inet6 fe80::2 dev left metric 20");
-            becomes(&mut watch, false, at("fe80::2")).await;
+            becomes(&mut watch, false, Some(at("fe80::2"))).await;
             ip("-6 route add default via 2001:db8::2");
-            becomes(&mut watch, true, at("2001:db8::2")).await;
+            becomes(&mut watch, true, Some(at("2001:db8::2"))).await;
             ip("link set left down");
             becomes(&mut watch, false, None).await;
             assert_eq!(gateway(true).await, None);

@@ -188,6 +188,8 @@ mod tests {
         }
     }
 
+    type Change = fn(&mut Interface);
+
     #[test]
     fn an_interface_that_cannot_be_used_is_told_of_with_the_remedy() {
         let found = |change: fn(&mut Interface)| {
@@ -196,7 +198,6 @@ mod tests {
             port(Some(&[interface]), "eth0").map(|port| port.index)
         };
         assert_eq!(found(|_| {}), Ok(7));
-        type Change = fn(&mut Interface);
         let cases: [(Change, &str); 5] = [
             (|it| it.name = "eth1".to_owned(), "no interface eth0"),
             (|it| it.up = false, "is down"),

@@ -405,7 +405,7 @@ async fn the_password_of_a_session_comes_from_a_secret() {
         .send(Input::Secrets(Event::Applied(basic_auth)))
         .await;
     let plans = running.plans(&["tor"]).await;
-    assert!(plans["tor"].connection.password.is_some());
+    assert!(plans["tor"].password.is_some());
     assert!(!format!("{plans:?}").contains("hunter2"));
     // Deleted it stays in use, as the last good version does.
     let gone = ObjectName {
