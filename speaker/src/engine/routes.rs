@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use herald_announce::bgp::{Announcement, Change, Reason, Table};
-use herald_model::ServiceKey;
+use herald_model::{NodeName, ServiceKey};
 use herald_runtime::events::Kind;
 
 use super::Engine;
@@ -194,6 +194,11 @@ impl Engine {
 
     fn tell_route(&self, key: &ServiceKey, transition: Transition) {
         const PROTOCOL: Protocol = Protocol::Bgp;
+        if let Transition::Stopped { why, .. } | Transition::Withheld(why) = &transition
+            && let Some(message) = mistake(&self.settings.me, why)
+        {
+            self.record(key, Kind::Warning, "announceFailed", message);
+        }
         match transition {
             Transition::Started { now, resumed } => {
                 tracing::info!(
@@ -254,6 +259,17 @@ impl Engine {
                 "service is not announced from this node"
             ),
         }
+    }
+}
+
+/// What the user is told if a Service is not announced because of something to be put right.
+fn mistake(me: &NodeName, why: &NoRoute) -> Option<String> {
+    match why {
+        NoRoute::Decision(reason @ Reason::ConflictingAdvertisements { .. }) => Some(format!(
+            "not announcing from node \"{me}\" with protocol \"bgp\": {reason}"
+        )),
+        // The rest is how a cluster may be: without endpoints, with nodes that have no router.
+        NoRoute::NotOurs(_) | NoRoute::NoNode | NoRoute::Decision(_) => None,
     }
 }
 
@@ -322,6 +338,21 @@ mod tests {
         let other = NoRoute::Decision(Reason::NoPeer);
         let withheld = Transition::Withheld(other.clone());
         assert_eq!(decided(&mut routes, Err(other)), Some(withheld));
+    }
+
+    #[test]
+    fn of_what_is_not_announced_the_user_is_told_mistakes_only() {
+        let conflict = Reason::ConflictingAdvertisements {
+            first: "one".to_owned(),
+            second: "two".to_owned(),
+        };
+        let told = mistake(&"me".into(), &NoRoute::Decision(conflict)).expect("a mistake");
+        let expected = "not announcing from node \"me\" with protocol \"bgp\": BGPAdvertisements \
+                        \"one\" and \"two\" announce the same route";
+        assert!(told.starts_with(expected), "{told}");
+        for usual in [Reason::NoPeer, Reason::NoEndpoints, Reason::NodeExcluded] {
+            assert_eq!(mistake(&"me".into(), &NoRoute::Decision(usual)), None);
+        }
     }
 
     #[test]
