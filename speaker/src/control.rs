@@ -14,7 +14,7 @@ mod server;
 
 pub use args::BgpArgs;
 pub use client::{AskError, ask};
-pub(crate) use server::Server;
+pub(crate) use server::{Server, Source};
 
 /// The name of the socket in the state directory.
 const SOCKET: &str = "herald.sock";

@@ -125,7 +125,7 @@ pub async fn run(args: Args, log: &Log) -> anyhow::Result<()> {
     let (plans, plans_here) = watch::channel(Arc::default());
     let routes = bgp::RouteQueue::default();
     let (sessions, sessions_here) = watch::channel(Arc::default());
-    let paths = start_bfd(&mut supervisor, &mut registry)?;
+    let (paths, paths_here) = start_bfd(&mut supervisor, &mut registry)?;
     let (questions, questions_here) = mpsc::channel(QUESTIONS);
     let bgp_io = bgp::DriverIo {
         plans: plans_here,
@@ -147,10 +147,15 @@ pub async fn run(args: Args, log: &Log) -> anyhow::Result<()> {
     sessions::start(
         &mut supervisor,
         session_events,
-        sessions_here.clone(),
+        (sessions_here.clone(), paths_here.clone()),
         statuses.sessions.clone(),
     );
-    let control = control::Server::new(args.state_dir.clone(), sessions_here.clone(), questions);
+    let source = control::Source {
+        statuses: sessions_here.clone(),
+        paths: paths_here,
+        questions,
+    };
+    let control = control::Server::new(args.state_dir.clone(), source);
     let engine_io = engine::Io {
         inputs: sources::start(&mut supervisor, &client, &namespace),
         interfaces: interfaces_here.clone(),
@@ -223,10 +228,10 @@ pub async fn run(args: Args, log: &Log) -> anyhow::Result<()> {
 fn start_bfd(
     supervisor: &mut Supervisor,
     registry: &mut Registry,
-) -> anyhow::Result<bfd::Requests> {
+) -> anyhow::Result<(bfd::Requests, watch::Receiver<Arc<bfd::BfdStatuses>>)> {
     let (requests, requested) = bfd::requests();
     let (statuses, statuses_here) = watch::channel(Arc::default());
-    bfd::register_metrics(registry, statuses_here);
+    bfd::register_metrics(registry, statuses_here.clone());
     let io = bfd::DriverIo {
         requests: requested,
         statuses,
@@ -235,7 +240,7 @@ fn start_bfd(
     let end = supervisor.token();
     let driver = on_own_thread("bfd", move || bfd::Driver::new(io).run(end));
     supervisor.spawn("bfd", driver);
-    Ok(requests)
+    Ok((requests, statuses_here))
 }
 
 /// Starts what kubelet and Prometheus ask.

@@ -6,6 +6,7 @@ use std::time::Instant;
 use herald_runtime::supervise::Supervisor;
 use tokio::sync::watch;
 
+use crate::bfd::BfdStatuses;
 use crate::bgp::Statuses;
 use crate::status::{Sessions, StatusQueue};
 
@@ -17,14 +18,18 @@ mod objects;
 pub(crate) use events::Events;
 use objects::Objects;
 
-/// Starts to tell of the sessions with these statuses: `events` and what objects are to say.
+/// Starts to tell of the sessions with these statuses, and of their paths: `events` and what objects
+/// are to say.
 pub(crate) fn start(
     supervisor: &mut Supervisor,
     events: Events,
-    statuses: watch::Receiver<Arc<Statuses>>,
+    (statuses, paths): (
+        watch::Receiver<Arc<Statuses>>,
+        watch::Receiver<Arc<BfdStatuses>>,
+    ),
     states: StatusQueue<Sessions>,
 ) {
-    let objects = Objects::new(statuses, states);
+    let objects = Objects::new(statuses, paths, states);
     supervisor.spawn("session events", events.run(supervisor.token()));
     supervisor.spawn("session objects", objects.run(supervisor.token()));
 }

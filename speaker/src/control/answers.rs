@@ -8,6 +8,7 @@ use herald_bgp::wire::{Attributes, ExtendedCommunity, Families, Negotiated, Next
 use herald_model::Cidr;
 use serde::{Deserialize, Serialize};
 
+use crate::bfd::BfdStatus;
 use crate::bgp::PeerStatus;
 
 /// A question.
@@ -59,6 +60,8 @@ pub(super) struct Neighbor {
     /// Attempts to connect.
     pub(super) connects: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) bfd: Option<Watched>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) last_down: Option<Ended>,
     /// Since it was up last.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,6 +89,25 @@ pub(super) struct Agreed {
     pub(super) graceful_restart_seconds: Option<u16>,
     /// What both sides can do beyond that.
     pub(super) capabilities: Vec<String>,
+}
+
+/// How BFD sees the path.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Watched {
+    pub(super) state: String,
+    /// For how long it is in this state.
+    pub(super) since_seconds: u64,
+    /// How long the peer may be silent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) detection_milliseconds: Option<u64>,
+    /// How often it came up.
+    pub(super) ups: u64,
+    /// How often it went down.
+    pub(super) downs: u64,
+    /// What is in its way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) problem: Option<String>,
 }
 
 /// Numbers of messages.
@@ -178,11 +200,31 @@ impl Neighbor {
             established: session.ups,
             lost: session.downs,
             connects: session.dials,
+            bfd: None,
             last_down: status.last_down.as_ref().map(ended),
             last_failure: status.last_failure.as_ref().map(ended),
             last_notification_sent: status.last_sent.as_ref().map(ToString::to_string),
             last_notification_received: status.last_received.as_ref().map(ToString::to_string),
         }
+    }
+
+    /// With what BFD says of the path.
+    pub(super) fn with_path(mut self, now: Instant, path: Option<&BfdStatus>) -> Self {
+        self.bfd = path.map(|path| {
+            let session = path.session.as_ref();
+            let since = session.map(|it| now.saturating_duration_since(it.since).as_secs());
+            let detection = session.and_then(|it| it.detection_time);
+            Watched {
+                state: session.map_or_else(|| "Down".to_owned(), |it| it.state.to_string()),
+                since_seconds: since.unwrap_or_default(),
+                detection_milliseconds: detection
+                    .and_then(|time| u64::try_from(time.as_millis()).ok()),
+                ups: session.map_or(0, |it| it.counters.ups),
+                downs: session.map_or(0, |it| it.counters.downs),
+                problem: path.problem.clone(),
+            }
+        });
+        self
     }
 
     /// True if this is its name or address, with or without the port.

@@ -110,6 +110,17 @@ fn one(out: &mut dyn Write, it: &Neighbor) -> io::Result<()> {
         "  Established {} times, lost {} times, {} attempts to connect",
         it.established, it.lost, it.connects
     )?;
+    if let Some(bfd) = &it.bfd {
+        let since = age(bfd.since_seconds);
+        write!(out, "  BFD {} for {since}", bfd.state)?;
+        if let Some(milliseconds) = bfd.detection_milliseconds {
+            write!(out, ", detects within {milliseconds} ms")?;
+        }
+        writeln!(out, ", up {} times, down {} times", bfd.ups, bfd.downs)?;
+        if let Some(problem) = &bfd.problem {
+            writeln!(out, "    {problem}")?;
+        }
+    }
     let row = |what: &str, count: fn(&Messages) -> u64| {
         let (sent, received) = (count(&it.sent).to_string(), count(&it.received).to_string());
         [format!("    {what}"), sent, received]
@@ -290,6 +301,13 @@ mod tests {
         for neighbor in &mut all {
             neighbor.since_seconds = 3723;
         }
+        all[0].bfd = Some(super::super::answers::Watched {
+            state: "Up".to_owned(),
+            since_seconds: 60,
+            detection_milliseconds: Some(150),
+            ups: 1,
+            ..super::super::answers::Watched::default()
+        });
         all
     }
 
@@ -316,6 +334,7 @@ far: cannot connect: Connection refused (os error 111) (00:00:00 ago)
             "  Remote AS 65002, router ID 192.0.2.2",
             "  Connection 192.0.2.1:40000 to 192.0.2.2:179",
             "  Hold time 90 s",
+            "  BFD Up for 00:01:00, detects within 150 ms, up 1 times, down 0 times",
             "  Address families: ipv4 unicast, ipv6 unicast",
             "  Last NOTIFICATION received: administrative shutdown (6/2): \"reload\"",
             "BGP neighbor far, [2001:db8::2]:179",

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::SOCKET;
 use super::answers::{Neighbor, Part, Request, Route};
+use crate::bfd::BfdStatuses;
 use crate::bgp::{Question, Statuses};
 
 /// How many are served at a time; others wait.
@@ -41,25 +42,16 @@ pub(crate) struct Server {
 
 /// Where answers come from.
 #[derive(Debug, Clone)]
-struct Source {
-    statuses: watch::Receiver<Arc<Statuses>>,
-    questions: mpsc::Sender<Question>,
+pub(crate) struct Source {
+    pub(crate) statuses: watch::Receiver<Arc<Statuses>>,
+    pub(crate) paths: watch::Receiver<Arc<BfdStatuses>>,
+    pub(crate) questions: mpsc::Sender<Question>,
 }
 
 impl Server {
     /// One whose socket is in the state directory `directory`.
-    pub(crate) fn new(
-        directory: PathBuf,
-        statuses: watch::Receiver<Arc<Statuses>>,
-        questions: mpsc::Sender<Question>,
-    ) -> Self {
-        Self {
-            directory,
-            source: Source {
-                statuses,
-                questions,
-            },
-        }
+    pub(crate) fn new(directory: PathBuf, source: Source) -> Self {
+        Self { directory, source }
     }
 
     /// Runs until `token` is cancelled. Where no socket can be made there are no answers: nothing
@@ -151,8 +143,11 @@ async fn client(stream: UnixStream, source: &Source) -> io::Result<()> {
         Ok(Request::Neighbors {}) => {
             let now = Instant::now();
             let statuses = Arc::clone(&source.statuses.borrow());
-            let all = statuses.iter();
-            let all = all.map(|(name, status)| Neighbor::new(now, name, status));
+            let paths = Arc::clone(&source.paths.borrow());
+            let all = statuses.iter().map(|(name, status)| {
+                let path = paths.peers.get(name);
+                Neighbor::new(now, name, status).with_path(now, path)
+            });
             say(&mut writer, &Part::Neighbors(all.collect())).await?;
         }
         Ok(Request::Routes { neighbor }) => routes(&mut writer, source, &neighbor).await?,

@@ -8,12 +8,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use herald_bfd::State;
 use herald_runtime::supervise::TaskResult;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::credit::Credit;
 use super::until;
+use crate::bfd::{BfdStatus, BfdStatuses};
 use crate::bgp::{PeerStatus, Statuses};
 use crate::status::{SessionKey, SessionWords, Sessions, StatusQueue, session_label};
 
@@ -30,16 +32,22 @@ const SETTLED: Duration = Duration::from_secs(30);
 /// Says what the objects are to say.
 pub(super) struct Objects {
     statuses: watch::Receiver<Arc<Statuses>>,
+    paths: watch::Receiver<Arc<BfdStatuses>>,
     queue: StatusQueue<Sessions>,
 }
 
 impl Objects {
-    /// Of the sessions with these statuses, into this queue.
+    /// Of the sessions with these statuses, and of their paths, into this queue.
     pub(super) fn new(
         statuses: watch::Receiver<Arc<Statuses>>,
+        paths: watch::Receiver<Arc<BfdStatuses>>,
         queue: StatusQueue<Sessions>,
     ) -> Self {
-        Self { statuses, queue }
+        Self {
+            statuses,
+            paths,
+            queue,
+        }
     }
 
     /// Runs until `token` is cancelled. The objects go with the Pod, or are the next speaker's.
@@ -57,7 +65,8 @@ impl Objects {
         loop {
             let now = Instant::now();
             let statuses = Arc::clone(&self.statuses.borrow_and_update());
-            for (key, words) in said.look(now, &statuses) {
+            let paths = Arc::clone(&self.paths.borrow_and_update());
+            for (key, words) in said.look(now, &statuses, &paths) {
                 self.queue.set(&key, words);
             }
             if !begun && (!statuses.is_empty() || now >= settled) {
@@ -68,6 +77,7 @@ impl Objects {
             let due = due.chain((!begun).then_some(settled)).min();
             tokio::select! {
                 changed = self.statuses.changed() => changed?,
+                changed = self.paths.changed() => changed?,
                 () = until(due) => {}
             }
         }
@@ -92,10 +102,11 @@ impl Sayings {
         &mut self,
         now: Instant,
         statuses: &Statuses,
+        paths: &BfdStatuses,
     ) -> Vec<(SessionKey, Option<SessionWords>)> {
         let current: BTreeMap<_, _> = statuses
             .iter()
-            .map(|(name, status)| (key(name, status), words(status)))
+            .map(|(name, status)| (key(name, status), words(status, paths.peers.get(name))))
             .collect();
         let mut changes = Vec::new();
         self.0.retain(|key, _| {
@@ -136,22 +147,34 @@ fn key(name: &str, status: &PeerStatus) -> SessionKey {
     }
 }
 
-fn words(status: &PeerStatus) -> SessionWords {
+fn words(status: &PeerStatus, path: Option<&BfdStatus>) -> SessionWords {
     let bgp = if status.is_up() {
         "Established"
     } else {
         "Active"
     };
+    let bfd = match path {
+        None => "N/A",
+        Some(path)
+            if path
+                .session
+                .as_ref()
+                .is_some_and(|it| it.state == State::Up) =>
+        {
+            "up"
+        }
+        Some(_) => "down",
+    };
     SessionWords {
         bgp: bgp.to_owned(),
-        bfd: "N/A".to_owned(),
+        bfd: bfd.to_owned(),
         reason: Some(status.problem().unwrap_or_default()),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use herald_bgp::session::State;
+    use herald_bgp::session;
 
     use super::*;
     use crate::bgp::testing;
@@ -166,23 +189,70 @@ mod tests {
         [("tor".to_owned(), status)].into()
     }
 
+    fn look(
+        said: &mut Sayings,
+        now: Instant,
+        statuses: &Statuses,
+    ) -> Vec<(SessionKey, Option<SessionWords>)> {
+        said.look(now, statuses, &BfdStatuses::default())
+    }
+
     #[test]
-    fn an_object_says_whether_there_is_a_session() {
+    fn an_object_says_how_the_path_is() {
+        let mut machine = herald_bfd::Sessions::new([1; 32]);
+        let (peer, now) = ([192, 0, 2, 2].into(), Instant::now());
+        let path = herald_bfd::Path::SingleHop {
+            peer,
+            interface: None,
+        };
+        let session = machine.add(now, path, herald_bfd::Settings::default());
+        let status = BfdStatus {
+            peer,
+            local: [192, 0, 2, 1].into(),
+            hops: herald_bfd::Hops::Single,
+            vrf: None,
+            session: machine.status(session.expect("added")),
+            problem: None,
+        };
+        let mut paths = BfdStatuses::default();
+        paths.peers.insert("tor".to_owned(), status);
+        let mut said = Sayings::default();
+        let first = said.look(now, &statuses(true), &paths);
+        assert!(matches!(first.as_slice(), [(_, Some(words))] if words.bfd == "down"));
+        if let Some(session) = paths
+            .peers
+            .get_mut("tor")
+            .and_then(|it| it.session.as_mut())
+        {
+            session.state = State::Up;
+        }
+        let then = said.look(now, &statuses(true), &paths);
+        assert!(matches!(then.as_slice(), [(_, Some(words))] if words.bfd == "up"));
+        let without = look(&mut said, now, &statuses(true));
+        assert!(matches!(without.as_slice(), [(_, Some(words))] if words.bfd == "N/A"));
+    }
+
+    #[test]
+    fn an_object_says_whether_whether_there_is_a_session() {
         let (mut said, now) = (Sayings::default(), Instant::now());
-        let first = said.look(now, &statuses(false));
+        let first = look(&mut said, now, &statuses(false));
         let [(key, Some(words))] = first.as_slice() else {
             panic!("{first:?}");
         };
         assert_eq!((key.name.as_str(), key.peer.as_str()), ("tor", "192.0.2.2"));
         assert_eq!(words.bgp, "Active");
         let mut trying = statuses(false);
-        for state in [State::Connect, State::OpenSent, State::Idle] {
+        for state in [
+            session::State::Connect,
+            session::State::OpenSent,
+            session::State::Idle,
+        ] {
             trying.get_mut("tor").expect("there").state = state;
-            assert!(said.look(now, &trying).is_empty(), "{state}");
+            assert!(look(&mut said, now, &trying).is_empty(), "{state}");
         }
-        let up = said.look(now, &statuses(true));
+        let up = look(&mut said, now, &statuses(true));
         assert!(matches!(up.as_slice(), [(_, Some(words))] if words.bgp == "Established"));
-        let gone = said.look(now, &Statuses::new());
+        let gone = look(&mut said, now, &Statuses::new());
         assert!(matches!(gone.as_slice(), [(_, None)]));
     }
 
@@ -193,13 +263,13 @@ mod tests {
         let mut now = start;
         for n in 0..1000 {
             now = start + Duration::from_millis(100) * n;
-            writes += said.look(now, &statuses(n % 2 == 0)).len();
+            writes += look(&mut said, now, &statuses(n % 2 == 0)).len();
         }
         assert_eq!(writes, 5, "the credit, and one for the minute that passed");
         let mut last = None;
         while let Some(due) = said.next_timeout() {
             now = now.max(due);
-            last = said.look(now, &statuses(true)).pop().or(last);
+            last = look(&mut said, now, &statuses(true)).pop().or(last);
         }
         let words = said
             .0

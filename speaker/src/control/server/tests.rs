@@ -31,7 +31,10 @@ struct Speaker {
     end: CancellationToken,
     /// How many questions the sessions' thread got.
     asked: Arc<AtomicUsize>,
-    _statuses: watch::Sender<Arc<Statuses>>,
+    _statuses: (
+        watch::Sender<Arc<Statuses>>,
+        watch::Sender<Arc<BfdStatuses>>,
+    ),
 }
 
 impl Speaker {
@@ -58,13 +61,19 @@ impl Speaker {
             }
         });
         let end = CancellationToken::new();
-        let server = Server::new(directory.path().to_owned(), statuses, questions);
+        let (paths_here, paths) = watch::channel(Arc::default());
+        let source = Source {
+            statuses,
+            paths,
+            questions,
+        };
+        let server = Server::new(directory.path().to_owned(), source);
         tokio::spawn(server.run(end.clone()));
         let speaker = Self {
             directory,
             end,
             asked,
-            _statuses: sender,
+            _statuses: (sender, paths_here),
         };
         while !speaker.socket().exists() {
             tokio::task::yield_now().await;
