@@ -4,6 +4,7 @@
 //!   engine ── Plans ──▶ Driver ──▶ Peer: Session, Feed ◀──▶ connections ◀──▶ routers
 //!          ── RouteQueue ─▶ Table ─────────┘
 //!          ◀── Statuses ──────────────────────┘
+//!   kernel ◀─▶ Listeners, Surroundings ──▶ Peer: what has connected, where the router is
 //!   others ── Question ─▶ Table ── Advertised ─▶
 //! ```
 //!
