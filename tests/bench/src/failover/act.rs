@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use futures::future::try_join_all;
-use herald_lab::{Cut, Look, MacWatch, Report, Traffic};
+use herald_lab::{Cut, Look, MacWatch, Report, Sample, Traffic};
 
 use super::args::FailoverArgs;
 use super::case::{Case, Target};
@@ -88,6 +88,20 @@ async fn answered(traffic: &[Traffic], since: Instant) -> bool {
     }
 }
 
+/// Prints a request that failed, with its time before or after `start`.
+fn say(sample: &Sample, start: Instant) {
+    let sent = match sample.sent.checked_duration_since(start) {
+        Some(after) => format!("{after:.3?} after"),
+        None => format!("{:.3?} before", start - sample.sent),
+    };
+    let open = sample.connected.map(|open| open - sample.sent);
+    let took = sample.ended - sample.sent;
+    eprintln!(
+        "  sent {sent}, open after {open:?}, for {took:.3?}: {:?}",
+        sample.answer
+    );
+}
+
 /// A case in which requests are counted.
 async fn request(case: Case, cluster: &Cluster) -> Result<Outcome> {
     let lab = &cluster.lab;
@@ -122,12 +136,7 @@ async fn request(case: Case, cluster: &Cluster) -> Result<Outcome> {
     let reports = reports(traffic).await?;
     if case.target() == Target::NoFailure {
         for sample in reports.iter().flat_map(Report::failures) {
-            let (sent, took) = (sample.sent - start, sample.ended - sample.sent);
-            let open = sample.connected.map(|open| open - sample.sent);
-            eprintln!(
-                "  sent after {sent:.3?}, open after {open:?}, for {took:.3?}: {:?}",
-                sample.answer
-            );
+            say(sample, start);
         }
     }
     let lost = kept.stop().await?.len();
@@ -184,7 +193,7 @@ async fn outage(cluster: &Cluster, args: &FailoverArgs) -> Result<Outcome> {
         let found = failures
             .iter()
             .filter(|sample| apart(sample.sent) && !sample.was_broken_off());
-        found.count()
+        found.inspect(|sample| say(sample, start)).count()
     };
     Ok(Outcome {
         requests: [0, 1].map(|family| Requests::from(&reports[family])),
