@@ -9,6 +9,10 @@ use crate::report::aligned;
 
 const WORST: Duration = Duration::from_millis(500);
 const MEDIAN: Duration = Duration::from_millis(300);
+/// In a case of many minutes one request of so many may fail besides. With the addresses on an
+/// interface of the owner and no announcer at all, kube-proxy's masquerading in the lab lost 52 of
+/// 224,004.
+const LAB_LOSES_ONE_OF: usize = 10_000;
 /// How many times MetalLB's gap is to be longer.
 const BETTER: f64 = 10.0;
 
@@ -40,7 +44,7 @@ pub(crate) fn table(results: &Results) -> String {
 fn target(case: Case) -> &'static str {
     match case.target() {
         Target::Gap => "≤ 500 ms, median ≤ 300 ms, a tenth of MetalLB's",
-        Target::GapOnly => "≤ 500 ms, median ≤ 300 ms, no failure besides",
+        Target::GapOnly => "≤ 500 ms, median ≤ 300 ms, besides at most what the lab loses",
         Target::NoFailure => "no failed request",
         Target::OneAnswer => "one MAC alone, no failed request",
         Target::NoMove => "no move",
@@ -163,11 +167,12 @@ fn is_met(case: Case, family: usize, herald: &[Outcome], peer: &[Outcome]) -> Op
     let own = || gaps(herald, family);
     let spared = herald.iter().all(|round| round.lost == 0);
     let besides: usize = herald.iter().map(|round| round.besides[family]).sum();
+    let sent: usize = herald.iter().map(|round| round.requests[family].sent).sum();
     let [failed, ..] = failed(herald, family);
     let [_, silent, split, moved] = looks(herald, family);
     let met = match case.target() {
         Target::Gap => is_short(own()?) && is_better(own()?, gaps(peer, family)?),
-        Target::GapOnly => is_short(own()?) && besides == 0,
+        Target::GapOnly => is_short(own()?) && besides * LAB_LOSES_ONE_OF <= sent,
         Target::NoFailure => failed == 0,
         Target::OneAnswer => failed + silent + split == 0,
         Target::NoMove => moved == 0,
@@ -238,6 +243,18 @@ mod tests {
             failed_text(&[moved], 0),
             "0 of 100 failed, 3 reset on the way"
         );
+    }
+
+    #[test]
+    fn over_minutes_no_more_may_fail_besides_than_the_lab_loses() {
+        let met = |besides| {
+            let mut outage = gap(290);
+            outage.requests[0].sent = 66_000;
+            outage.besides = [besides, 0];
+            is_met(Case::Outage, 0, &[outage], &[])
+        };
+        assert_eq!(met(6), Some(true));
+        assert_eq!(met(7), Some(false));
     }
 
     #[test]
