@@ -15,11 +15,13 @@
 //! A packet costs it some microseconds, a session of 50 ms a thousandth of a processor or less. It asks
 //! the kernel to be run at once when it wakes up ([`herald_netsys::take_precedence`]):
 //!
-//! - Linux 6.12 and later heed a short time slice, which needs no capability: the thread is let in
-//!   before all others of the usual slice.
-//! - Where the process has the capability `SYS_NICE`, or a limit for it (`RLIMIT_NICE`), it goes before
-//!   all other threads of its control group too.
-//! - Elsewhere it is a thread like all others. One that sleeps most of the time is let in soon anyway.
+//! - Where the process has the capability `SYS_NICE`, or a limit that allows it (`RLIMIT_RTPRIO`), it
+//!   is a real-time thread of the lowest priority, and waits for nothing but other such threads and
+//!   the kernel. A flood of packets does not make it keep the processor: it rests when it falls behind.
+//! - Otherwise Linux 6.12 and later heed a short time slice, which needs no capability: of the threads
+//!   of its control group it is let in before all with the usual slice.
+//! - Elsewhere it is a thread like all others. One that sleeps most of the time is let in soon anyway,
+//!   as long as the node is not far too small for what runs on it.
 //!
 //! None of that helps a container whose CPU limit is used up: then the kernel stops all of its threads
 //! for most of a tenth of a second. A speaker with BFD should have no CPU limit.

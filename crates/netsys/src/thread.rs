@@ -8,38 +8,56 @@ const NICE: i32 = -10;
 /// The slice asked for, in nanoseconds: the shortest that the kernel gives.
 const SLICE: u64 = 100_000;
 
-/// What the kernel granted a thread that is to run at once when it wakes up.
+/// What the kernel granted a thread that is to run at once when it wakes up, the best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Precedence {
-    /// A nice value below 0: it goes before other threads of its control group. Needs the capability
-    /// `SYS_NICE`, or a limit (`RLIMIT_NICE`) that allows it.
-    pub nice: bool,
+pub enum Precedence {
+    /// It goes before all threads that are not real-time, whatever control group they are in. Needs the
+    /// capability `SYS_NICE`, or a limit (`RLIMIT_RTPRIO`) that allows it.
+    RealTime,
+    /// A nice value below 0: it goes before other threads of its control group. Needs the capability or
+    /// `RLIMIT_NICE`, where the kernel does not give real time to a control group.
+    Nice,
     /// A short slice: it asks for so little at once that it is let in before threads with the usual
     /// slice. Needs nothing but Linux 6.12.
-    pub slice: bool,
+    Slice,
+    /// Nothing.
+    Usual,
 }
 
-/// Asks the kernel to run the calling thread sooner than others once it wakes up. It should do little
-/// at once.
-///
-/// No real-time policy is asked for, though the capability would allow it: a thread of that kind that
-/// is kept busy by a flood of packets would leave nothing to the rest of the node.
+/// Asks the kernel to run the calling thread sooner than others once it wakes up. It must do little at
+/// once and then sleep: with [`Precedence::RealTime`] a thread that does not leaves the processor to
+/// nobody.
 pub fn take_precedence() -> io::Result<Precedence> {
-    let mut wanted = attributes()?;
-    wanted.sched_policy = libc::SCHED_OTHER.cast_unsigned();
-    wanted.sched_flags = 0;
-    wanted.sched_priority = 0;
-    wanted.sched_runtime = SLICE;
-    let usual = wanted.sched_nice;
-    wanted.sched_nice = NICE.min(usual);
-    if set_attributes(&wanted).is_err() {
-        wanted.sched_nice = usual;
-        set_attributes(&wanted)?;
+    let before = attributes()?;
+    let real_time = libc::sched_attr {
+        sched_policy: libc::SCHED_RR.cast_unsigned(),
+        // Threads that it starts are ordinary ones.
+        sched_flags: libc::SCHED_FLAG_RESET_ON_FORK.cast_unsigned().into(),
+        sched_nice: 0,
+        sched_priority: 1,
+        sched_runtime: 0,
+        ..before
+    };
+    if set_attributes(&real_time).is_ok() {
+        return Ok(Precedence::RealTime);
+    }
+    let short = |nice| libc::sched_attr {
+        sched_policy: libc::SCHED_OTHER.cast_unsigned(),
+        sched_flags: 0,
+        sched_nice: nice,
+        sched_priority: 0,
+        sched_runtime: SLICE,
+        ..before
+    };
+    if set_attributes(&short(NICE.min(before.sched_nice))).is_err() {
+        set_attributes(&short(before.sched_nice))?;
     }
     let granted = attributes()?;
-    Ok(Precedence {
-        nice: granted.sched_nice < 0,
-        slice: granted.sched_runtime == SLICE,
+    // An older kernel takes the slice and does not heed it.
+    Ok(match granted {
+        _ if granted.sched_nice < 0 => Precedence::Nice,
+        _ if granted.sched_runtime == SLICE => Precedence::Slice,
+        _ => Precedence::Usual,
     })
 }
 
@@ -111,11 +129,15 @@ mod tests {
             let granted = take_precedence().expect("the slice at least may be asked for");
             (granted, attributes().expect("the kernel tells"))
         });
-        let (granted, attributes_there) = other.join().expect("it ends");
-        assert_eq!(granted.nice, attributes_there.sched_nice == NICE);
-        assert_eq!(granted.slice, attributes_there.sched_runtime == SLICE);
+        let (granted, there) = other.join().expect("it ends");
+        match granted {
+            Precedence::RealTime => assert_eq!(there.sched_policy, libc::SCHED_RR.cast_unsigned()),
+            Precedence::Nice => assert_eq!(there.sched_nice, NICE),
+            Precedence::Slice => assert_eq!(there.sched_runtime, SLICE),
+            Precedence::Usual => assert_eq!(there.sched_nice, before.sched_nice),
+        }
         let after = attributes().expect("the kernel tells");
-        assert_eq!(before.sched_nice, after.sched_nice);
-        assert_eq!(before.sched_runtime, after.sched_runtime);
+        let place = |a: libc::sched_attr| (a.sched_policy, a.sched_nice, a.sched_runtime);
+        assert_eq!(place(before), place(after));
     }
 }

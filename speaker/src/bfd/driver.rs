@@ -17,6 +17,9 @@ use super::{BfdStatus, BfdStatuses};
 /// How old counters may be for those who ask.
 const REFRESH: Duration = Duration::from_secs(1);
 
+/// How long a thread that cannot read as fast as packets arrive lets others have the processor.
+const REST: Duration = Duration::from_millis(1);
+
 /// How long BGP may take to end before BFD does.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -77,14 +80,17 @@ impl Driver {
     /// that the sessions end on purpose.
     pub async fn run(mut self, token: CancellationToken) -> TaskResult {
         match herald_netsys::take_precedence() {
-            Ok(granted) => tracing::debug!(?granted, "precedence of the BFD thread"),
+            Ok(granted) => tracing::info!(?granted, "precedence of the BFD thread"),
             Err(error) => tracing::warn!(%error, "the BFD thread is a thread like all others"),
         }
         let mut phase = Phase::Running;
         let mut closed = false;
         self.apply(Instant::now());
         loop {
-            self.turn();
+            if self.turn() == Inbox::Waiting {
+                // Only a flood gets here. It must not have all of a processor.
+                tokio::time::sleep(REST).await;
+            }
             let now = Instant::now();
             phase = match phase {
                 Phase::Ending(until) if closed || until <= now => {
@@ -128,8 +134,8 @@ impl Driver {
     }
 
     /// Does what is due and takes in what arrived, in the order that lateness costs least: peers wait
-    /// for what is to be sent, and who is silent is known only when all is read.
-    fn turn(&mut self) {
+    /// for what is to be sent, and who is silent is known only when all is read. Whether it is.
+    fn turn(&mut self) -> Inbox {
         let now = Instant::now();
         self.sessions.handle_timeout(now, Inbox::Waiting);
         self.transmit(now);
@@ -153,6 +159,7 @@ impl Driver {
         if news || self.refresh.is_some_and(|at| at <= now) {
             self.publish(now);
         }
+        inbox
     }
 
     fn transmit(&mut self, now: Instant) {

@@ -9,7 +9,8 @@ use herald_netsys::bfd::Receiver;
 
 use super::line::{Failure, RETRY};
 
-/// How many times a socket is read before what is due has its turn; 64 packets each time.
+/// How many times a socket is read before what is due has its turn; 64 packets each time. It takes
+/// about a millisecond.
 const BATCHES: usize = 8;
 
 /// What a socket receives.

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use herald_api::config::bgp::BgpPeer;
+use herald_api::config::bgp::{BfdProfile, BgpPeer};
 use herald_bfd::{Path, Settings};
 use herald_bgp::session::Endpoints;
 use herald_netsys::is_on_link;
@@ -44,15 +44,7 @@ impl BfdPlan {
             Reach::OneHop
         };
         Some(Self {
-            settings: Settings {
-                transmit_interval: profile.transmit_interval,
-                receive_interval: profile.receive_interval,
-                detect_multiplier: profile.detect_multiplier,
-                passive: profile.passive_mode,
-                minimum_ttl: profile.minimum_ttl,
-                // Both end with the process.
-                control_plane_independent: false,
-            },
+            settings: settings(profile),
             reach,
             echo: profile.echo_mode,
         })
@@ -96,6 +88,18 @@ impl BfdPlan {
             echo: self.echo,
             failed: failed.clone(),
         }
+    }
+}
+
+fn settings(profile: &BfdProfile) -> Settings {
+    Settings {
+        transmit_interval: profile.transmit_interval,
+        receive_interval: profile.receive_interval,
+        detect_multiplier: profile.detect_multiplier,
+        passive: profile.passive_mode,
+        minimum_ttl: profile.minimum_ttl,
+        // Both end with the process.
+        control_plane_independent: false,
     }
 }
 
@@ -143,5 +147,94 @@ impl Watch {
     /// Waits until the path fails. Cancel-safe.
     pub(super) async fn failed(&self) {
         self.failed.told().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn plan(reach: Reach) -> BfdPlan {
+        BfdPlan {
+            settings: Settings::default(),
+            reach,
+            echo: false,
+        }
+    }
+
+    fn path(reach: Reach, local: &str, peer: &str) -> Path {
+        let address = |text: &str| text.parse().expect("an address and a port");
+        let endpoints = Endpoints {
+            local: address(local),
+            peer: address(peer),
+        };
+        let request = plan(reach).request("", &endpoints, &PathFailed::default());
+        assert_eq!(request.local, endpoints.local.ip().to_canonical());
+        request.path
+    }
+
+    fn one_hop(peer: &str, interface: Option<u32>) -> Path {
+        Path::SingleHop {
+            peer: peer.parse().expect("an address"),
+            interface,
+        }
+    }
+
+    #[test]
+    fn what_the_profile_says_is_what_the_session_does() {
+        let profile = BfdProfile {
+            receive_interval: Duration::from_millis(20),
+            transmit_interval: Duration::from_millis(30),
+            detect_multiplier: 5,
+            echo_interval: Duration::from_millis(50),
+            echo_mode: true,
+            passive_mode: true,
+            minimum_ttl: Some(60),
+        };
+        assert_eq!(
+            settings(&profile),
+            Settings {
+                transmit_interval: Duration::from_millis(30),
+                receive_interval: Duration::from_millis(20),
+                detect_multiplier: 5,
+                passive: true,
+                minimum_ttl: Some(60),
+                control_plane_independent: false,
+            }
+        );
+    }
+
+    #[test]
+    fn one_hop_or_several_is_as_asked_for_or_as_addressed() {
+        let (here, far) = ("127.0.0.1:40000", "192.0.2.77:179");
+        assert_eq!(path(Reach::OneHop, here, far), one_hop("192.0.2.77", None));
+        let several = Path::MultiHop {
+            peer: IpAddr::from([192, 0, 2, 77]),
+            local: Some(IpAddr::from([127, 0, 0, 1])),
+        };
+        assert_eq!(path(Reach::SeveralHops, here, far), several);
+        assert_eq!(path(Reach::AsAddressed, here, far), several);
+        let near = "127.0.0.9:179";
+        assert_eq!(
+            path(Reach::AsAddressed, here, near),
+            one_hop("127.0.0.9", None)
+        );
+    }
+
+    #[test]
+    fn a_link_local_peer_is_on_its_interface_and_a_mapped_address_is_ipv4() {
+        let local = "[fe80::1%3]:40000";
+        for reach in [Reach::OneHop, Reach::SeveralHops, Reach::AsAddressed] {
+            let path = path(reach, local, "[fe80::2%3]:179");
+            assert_eq!(path, one_hop("fe80::2", Some(3)));
+        }
+        let mapped = path(
+            Reach::OneHop,
+            "[::ffff:192.0.2.1]:179",
+            "[::ffff:192.0.2.2]:50000",
+        );
+        assert_eq!(mapped, one_hop("192.0.2.2", None));
     }
 }

@@ -4,7 +4,6 @@
 mod checks;
 mod ends;
 mod lan;
-mod load;
 mod paths;
 mod sessions;
 mod speaker;

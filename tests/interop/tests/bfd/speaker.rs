@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow};
 use herald_announce::bgp::{Announcement, Attributes, Path, Peers, Table};
 use herald_api::config::bgp::{
     BfdProfile, BgpPeer, Connection, PeerAsn, PeerBfd, PeerEndpoint, Timers,
@@ -70,7 +70,8 @@ pub(crate) struct Herald {
     plans: watch::Sender<Arc<Plans>>,
     statuses: watch::Receiver<Arc<Statuses>>,
     pub(crate) bfd: Bfd,
-    requests: Option<Requests>,
+    /// Where further sessions of BFD can be asked for, until it is stopped.
+    pub(crate) requests: Option<Requests>,
     queue: RouteQueue,
     table: Table,
     end: CancellationToken,
@@ -143,14 +144,9 @@ impl Herald {
         self.statuses.borrow().get(peer).cloned()
     }
 
-    /// Where further sessions of BFD can be asked for.
-    pub(crate) fn requests(&self) -> Result<Requests> {
-        self.requests.clone().context("it was stopped")
-    }
-
     /// Ends it as a process ends.
     pub(crate) fn stop(&mut self) -> Result<()> {
-        self.requests = None;
+        drop(self.requests.take());
         self.end.cancel();
         self.bfd.end.cancel();
         join(&mut self.thread)?;

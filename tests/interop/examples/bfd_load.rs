@@ -1,4 +1,17 @@
-//! Whether sessions stay up while the node is busy.
+//! Whether BFD sessions stay up while the node is busy: a hundred of 50 ms times 3 between two of our own,
+//! while FRR and BIRD get 100,000 routes again and again, on a machine without an idle processor. Goes on for
+//! ten minutes, or as many seconds as its argument says, and fails if a session goes down. Needs root, like
+//! the tests.
+//!
+//! BFD with the routers would measure theirs: on a machine of two cores they take Herald as dead every few
+//! seconds then.
+
+#[allow(dead_code, reason = "the tests use the rest")]
+#[path = "../tests/bfd/lan.rs"]
+mod lan;
+#[allow(dead_code, reason = "the tests use the rest")]
+#[path = "../tests/bfd/speaker.rs"]
+mod speaker;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Child, Command};
@@ -6,13 +19,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use herald_api::config::bgp::BgpPeer;
 use herald_bfd::{Path, Settings, State};
 use herald_interop::{Router, eventually};
 use herald_lab::Bare;
 use herald_model::Cidr;
 use herald_speaker::bfd::{BfdStatuses, PathFailed, Request, Requests};
 
-use crate::lan::{SOON, lan, peers, routers, wait_all_up};
+use crate::lan::{SOON, lan, peers, routers};
 use crate::speaker::{Bfd, Herald, ID};
 
 const SESSIONS: u8 = 100;
@@ -106,13 +120,10 @@ fn push(herald: &mut Herald, routers: &[Router], wave: u32) -> Result<()> {
     Ok(())
 }
 
-/// A hundred sessions of 50 ms times 3 between two of our own, beside one each with FRR and BIRD, over
-/// whose BGP 100,000 routes come and go, on a machine without an idle processor. It goes on for as
-/// many seconds as `HERALD_BFD_LOAD` says, or 600.
-#[test]
-#[ignore = "takes ten minutes and all processors: run by make bench-bgp"]
-fn a_hundred_sessions_stay_up_while_routes_are_pushed_on_a_busy_machine() -> Result<()> {
-    let seconds = std::env::var("HERALD_BFD_LOAD").map_or(Ok(600), |text| text.parse())?;
+fn main() -> Result<()> {
+    let seconds = std::env::args()
+        .nth(1)
+        .map_or(Ok(600), |text| text.parse())?;
     let bare = lan()?;
     let other = Bare::new(&["far"])?;
     let far_end = other.netns("far");
@@ -132,10 +143,15 @@ fn a_hundred_sessions_stay_up_while_routes_are_pushed_on_a_busy_machine() -> Res
         other.ip("far", [format!("addr add {}/16 dev many", host(2, n))])?;
     }
     let routers = routers(&bare, false)?;
-    let mut herald = Herald::start(&bare.netns("herald"), &peers(50), false)?;
-    wait_all_up(&herald, &routers)?;
+    let unwatched: Vec<BgpPeer> = peers(50)
+        .into_iter()
+        .map(|peer| BgpPeer { bfd: None, ..peer })
+        .collect();
+    let mut herald = Herald::start(&bare.netns("herald"), &unwatched, false)?;
     let (mut far, far_requests) = Bfd::start(&far_end);
-    request_all(&herald.requests()?, 1, 2);
+    let near_requests = herald.requests.clone().context("it runs")?;
+    request_all(&near_requests, 1, 2);
+    drop(near_requests);
     request_all(&far_requests, 2, 1);
     let near = herald.bfd.statuses.clone();
     for statuses in [&near, &far.statuses] {
@@ -152,15 +168,9 @@ fn a_hundred_sessions_stay_up_while_routes_are_pushed_on_a_busy_machine() -> Res
         push(&mut herald, &routers, wave)?;
         wave += 1;
         let seen = [&near, &far.statuses].map(|s| ups_and_downs(&s.borrow(), "load-"));
-        let with_routers =
-            ups_and_downs(&near.borrow(), "frr").1 + ups_and_downs(&near.borrow(), "bird").1;
-        println!(
-            "{:?}: {wave} waves, up and downs here and there {seen:?}, downs with routers \
-             {with_routers}",
-            begun.elapsed()
-        );
+        let after = begun.elapsed();
+        eprintln!("{after:.1?}: {wave} waves, up and downs here and there {seen:?}");
         ensure!(seen == [(usize::from(SESSIONS), 0); 2], "{seen:?}");
-        ensure!(with_routers == 0, "{with_routers} downs with routers");
     }
     drop(hogs);
     drop(far_requests);
