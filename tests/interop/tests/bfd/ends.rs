@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use herald_api::config::bgp::BgpPeer;
-use herald_interop::{Router, eventually};
+use herald_interop::Router;
 
-use crate::lan::{ROUTE, cut, lan, peers, routers, wait_all_up, wait_route};
+use crate::lan::{ROUTE, lan, peers, routers, wait_all_up, wait_route};
 use crate::speaker::Herald;
 
 /// Looks for a while whether a route leaves a kernel.
@@ -28,45 +28,13 @@ fn ensure_kept(routers: &[&Router], duration: Duration) -> Result<()> {
     Ok(())
 }
 
+/// Watched so slowly that a busy machine does not look like a dead one.
 fn with_restart() -> Vec<BgpPeer> {
-    let peers = peers(50).into_iter().map(|peer| BgpPeer {
+    let peers = peers(300).into_iter().map(|peer| BgpPeer {
         graceful_restart: true,
         ..peer
     });
     peers.collect()
-}
-
-/// What graceful restart leaves of BFD depends on the router.
-#[test]
-#[ignore = "needs root and the lab: run by make test"]
-fn with_graceful_restart_too_frr_drops_the_routes_of_a_node_that_is_cut_off_and_bird_does_not()
--> Result<()> {
-    let bare = lan()?;
-    let routers = routers(&bare, true)?;
-    let mut herald = Herald::start(&bare.netns("herald"), &with_restart(), false)?;
-    herald.announce(&[ROUTE.parse()?]);
-    wait_all_up(&herald, &routers)?;
-    wait_route(&routers)?;
-    cut(&bare)?;
-    for router in &routers {
-        let name = router.name();
-        eventually(
-            Duration::from_secs(5),
-            &format!("BFD of {name} to go down"),
-            || Ok((!router.bfd()?.iter().any(|bfd| bfd.up)).then_some(())),
-        )?;
-    }
-    let (frr, bird): (Vec<_>, Vec<_>) = routers.iter().partition(|router| router.name() == "frr");
-    for router in frr {
-        eventually(Duration::from_secs(2), "FRR to drop", || {
-            let hops = router.kernel_next_hops(ROUTE.parse()?)?;
-            Ok(hops.is_empty().then_some(()))
-        })?;
-    }
-    ensure_kept(&bird, Duration::from_secs(2))?;
-    herald.stop()?;
-    bare.down();
-    Ok(())
 }
 
 #[test]
