@@ -28,6 +28,11 @@ async fn web(fabric: &Fabric) -> Result<Vec<IpAddr>> {
     let web = fabric.lab.service("web").local().dual_stack();
     let addresses = web.create().await?.wait_addresses(2).await?;
     fabric.wait_nodes(&addresses, &NODES).await?;
+    for tor in fabric.tors() {
+        for address in &addresses {
+            tor.wait_served(&fabric.lab, *address).await?;
+        }
+    }
     Ok(addresses)
 }
 
@@ -120,6 +125,7 @@ async fn a_node_that_drains_loses_no_request() -> Result<()> {
             });
         path.await?;
     }
+    fabric.wait_nodes(&addresses, &NODES).await?;
     kept(&fabric.frr, addresses[0], &NODES, SECOND).await?;
     fabric.down().await
 }

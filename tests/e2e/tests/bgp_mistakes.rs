@@ -26,6 +26,7 @@ async fn web(fabric: &Fabric) -> Result<(IpAddr, Stream)> {
     let address = web.wait_addresses(1).await?[0];
     fabric.apply(&peer("frr", to_frr())).await?;
     fabric.frr.wait_nodes(Prefix::host(address), &NODES).await?;
+    fabric.frr.wait_served(&fabric.lab, address).await?;
     let stream = fabric.frr.traffic(&fabric.lab, address)?;
     Ok((address, stream))
 }

@@ -226,6 +226,17 @@ impl Tor {
         Ok(node.with_context(|| format!("{answer:?}"))?.name.clone())
     }
 
+    /// Waits until requests of the client behind it are answered by every node they may come to: a
+    /// node may announce an address a moment before its own kube-proxy knows it.
+    pub async fn wait_served(&self, lab: &Lab, address: IpAddr) -> Result<()> {
+        const REQUESTS: usize = 25;
+        let what = format!("{address} to be served to {}", self.client);
+        eventually(SOON, &what, async || {
+            self.shares(lab, address, REQUESTS).await.map(|_| Some(()))
+        })
+        .await
+    }
+
     /// Asks for an address all the time from the client behind it.
     pub fn traffic(&self, lab: &Lab, address: IpAddr) -> Result<Stream> {
         let traffic = lab.traffic(self.client, address, 80, EVERY, TIMEOUT)?;
