@@ -58,7 +58,7 @@ mod tests {
             ip("route del default metric 10");
             becomes(&mut watch, false, Some(at("10.0.0.2"))).await;
             // An IPv4 route by an IPv6 router.
-            ip("route replace default via inet6 fe80::2 dev left metric 20");
+            ip("-4 route replace default via inet6 fe80::2 dev left metric 20");
             becomes(&mut watch, false, Some(at("fe80::2"))).await;
             ip("-6 route add default via 2001:db8::2");
             becomes(&mut watch, true, Some(at("2001:db8::2"))).await;
