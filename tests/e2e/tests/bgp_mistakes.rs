@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use herald_e2e::bgp::{Fabric, NODES, Stream, Tor, peer, to_frr, with};
+use herald_e2e::bgp::{Fabric, NODES, OWN_AS, Stream, Tor, peer, to_frr, with};
 use herald_e2e::objects::SOON;
 use herald_interop::{Config, Prefix, Router, State};
 use herald_lab::{Lab, NAMESPACE, eventually};
@@ -68,11 +68,13 @@ async fn a_wrong_peer_is_named_and_harms_no_other() -> Result<()> {
 
     let plain = "ipv4 { import all; export none; };";
     let secret = "password \"right\"; ipv4 { import all; export none; };";
+    let internal = "local as 65001; direct; ipv4 { import all; export none; };";
     let protocols = [
         ("secret", secret),
         ("other_as", plain),
         ("same_id", plain),
         ("twin", plain),
+        ("clash", internal),
     ];
     let config = bird("192.168.0.22", &protocols, "");
     let router = Tor::start(lab, "bad", "router2", "remote2", &config)?;
@@ -90,9 +92,11 @@ async fn a_wrong_peer_is_named_and_harms_no_other() -> Result<()> {
     fabric
         .apply(&bad("other-as", 1792, json!({"peerASN": 65300})))
         .await?;
-    // The peer's own identifier, in the peer's own autonomous system.
+    // The peer's own identifier, in another autonomous system and in the same.
     let same = json!({"routerID": "192.168.0.22"});
-    fabric.apply(&bad("same-id", 1793, same)).await?;
+    fabric.apply(&bad("same-id", 1793, same.clone())).await?;
+    let clash = with(same, json!({"peerASN": OWN_AS}));
+    fabric.apply(&bad("clash", 1795, clash)).await?;
     fabric.apply(&bad("twin", 1794, json!({}))).await?;
     fabric
         .apply(&bad("twin-again", 1794, json!({"holdTime": "30s"})))
@@ -123,6 +127,7 @@ async fn a_wrong_peer_is_named_and_harms_no_other() -> Result<()> {
             "the peer is in AS 65200, not in AS 65300 as configured",
         ),
         ("secret", "no answer"),
+        ("clash", "the peer has the router ID of this speaker"),
         ("nobody", "refused"),
         ("nowhere", "No route to host"),
         ("twin-again", "twin"),
