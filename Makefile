@@ -36,6 +36,10 @@ kubernetes: ## Build the lab's control plane (4 minutes once, then cached outsid
 peer: ## Build MetalLB from its module, to measure against (3 minutes once, then cached)
 	@tests/bench/peer/build.sh
 
+.PHONY: senders
+senders: ## Build the speakers to measure BGP beside: GoBGP's library, MetalLB's (a minute once, then cached)
+	@tests/bench/peer/senders/build.sh
+
 .PHONY: gobgp
 gobgp: ## Build GoBGP, one of the routers of the tests (half a minute once, then cached)
 	@tests/interop/gobgp/build.sh
@@ -93,3 +97,8 @@ bench: packages kubernetes peer build ## Measure Herald beside MetalLB (BENCH_AR
 .PHONY: bench-failover
 bench-failover: packages kubernetes peer build ## Measure failover beside MetalLB (2 hours; FAILOVER_ARGS=--rounds=2 for a glance)
 	$(CARGO) run --release --locked --quiet -p herald-bench -- failover --write $(FAILOVER_ARGS)
+
+.PHONY: bench-bgp
+bench-bgp: packages senders ## Measure BGP and BFD beside BIRD, GoBGP and MetalLB (BGP_ARGS=--rounds=1 for a glance)
+	$(CARGO) build --release --locked -p herald-bench
+	$(CARGO) run --release --locked --quiet -p herald-bench -- bgp --write $(BGP_ARGS)

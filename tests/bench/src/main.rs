@@ -1,8 +1,10 @@
-//! Measures Herald beside MetalLB, both in one run on labs of their own, and prints the ratios.
+//! Measures Herald beside MetalLB and others, all in one run on labs of their own, and prints the
+//! ratios.
 //!
 //! The tables go to standard output and into `docs/benchmarks.md`.
 
 mod args;
+mod bgp;
 mod contestant;
 mod criterion;
 mod failover;
@@ -11,6 +13,7 @@ mod measure;
 mod observer;
 mod report;
 mod rows;
+mod section;
 mod setup;
 mod stats;
 mod usage;
@@ -19,6 +22,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::args::Args;
+use crate::bgp::BgpArgs;
 use crate::contestant::Contestant;
 use crate::failover::FailoverArgs;
 use crate::figures::Figures;
@@ -36,6 +40,8 @@ struct Cli {
 enum Command {
     /// Measure failover and planned moves instead
     Failover(FailoverArgs),
+    /// Measure BGP and BFD instead, beside other speakers
+    Bgp(BgpArgs),
 }
 
 #[tokio::main]
@@ -43,6 +49,8 @@ async fn main() -> Result<()> {
     let cli = Cli::parse();
     match cli.command {
         Some(Command::Failover(args)) => failover::run(&args).await,
+        // It waits for threads and processes, and nothing else runs meanwhile.
+        Some(Command::Bgp(args)) => tokio::task::block_in_place(|| bgp::run(&args)),
         None => everything(&cli.args).await,
     }
 }
@@ -68,8 +76,10 @@ async fn everything(args: &Args) -> Result<()> {
             // After every round, so that an interrupted run leaves what it has.
             let mut text = report::document(&plan, round + 1, &figures)?;
             let old = std::fs::read_to_string(path).unwrap_or_default();
-            if let Some(kept) = failover::section_of(&old) {
-                text = format!("{text}\n{kept}");
+            for name in section::NAMES {
+                if let Some(kept) = section::kept(&old, name) {
+                    text = format!("{text}\n{kept}");
+                }
             }
             std::fs::write(path, text)?;
             eprintln!("written to {}", path.display());

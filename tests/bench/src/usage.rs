@@ -34,9 +34,19 @@ pub(crate) fn peak_bytes(process: &Process) -> Result<u64> {
 }
 
 fn high_water(status: &str) -> Option<u64> {
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    bytes_of("VmHWM:", status)
+}
+
+/// Resident memory in bytes, where what several processes have counts in shares (`Pss`).
+pub(crate) fn proportional_bytes(process: &Process) -> Result<u64> {
+    let path = format!("/proc/{}/smaps_rollup", process.pid());
+    let maps = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    bytes_of("Pss:", &maps).with_context(|| format!("{path} has no Pss"))
+}
+
+/// What a line like `VmHWM:  13412 kB` says.
+fn bytes_of(name: &str, text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
 }
@@ -79,5 +89,7 @@ mod tests {
         let status = "VmPeak:\t 9 kB\nVmHWM:\t   13412 kB\nVmRSS:\t 1 kB\n";
         assert_eq!(high_water(status), Some(13412 * 1024));
         assert_eq!(high_water("Name:\tx\n"), None);
+        let maps = "5500-7ffd [rollup]\nRss:  4 kB\nPss:      3 kB\nPss_Anon: 1 kB\n";
+        assert_eq!(bytes_of("Pss:", maps), Some(3 * 1024));
     }
 }

@@ -15,7 +15,6 @@ use anyhow::Result;
 pub(crate) use self::args::FailoverArgs;
 use self::case::{Case, Group};
 use self::cluster::Cluster;
-pub(crate) use self::document::kept as section_of;
 use self::kept::Kept;
 use self::outcome::Results;
 
