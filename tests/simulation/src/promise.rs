@@ -36,8 +36,9 @@ impl Cluster {
         let stations = || well.iter().copied().chain([client]);
         let mut by_vote = false;
         for node in 0..self.machines.len() {
+            let well_on_lan = stations().all(|other| other == node || self.lan.both(node, other));
             if well.contains(&node) {
-                if !stations().all(|other| other == node || self.lan.both(node, other)) {
+                if !well_on_lan {
                     return None;
                 }
                 continue;
@@ -48,7 +49,7 @@ impl Cluster {
             let runs = self.machines.get(node).and_then(Machine::running).is_some();
             // One that has only just started, or goes on, may be a member already.
             let member = runs && group.iter().any(|other| self.gossip.both(node, *other));
-            if member && on_lan(&node) {
+            if member && on_lan(&node) && !well_on_lan {
                 // It cannot be heard and does not know it: two must say so, and not hear it
                 // themselves because of a fault of their own.
                 let alone = (0..self.machines.len()).all(|other| {
@@ -58,7 +59,7 @@ impl Cluster {
                     return None;
                 }
                 by_vote = true;
-            } else if !silent && !stations().all(|other| self.lan.both(node, other)) {
+            } else if !silent && !well_on_lan {
                 return None;
             }
         }
