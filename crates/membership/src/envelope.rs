@@ -68,21 +68,23 @@ pub(crate) struct Passed<'a> {
     pub(crate) told: Told<'a>,
 }
 
-/// The bytes of a state, and whether something had to be left out of it.
-pub(crate) fn encode_state(state: &MemberState) -> (Vec<u8>, bool) {
+/// The bytes of a state, no more than `most` and [`MAX_STATE`], and whether something had to be left
+/// out of it.
+pub(crate) fn encode_state(state: &MemberState, most: usize) -> (Vec<u8>, bool) {
+    let most = most.min(MAX_STATE);
     let mut state = state.clone();
     let mut trimmed = false;
     loop {
         let bytes = postcard::to_stdvec(&state).unwrap_or_default();
-        if bytes.len() <= MAX_STATE {
+        if bytes.len() <= most {
             return (bytes, trimmed);
         }
         trimmed = true;
-        let most = state
+        let longest = state
             .interfaces
             .iter_mut()
             .max_by_key(|interface| interface.prefixes.len());
-        let dropped = most.is_some_and(|interface| interface.prefixes.pop_last().is_some())
+        let dropped = longest.is_some_and(|interface| interface.prefixes.pop_last().is_some())
             || state.unheard.pop_last().is_some()
             || state.interfaces.pop().is_some();
         if !dropped {

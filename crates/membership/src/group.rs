@@ -147,8 +147,13 @@ struct Contact {
     noted: Option<Instant>,
     /// Its run, to which the versions belong.
     run: Option<u128>,
-    /// Which version of its state is known here.
+    /// When it was last heard itself.
+    spoke: Option<Instant>,
+    /// Which version of its state it told this one; 0 if it is to tell it again.
     have: u64,
+    /// Which version of its state was last taken from another, and when. Apart from what it told itself:
+    /// a wrong one must not be in the way of that.
+    passed: Option<(u64, Instant)>,
     /// Which version of the own state it has.
     acknowledged: u64,
     /// How often states were asked for or told in vain; `None` if nothing is scheduled.
@@ -183,11 +188,20 @@ impl Contact {
             proved: None,
             noted: None,
             run: None,
+            spoke: None,
             have: 0,
+            passed: None,
             acknowledged: 0,
             tries: None,
             turn: 0,
         }
+    }
+
+    /// Nothing counts any longer of what the two have told each other.
+    fn forget_told(&mut self) {
+        self.have = 0;
+        self.passed = None;
+        self.acknowledged = 0;
     }
 }
 

@@ -33,7 +33,8 @@ pub enum ProblemKind {
     NameTaken,
     /// Another speaker uses this node's name.
     OwnName,
-    /// The own state does not fit into a datagram; others are told less of it.
+    /// The own state, or one that is passed on, does not fit into a datagram; others are told less
+    /// of it.
     StateTooLarge,
     /// There are more members or peers than are kept.
     Crowded,
@@ -91,9 +92,10 @@ impl fmt::Display for ProblemKind {
 pub struct Problem {
     /// What was wrong.
     pub kind: ProblemKind,
-    /// Where the datagram came from; for [`ProblemKind::StateTooLarge`] the own address.
+    /// Where the datagram came from; for [`ProblemKind::StateTooLarge`] that of the node
+    /// that tells it.
     pub from: SocketAddr,
-    /// The member that it is about, if its seal was good.
+    /// The member that it is about, if its seal was good; none if it is the own state.
     pub node: Option<NodeName>,
 }
 
@@ -153,6 +155,11 @@ impl fmt::Display for Problem {
                 f,
                 "the speaker at {from} uses the name of this node: give each speaker the name of \
                  its own node"
+            ),
+            ProblemKind::StateTooLarge if self.node.is_some() => write!(
+                f,
+                "node {node} has too many interfaces or prefixes to pass all of them on to one that \
+                 does not hear it: leave out interfaces that nothing is announced on"
             ),
             ProblemKind::StateTooLarge => write!(
                 f,

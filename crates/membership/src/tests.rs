@@ -7,3 +7,4 @@ mod hostile;
 mod joining;
 mod limits;
 mod net;
+mod passing;

@@ -7,7 +7,7 @@ use foca::State;
 use herald_model::{MemberState, NodeName, Standing};
 
 use super::{Due, Group};
-use crate::envelope::{Envelope, Passed, Sees, Told, encode_state};
+use crate::envelope::{Envelope, MAX_STATE, Passed, Sees, Told, encode_state};
 use crate::identity::Identity;
 use crate::seal::OVERHEAD;
 use crate::{MAX_DATAGRAM, ProblemKind};
@@ -36,7 +36,7 @@ pub(super) struct Letter<'a> {
 impl Group {
     /// Takes on an own state and tells all.
     pub(super) fn tell(&mut self, now: Instant, state: MemberState) {
-        let (bytes, trimmed) = encode_state(&state);
+        let (bytes, trimmed) = encode_state(&state, MAX_STATE);
         if trimmed {
             self.problem(ProblemKind::StateTooLarge, self.address, None);
         }

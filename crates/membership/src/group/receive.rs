@@ -110,10 +110,10 @@ impl Group {
         }
         if contact.run != run {
             contact.run = run;
-            contact.have = 0;
-            contact.acknowledged = 0;
+            contact.forget_told();
             contact.proved = None;
         }
+        contact.spoke = Some(now);
         contact.proved = contact.proved.max(sent);
         if contact.suspect.is_some() {
             self.clear_if_proved(now, name);
@@ -256,6 +256,7 @@ impl Group {
             let state: MemberState =
                 postcard::from_bytes(told.state).map_err(|_| ProblemKind::Malformed)?;
             contact.have = told.version;
+            contact.passed = None;
             self.learn_state(name, state);
             // So that it need not tell it again.
             self.note_if_quiet(now, name);

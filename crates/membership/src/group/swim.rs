@@ -218,8 +218,7 @@ impl Group {
         contact.suspect = None;
         // What it told before it went down may be long out of date, and it may have lost what it was
         // told.
-        contact.have = 0;
-        contact.acknowledged = 0;
+        contact.forget_told();
         self.forget_state(&name);
         self.fit_to_size();
         self.queue_exchange(now, &name);
@@ -254,8 +253,7 @@ impl Group {
             contact.left = false;
             contact.doubted = false;
             // Another run counts its versions anew, and knows nothing.
-            contact.have = 0;
-            contact.acknowledged = 0;
+            contact.forget_told();
         }
         self.show(&name);
         self.queue_exchange(now, &name);
