@@ -90,6 +90,8 @@ pub struct Group {
     state: Vec<u8>,
     version: u64,
     fence: Option<Fence>,
+    /// Counts the fences: what is due for one that is over is not done for the next.
+    fences: u64,
     /// The generation that this one had when it was last declared down, or started.
     returned: u64,
     /// Others have taken this one as live since it started.
@@ -214,7 +216,8 @@ enum Due {
     Exchange(NodeName, u64),
     /// For the suspicion that began then.
     Nudge(NodeName, Instant),
-    Fence,
+    /// With the count of fences then.
+    Fence(u64),
 }
 
 impl Group {
@@ -247,6 +250,7 @@ impl Group {
             state: Vec::new(),
             version: 0,
             fence: None,
+            fences: 0,
             returned: settings.generation.max(1),
             accepted: false,
             left: false,
@@ -291,7 +295,7 @@ impl Group {
                 Due::Reach => self.reach(now),
                 Due::Exchange(name, turn) => self.exchange(now, &name, turn),
                 Due::Nudge(name, since) => self.nudge(now, &name, since),
-                Due::Fence => self.check_fence(now),
+                Due::Fence(fence) => self.check_fence(now, fence),
             }
         }
         self.finish(now);

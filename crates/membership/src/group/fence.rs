@@ -112,7 +112,8 @@ impl Group {
         self.show_fence(true);
         if was.is_none() {
             self.push_event(Event::Fenced);
-            self.schedule(now, Due::Fence);
+            self.fences += 1;
+            self.schedule(now, Due::Fence(self.fences));
         }
     }
 
@@ -137,8 +138,8 @@ impl Group {
         }
     }
 
-    pub(super) fn check_fence(&mut self, now: Instant) {
-        let Some(fence) = &self.fence else {
+    pub(super) fn check_fence(&mut self, now: Instant, number: u64) {
+        let Some(fence) = self.fence.as_ref().filter(|_| self.fences == number) else {
             return;
         };
         let age = now.saturating_duration_since(fence.since);
@@ -160,7 +161,7 @@ impl Group {
             return;
         }
         self.ask(now);
-        self.schedule(now + ASK_EVERY, Due::Fence);
+        self.schedule(now + ASK_EVERY, Due::Fence(number));
     }
 
     /// Notes whether a member takes this one as alive, as it is now.

@@ -230,3 +230,26 @@ fn the_smaller_side_of_a_partition_is_fenced_after_the_heal() {
         split(10, 30, seed, 6000);
     }
 }
+
+#[test]
+fn one_that_stood_still_again_and_again_asks_no_more_for_it() {
+    for seed in 0..5 {
+        let mut net = Net::new(3, seed);
+        net.until(ms(2000), Net::whole);
+        net.run(ms(500));
+        for _ in 0..30 {
+            net.hosts[0].paused = Some(net.now + ms(220));
+            net.run(ms(223));
+        }
+        assert!(net.fenced(0) > 10, "seed {seed}: {}", net.fenced(0));
+        // The others are gone, so that it asks for as long as it may.
+        net.part(&[0], &[1, 2]);
+        net.hosts[0].paused = Some(net.now + ms(220));
+        net.run(ms(230));
+        net.record = Some(Vec::new());
+        net.run(ms(300));
+        let sent = net.record.take().unwrap();
+        let sent = sent.iter().filter(|(from, ..)| *from == 0).count();
+        assert!(sent <= 150, "seed {seed}: {sent} datagrams");
+    }
+}
