@@ -19,9 +19,14 @@ pub const SERVED: Duration = Duration::from_millis(700);
 /// for nine times in 360 ms, as another may have kept it.
 pub const SERVED_STICKY: Duration = Duration::from_millis(900);
 
-/// The same where a network loses some of what is sent, so that probes have to be repeated, or where
-/// the group is cut: the LAN has to show that one that keeps an address is gone. The same in a group
-/// of more than thirty, where the news takes some rounds to reach all.
+/// The same where the group is cut: one that the others cannot see there may have had it, so that the
+/// LAN has to show that it is gone. Six questions go without an answer in 700 ms, the first of them up
+/// to 200 ms after the last answer.
+pub const SERVED_WATCHED: Duration = Duration::from_secs(1);
+
+/// The same where a network loses some of what is sent, so that probes have to be repeated; where the
+/// group has only just healed, or its members do not know the same of the nodes; and in a group of more
+/// than thirty, where the news takes some rounds to reach all.
 pub const SERVED_LOSSY: Duration = Duration::from_millis(1500);
 
 /// The same where a node is silent on the LAN, but lives in the group: 0.3 s for four questions for
@@ -49,11 +54,15 @@ pub const BLINK_STICKY: Duration = Duration::from_secs(1);
 /// last change: the announcements of both are repeated until the better one has been heard.
 pub const TWO_OWNERS: Duration = Duration::from_secs(1);
 
-/// The same where they are not in one group: each asks the LAN for what it took from one that is down
-/// after an eighth of the time since, which is 2.5 s after the longest fault; their orders may differ,
-/// and after half a second of contest the names decide, after one at most if one has never heard of
-/// the other.
-pub const TWO_OWNERS_CONTEST: Duration = Duration::from_millis(3500);
+/// The same where they are not in one group, and the LAN loses some of what they tell each other there.
+pub const TWO_OWNERS_LOSSY: Duration = Duration::from_millis(1250);
+
+/// The same where neither the group nor the LAN could tell them when they took it, and the LAN has
+/// healed since: each asks it after an eighth of the time since it took the address, at least every
+/// ten seconds.
+pub fn two_owners_unaware(age: Duration) -> Duration {
+    TWO_OWNERS + (age / 8).clamp(Duration::from_secs(1), Duration::from_secs(10))
+}
 
 /// The same where they hear each other in the group only: the one that hands over waits 10 s for
 /// an announcement that it cannot hear.

@@ -116,7 +116,8 @@ pub struct Cluster {
     pub(crate) checks: Checks,
     /// When the group last became whole, or a node was last busy.
     pub(crate) healed: Duration,
-    /// When a node last learned something from the API: as long as not all have, elections differ.
+    /// When a node last learned from the API something that it did not know: as long as not all have,
+    /// elections differ.
     pub(crate) learned: Duration,
     api_delay: Duration,
     engine: Duration,
@@ -499,14 +500,15 @@ impl Cluster {
             return;
         };
         let facts = *facts;
-        if let Some(known) = machine.api.get_mut(node) {
-            *known = facts;
+        if let Some(known) = machine.api.get_mut(node)
+            && std::mem::replace(known, facts) != facts
+        {
+            self.learned = self.now;
         }
         let now = machine.clock.show(self.now);
         if let Some(process) = &mut machine.process {
             process.api(now, node, facts);
         }
-        self.learned = self.now;
         self.checks.changed(self.now);
         self.step(to);
     }

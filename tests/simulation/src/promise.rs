@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::bounds::{
     FORMED, MOST_LOSS, REJOINED, SERVED, SERVED_BY_VOTE, SERVED_BY_VOTE_LOSSY, SERVED_LOSSY,
+    SERVED_WATCHED,
 };
 use crate::cluster::Cluster;
 use crate::electorate::Facts;
@@ -65,19 +66,31 @@ impl Cluster {
         }
         // The parts of a group that has only just healed find each other; those that do not know the
         // same of the nodes elect different owners; a busy node may fence itself.
-        let healing = self.now < self.healed.max(self.learned) + SERVED_LOSSY;
+        let healing = self.now < self.healed + SERVED_LOSSY;
+        let differing = self.now < self.learned + SERVED || self.knows_different_things();
         let busy = self.machines.iter().any(|machine| machine.busy);
-        let watched = healing || busy || self.active.iter().any(Fault::cuts_group);
+        let uneven = healing || differing || busy;
         let lossy = self.gossip.loss() > 0 || self.lan.loss() > 0;
-        Some(if by_vote && (watched || lossy) {
+        Some(if by_vote && (uneven || lossy) {
             SERVED_BY_VOTE_LOSSY
         } else if by_vote {
             SERVED_BY_VOTE
-        } else if watched || lossy || self.machines.len() > MANY {
+        } else if uneven || lossy || self.machines.len() > MANY {
             SERVED_LOSSY
+        } else if self.active.iter().any(Fault::cuts_group) {
+            SERVED_WATCHED
         } else {
             SERVED
         })
+    }
+
+    /// A speaker has not learned yet what the API has of a node.
+    fn knows_different_things(&self) -> bool {
+        let mut running = self
+            .machines
+            .iter()
+            .filter(|machine| machine.process.is_some());
+        running.any(|machine| machine.api != self.facts)
     }
 
     /// All nodes know, or once knew and may still think, that it may announce.

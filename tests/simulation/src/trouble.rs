@@ -175,7 +175,9 @@ impl Cluster {
         // One that leaves while the group is cut, or has not met again, cannot hand over to whom it
         // does not see.
         let cut = self.active.iter().any(Fault::cuts_group) || self.now < self.healed + REJOINED;
-        if begins && (cut || !fault.is_planned()) {
+        // Nor can one that is just looking whether it can take over.
+        let looking = self.checks.sees_failover(self.now);
+        if begins && (cut || looking || !fault.is_planned()) {
             self.checks.struck(self.now);
         }
         match fault {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use herald_model::{MacAddress, NodeName};
+use herald_model::{MacAddress, NodeName, Standing};
 
 use super::{Leaving, Ownership};
 use crate::entry::{Contest, Entry, Idle, Rival, State};
@@ -209,8 +209,11 @@ fn met(
         (State::HandingOver { .. }, Kind::Announced | Kind::Answered) => {
             Outcome::Yield(member.clone())
         }
-        // Two that look at the same time.
-        (State::Looking(_) | State::InUse { .. }, Kind::Probed) if behind => {
+        // Two that look at the same time. One that only watches asks in the same way: if it is not in
+        // the group, and so not in most of it, it is not waited for.
+        (State::Looking(_) | State::InUse { .. }, Kind::Probed)
+            if behind && (peers.is_live(member) || peers.standing != Standing::Majority) =>
+        {
             Outcome::Yield(member.clone())
         }
         (

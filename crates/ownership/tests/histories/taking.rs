@@ -171,3 +171,20 @@ fn a_verdict_that_comes_late_is_put_off_once() {
     node.saw_station(STRANGER, Kind::Answered);
     assert_eq!(node.status(), Status::InUse(STRANGER));
 }
+
+#[test]
+fn one_that_asks_and_is_not_in_the_group_is_not_waited_for_by_most_of_it() {
+    for standing in [Standing::Majority, Standing::Half] {
+        let mut node = Node::of_three();
+        node.down(ANN, standing);
+        node.mine(&[ANN, ME, ZOE]);
+        assert_eq!(node.status(), Status::Probing);
+        // It watches the same address, or looks for it too.
+        node.saw(ANN, Kind::Probed);
+        let most = standing == Standing::Majority;
+        let expected = if most { Status::Probing } else { held_by(ANN) };
+        assert_eq!(node.status(), expected);
+        node.pass(300);
+        assert_eq!(node.status() == Status::Held, most);
+    }
+}
