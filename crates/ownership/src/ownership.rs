@@ -52,10 +52,12 @@ pub struct Ownership {
     /// The group has changed, and what follows from that is still to be decided.
     news: Option<News>,
     agenda: Agenda,
-    /// The addresses that are asked for all the time: which another node keeps, or this one
-    /// although the election gives them to another, or until another announces them.
+    /// The addresses that are asked for all the time: which another node or a foreign station keeps,
+    /// or this one although the election gives them to another, or until another announces them.
     asked: BTreeSet<IpAddr>,
     leaving: Leaving,
+    /// How long answers on the LAN take.
+    answer_time: Duration,
     tasks: Arc<BTreeMap<IpAddr, Task>>,
     commands: Vec<Command>,
     conflicts: Conflicts,
@@ -97,6 +99,7 @@ impl Ownership {
             agenda: Agenda::default(),
             asked: BTreeSet::new(),
             leaving: Leaving::No,
+            answer_time: Duration::ZERO,
             tasks: Arc::default(),
             commands: Vec::new(),
             conflicts: Conflicts::default(),
@@ -278,7 +281,11 @@ impl Ownership {
             return;
         };
         entry.state = state;
-        if matches!(entry.state, State::HeldBy(_) | State::HandingOver { .. }) {
+        let asks = matches!(
+            entry.state,
+            State::HeldBy(_) | State::HandingOver { .. } | State::InUse { .. }
+        );
+        if asks {
             self.asked.insert(address);
         } else {
             self.asked.remove(&address);

@@ -78,14 +78,17 @@ impl Ownership {
                 self.announce(now, address);
                 self.expose(now, name);
             }
-            Outcome::Conflict => self.clash(now, address, mac),
+            Outcome::Conflict => self.clash(now, address, mac, true),
             Outcome::Contest => {
-                self.clash(now, address, mac);
+                self.clash(now, address, mac, true);
                 self.announce(now, address);
             }
-            Outcome::Rest => self.rest(address, Idle::NotOurs),
+            Outcome::Rest => {
+                self.clash(now, address, mac, false);
+                self.rest(address, Idle::NotOurs);
+            }
             Outcome::Leave => {
-                self.clash(now, address, mac);
+                self.clash(now, address, mac, false);
                 self.wait_for(now, address, mac, self.limits.in_use_pause / 10);
             }
         }
@@ -117,15 +120,15 @@ impl Ownership {
         self.agenda.set_alarm(address, Some(now + pause));
     }
 
-    /// A foreign station has the address.
-    fn clash(&mut self, now: Instant, address: IpAddr, mac: MacAddress) {
+    /// A foreign station has the address. `keeps`: this node goes on answering for it if it does.
+    fn clash(&mut self, now: Instant, address: IpAddr, mac: MacAddress, keeps: bool) {
         let (Some(entry), Some(peers)) = (self.entries.get_mut(&address), &self.peers) else {
             return;
         };
         let untold = peers.has_untold();
         let held = match &mut entry.state {
             State::Idle(_) | State::InUse { .. } => return,
-            State::Held(_) | State::HandingOver { .. } => true,
+            State::Held(_) | State::HandingOver { .. } => keeps,
             State::HeldBy(watching) => {
                 watching.foreign = Some(mac);
                 false

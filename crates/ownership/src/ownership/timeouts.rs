@@ -32,6 +32,7 @@ impl Ownership {
     }
 
     fn decide(&mut self, now: Instant, address: IpAddr, late: bool) {
+        let spaced = self.watch_pause();
         let Some(entry) = self.entries.get_mut(&address) else {
             return;
         };
@@ -50,8 +51,10 @@ impl Ownership {
             }
             State::Looking(_) => self.hold(now, address),
             State::InUse { pause, .. } => {
-                // That of a member may be gone as fast as the member.
+                // That of a member may be gone as fast as the member. It waits for its turn if there
+                // are many.
                 let next = if strangers { *pause } else { *pause * 2 };
+                let next = next.max(spaced);
                 self.look(now, address, self.limits.probe_pause, next);
             }
             State::HeldBy(watching) => {

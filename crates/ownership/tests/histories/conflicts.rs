@@ -281,3 +281,17 @@ fn what_a_station_has_that_may_be_a_members_is_asked_for_twice_a_second() {
     node.pass(800);
     assert_eq!(node.status(), Status::Held);
 }
+
+#[test]
+fn what_is_handed_over_is_left_to_a_station_that_may_be_a_members_and_that_is_reported() {
+    let mut node = Node::of_three();
+    node.take(&[ME, ANN]);
+    node.standing(Standing::Half);
+    node.theirs(ANN);
+    assert_eq!(node.status(), handing_over(ANN));
+    node.saw_station(STRANGER, Kind::Announced);
+    assert_eq!(node.status(), Status::NotOurs);
+    let conflicts = node.machine.take_conflicts();
+    assert_eq!(conflicts.len(), 1);
+    assert_eq!((conflicts[0].mac, conflicts[0].held), (STRANGER, false));
+}

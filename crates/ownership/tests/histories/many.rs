@@ -156,3 +156,35 @@ fn asking_after_many_that_are_kept_costs_a_bounded_number_of_probes() {
         node.probes()
     );
 }
+
+#[test]
+fn asking_after_many_that_a_station_has_that_may_be_a_members_costs_a_bounded_number_of_probes() {
+    let mut node = Node::of_three();
+    let zoe = node.view.members.get_mut(ZOE).expect("a member");
+    zoe.state = None;
+    zoe.live = false;
+    node.tell();
+    claim_all(&mut node, &mine(Failback::Revertive));
+    let mut now = node.now;
+    let mut probes = 0;
+    while let Some(due) = node.machine.next_timeout() {
+        now = now.max(due);
+        if now > node.now + Duration::from_mins(1) {
+            break;
+        }
+        node.machine.handle_timeout(now);
+        for command in node.machine.take_commands() {
+            let Command::Probe(address) = command else {
+                panic!("{command:?}");
+            };
+            probes += 1;
+            let kind = Kind::Answered;
+            let mac = STRANGER;
+            node.machine.saw(now, Sighting { address, mac, kind });
+        }
+    }
+    let in_use = |address| node.machine.status(address) == Status::InUse(STRANGER);
+    assert!(addresses().all(in_use));
+    // All at first, then each once in five seconds.
+    assert!((55_000..70_000).contains(&probes), "{probes} in a minute");
+}
