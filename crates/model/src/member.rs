@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -102,8 +103,9 @@ pub struct Member {
     pub address: SocketAddr,
     /// It is in the group now. If not, the rest is the last that was known.
     pub live: bool,
-    /// What it last told; `None` if it is in the group but has not told yet.
-    pub state: Option<MemberState>,
+    /// What it last told; `None` if it is in the group but has not told yet. Shared, as a view of a
+    /// large group is copied often.
+    pub state: Option<Arc<MemberState>>,
 }
 
 /// How many of the speakers that there should be are in the group with this one, itself included.

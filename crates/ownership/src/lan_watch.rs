@@ -306,7 +306,7 @@ fn watch(tasks: &mut BTreeMap<IpAddr, Task>, address: IpAddr, interface: &str) {
 /// node nothing as long as another one is heard.
 pub fn not_heard(me: &NodeName, view: &GroupView) -> BTreeSet<NodeName> {
     let others = view.members.values().filter(|member| member.live);
-    let states = others.filter_map(|member| member.state.as_ref());
+    let states = others.filter_map(|member| member.state.as_deref());
     let accused: BTreeSet<&NodeName> = states
         .chain([&view.me])
         .flat_map(|state| &state.unheard)

@@ -27,11 +27,11 @@ pub(crate) struct Ring<'a> {
 impl<'a> Ring<'a> {
     pub(crate) fn of(me: &'a NodeName, view: &'a GroupView) -> Self {
         let others = view.members.iter().filter(|(_, member)| member.live);
-        let told = others.filter_map(|(name, member)| Some((name, member.state.as_ref()?)));
-        let members: BTreeMap<_, _> = told.chain([(me, &view.me)]).collect();
-        Self {
-            members: members.into_iter().collect(),
-        }
+        let told = others.filter_map(|(name, member)| Some((name, member.state.as_deref()?)));
+        let mut members: Vec<_> = told.filter(|(name, _)| *name != me).collect();
+        let place = members.partition_point(|(name, _)| *name < me);
+        members.insert(place, (me, &view.me));
+        Self { members }
     }
 
     /// Those that `member` watches, and where it shares a LAN with them.

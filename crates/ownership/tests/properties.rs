@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use herald_announce::Interfaces;
@@ -99,7 +100,7 @@ fn group() -> impl Strategy<Value = GroupView> {
     let member = (any::<bool>(), prop::option::of(state())).prop_map(|(live, state)| Member {
         address: SocketAddr::from(([198, 51, 100, 1], 7946)),
         live,
-        state,
+        state: state.map(Arc::new),
     });
     let members = prop::collection::btree_map(name(), member, 0..4);
     let standings = vec![Standing::Minority, Standing::Half, Standing::Majority];

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use herald_model::{MacAddress, Member};
@@ -22,10 +23,10 @@ fn others(interfaces: &[&str]) -> GroupView {
     let member = Member {
         address: "192.0.2.2:7946".parse().expect("valid"),
         live: true,
-        state: Some(MemberState {
+        state: Some(Arc::new(MemberState {
             interfaces: interfaces.iter().map(|name| lan(name)).collect(),
             ..MemberState::default()
-        }),
+        })),
     };
     GroupView {
         members: [("other".into(), member)].into(),

@@ -50,7 +50,7 @@ fn example() -> State {
     let member = Member {
         address: "[2001:db8::2]:7946".parse().expect("valid"),
         live: true,
-        state: Some(state),
+        state: Some(state.into()),
     };
     State {
         world: BTreeMap::from([("web".to_owned(), vec![1, u64::MAX])]),

@@ -1,6 +1,7 @@
 //! The world with the group in it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use herald_announce::Interfaces;
 use herald_model::{GroupView, LanInterface, MacAddress, Member, MemberState, Phase, Standing};
@@ -31,7 +32,7 @@ fn member(live: bool, state: Option<MemberState>) -> Member {
     Member {
         address: "192.0.2.201:7946".parse().expect("valid"),
         live,
-        state,
+        state: state.map(Arc::new),
     }
 }
 
@@ -57,7 +58,7 @@ fn grouped() -> (World, GroupView) {
 
 fn state<'a>(view: &'a mut GroupView, name: &str) -> &'a mut MemberState {
     let member = view.members.get_mut(name).expect("a member");
-    member.state.as_mut().expect("told")
+    Arc::make_mut(member.state.as_mut().expect("told"))
 }
 
 fn decision(world: &World, name: &str) -> Decision {
@@ -120,11 +121,7 @@ fn only_what_elections_see_of_a_member_marks_services() {
     view.me.unheard.insert("n2".into());
     assert_eq!(set(&mut world, &view), [""; 0]);
     let known = world.node(&"n2".into()).and_then(|n| n.speaker.state());
-    assert_eq!(
-        known.map(|s| &**s),
-        view.members["n2"].state.as_ref(),
-        "but it is kept"
-    );
+    assert_eq!(known, view.members["n2"].state.as_ref(), "but it is kept");
     let changes: [fn(&mut MemberState); 5] = [
         |told| told.phase = Phase::Settling,
         |told| told.interfaces[0].name = "eth1".to_owned(),

@@ -253,15 +253,14 @@ impl Nodes {
 fn is(speaker: &Speaker, member: &Member) -> bool {
     match (speaker, member.live, &member.state) {
         (Speaker::Live(known), true, Some(state))
-        | (Speaker::Down { last: Some(known) }, false, Some(state)) => **known == *state,
+        | (Speaker::Down { last: Some(known) }, false, Some(state)) => known == state,
         (Speaker::Joining, true, None) | (Speaker::Down { last: None }, false, None) => true,
         _ => false,
     }
 }
 
 fn speaker_of(member: &Member) -> Speaker {
-    let state = member.state.clone().map(Arc::new);
-    match (member.live, state) {
+    match (member.live, member.state.clone()) {
         (true, Some(state)) => Speaker::Live(state),
         (true, None) => Speaker::Joining,
         (false, last) => Speaker::Down { last },

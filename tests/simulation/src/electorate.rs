@@ -143,10 +143,10 @@ fn is(known: &Speaker, member: Option<&Member>) -> bool {
     let Some(member) = member else {
         return *known == Speaker::Down { last: None };
     };
-    let same = |told: Option<&MemberState>| told == member.state.as_ref();
+    let same = |told: Option<&Arc<MemberState>>| told == member.state.as_ref();
     match known {
         Speaker::Live(told) => member.live && same(Some(told)),
-        Speaker::Down { last } => !member.live && same(last.as_deref()),
+        Speaker::Down { last } => !member.live && same(last.as_ref()),
         Speaker::Joining => member.live && member.state.is_none(),
         Speaker::Unknown { .. } => false,
     }
@@ -156,8 +156,7 @@ fn speaker_of(member: Option<&Member>) -> Speaker {
     let Some(member) = member else {
         return Speaker::Down { last: None };
     };
-    let told = member.state.clone().map(Arc::new);
-    match (member.live, told) {
+    match (member.live, member.state.clone()) {
         (true, Some(told)) => Speaker::Live(told),
         (true, None) => Speaker::Joining,
         (false, last) => Speaker::Down { last },

@@ -91,6 +91,9 @@ impl Group {
     /// Forgets members that are long gone with their nodes.
     fn forget(&mut self, now: Instant) {
         let gone = self.contacts.iter().find(|(name, contact)| {
+            if contact.live {
+                return false;
+            }
             let long = contact
                 .down
                 .is_none_or(|down| now.saturating_duration_since(down) >= FORGET_AFTER);
@@ -99,7 +102,7 @@ impl Group {
                     .roster
                     .as_ref()
                     .is_some_and(|roster| roster.contains(*name));
-            !contact.live && long && !listed
+            long && !listed
         });
         if let Some((name, contact)) = gone {
             let (name, identity) = (name.clone(), contact.identity.clone());

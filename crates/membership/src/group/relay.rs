@@ -110,7 +110,7 @@ impl Group {
             postcard::from_bytes(passed.told.state).map_err(|_| ProblemKind::Malformed)?;
         contact.passed = Some((version, now));
         let known = self.view.members.get(&name);
-        if known.and_then(|member| member.state.as_ref()) != Some(&state) {
+        if known.and_then(|member| member.state.as_deref()) != Some(&state) {
             contact.have = 0;
             self.learn_state(&name, state);
             self.queue_exchange(now, &name);

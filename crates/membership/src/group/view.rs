@@ -94,11 +94,11 @@ impl Group {
 
     pub(super) fn learn_state(&mut self, name: &NodeName, state: MemberState) {
         let known = self.view.members.get(name);
-        if known.is_some_and(|member| member.state.as_ref() == Some(&state)) {
+        if known.is_some_and(|member| member.state.as_deref() == Some(&state)) {
             return;
         }
         if let Some(member) = self.change().members.get_mut(name) {
-            member.state = Some(state);
+            member.state = Some(Arc::new(state));
         }
     }
 

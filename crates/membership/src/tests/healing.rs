@@ -238,7 +238,7 @@ fn a_state_reaches_one_that_does_not_hear_it_through_others() {
             };
             let now = net.now;
             net.hosts[0].group.set_state(now, state.clone());
-            let told = |net: &Net| net.view(1).members[&name(0)].state.as_ref() == Some(&state);
+            let told = |net: &Net| net.view(1).members[&name(0)].state.as_deref() == Some(&state);
             let took = net.until(ms(300), told);
             assert!(took <= ms(150), "seed {seed}: {took:?}");
         }

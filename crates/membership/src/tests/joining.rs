@@ -29,7 +29,7 @@ fn all_of_a_group_learn_a_new_state_at_once() {
         let took = net.until(ms(100), |net| {
             [0, 1, 3, 4]
                 .iter()
-                .all(|&index| net.view(index).members[&name(2)].state.as_ref() == Some(&state))
+                .all(|&index| net.view(index).members[&name(2)].state.as_deref() == Some(&state))
         });
         assert!(took <= ms(10), "{took:?}");
     }
@@ -50,7 +50,7 @@ fn a_state_gets_through_a_network_that_loses_a_third() {
         net.until(ms(1500), |net| {
             [0, 1]
                 .iter()
-                .all(|&index| net.view(index).members[&name(2)].state.as_ref() == Some(&state))
+                .all(|&index| net.view(index).members[&name(2)].state.as_deref() == Some(&state))
         });
     }
 }

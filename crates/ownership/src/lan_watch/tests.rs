@@ -50,7 +50,7 @@ fn group(me: u8, count: u8) -> GroupView {
         let member = Member {
             address: SocketAddr::from(([192, 0, 2, node], 7946)),
             live: true,
-            state: Some(state(node, "192.0.2.0/24")),
+            state: Some(state(node, "192.0.2.0/24").into()),
         };
         (name(node), member)
     });
@@ -63,7 +63,7 @@ fn group(me: u8, count: u8) -> GroupView {
 
 fn accuse(view: &mut GroupView, by: u8, whom: u8) {
     let member = view.members.get_mut(&name(by));
-    let told = member.and_then(|member| member.state.as_mut());
+    let told = member.and_then(|member| member.state.as_mut().map(Arc::make_mut));
     told.unwrap_or(&mut view.me).unheard.insert(name(whom));
 }
 
@@ -126,7 +126,7 @@ fn nodes_of_another_lan_are_passed_over() {
     let mut view = group(0, 9);
     for node in [1, 2, 4] {
         let member = view.members.get_mut(&name(node)).unwrap();
-        member.state = Some(state(node, "198.51.100.0/24"));
+        member.state = Some(state(node, "198.51.100.0/24").into());
     }
     let mut watch = LanWatch::new(name(0));
     watch.set_group(Instant::now(), &view);
@@ -137,7 +137,7 @@ fn nodes_of_another_lan_are_passed_over() {
 #[test]
 fn a_node_without_known_prefixes_may_be_on_any_lan() {
     let mut view = group(0, 2);
-    view.members.get_mut(&name(1)).unwrap().state = Some(state(1, ""));
+    view.members.get_mut(&name(1)).unwrap().state = Some(state(1, "").into());
     let mut watch = LanWatch::new(name(0));
     watch.set_group(Instant::now(), &view);
     assert_eq!(watch.tasks().len(), 1);
@@ -147,7 +147,7 @@ fn a_node_without_known_prefixes_may_be_on_any_lan() {
 fn nobody_is_watched_without_a_canary_or_an_interface() {
     let mut view = group(0, 3);
     let member = view.members.get_mut(&name(1)).unwrap();
-    member.state.as_mut().unwrap().interfaces[0].canary = None;
+    member.state.as_mut().map(Arc::make_mut).unwrap().interfaces[0].canary = None;
     let mut watch = LanWatch::new(name(0));
     watch.set_group(Instant::now(), &view);
     assert_eq!(watch.tasks().len(), 1);
@@ -336,7 +336,7 @@ fn a_node_whose_port_is_dead_is_the_only_one_voted_out() {
 /// Gives every node a second interface on a network of management.
 fn with_management(view: &mut GroupView, prefix: &str) {
     let others = view.members.values_mut();
-    let states = others.filter_map(|member| member.state.as_mut());
+    let states = others.filter_map(|member| member.state.as_mut().map(Arc::make_mut));
     for state in states.chain([&mut view.me]) {
         let [.., node] = state.interfaces[0].mac.0;
         let prefix: Option<Cidr> = (!prefix.is_empty()).then(|| prefix.parse().unwrap());
@@ -396,7 +396,7 @@ fn bridges_with_one_address_on_all_nodes_are_no_lan() {
     let mut view = group(0, 3);
     with_management(&mut view, "198.51.100.0/24");
     let others = view.members.values_mut();
-    let states = others.filter_map(|member| member.state.as_mut());
+    let states = others.filter_map(|member| member.state.as_mut().map(Arc::make_mut));
     for state in states.chain([&mut view.me]) {
         state.interfaces[1].canary = Some(IpAddr::from([198, 51, 100, 1]));
     }

@@ -1,5 +1,7 @@
 //! Others that announce what is held here, ours and foreign ones.
 
+use std::sync::Arc;
+
 use herald_model::Standing;
 use herald_ownership::{Duty, Kind, Status};
 
@@ -66,7 +68,8 @@ fn a_strange_station_may_be_that_of_a_member_that_has_not_told_yet() {
     node.saw_station(STRANGER, Kind::Answered);
     assert_eq!(node.status(), Status::InUse(STRANGER));
     assert_eq!(node.machine.take_conflicts(), []);
-    state.as_mut().unwrap().interfaces[0].mac = STRANGER;
+    let told = state.as_mut().map(Arc::make_mut);
+    told.unwrap().interfaces[0].mac = STRANGER;
     node.view.members.get_mut(ANN).unwrap().state = state;
     node.tell();
     assert_eq!(node.status(), Status::Probing);

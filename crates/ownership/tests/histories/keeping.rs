@@ -304,7 +304,8 @@ fn one_that_returns_to_the_group_and_settles_has_nothing_any_longer() {
     node.pass_answered_by(ANN, 1_000);
     assert_eq!(node.status(), held_by(ANN));
     node.mine(&[ME, ZOE, ANN]);
-    node.view.members.get_mut(ANN).expect("a member").state = Some(state(ANN, Phase::Settling));
+    node.view.members.get_mut(ANN).expect("a member").state =
+        Some(state(ANN, Phase::Settling).into());
     node.up(ANN, Standing::Majority);
     // It may have settled all the time that it was not in the group.
     assert_eq!(node.status(), Status::Probing);
@@ -319,7 +320,7 @@ fn one_that_settled_where_it_was_alone_keeps_what_it_is_seen_with_when_it_meets_
     node.mine(&[ME, ANN]);
     node.pass_answered_by(ANN, 300);
     assert_eq!(node.status(), held_by(ANN));
-    node.view.members.get_mut(ANN).unwrap().state = Some(state(ANN, Phase::Settling));
+    node.view.members.get_mut(ANN).unwrap().state = Some(state(ANN, Phase::Settling).into());
     node.up(ANN, Standing::Majority);
     assert_eq!(node.status(), Status::Probing);
     node.pass_answered_by(ANN, 500);
@@ -330,7 +331,7 @@ fn one_that_settled_where_it_was_alone_keeps_what_it_is_seen_with_when_it_meets_
 fn what_one_that_settles_keeps_is_asked_for_nine_times_if_it_is_sticky() {
     let mut node = Node::of_two().sticky();
     node.claim(Some(Claim::Nobody));
-    node.view.members.get_mut(ANN).unwrap().state = Some(state(ANN, Phase::Settling));
+    node.view.members.get_mut(ANN).unwrap().state = Some(state(ANN, Phase::Settling).into());
     node.tell_with(|node| node.theirs(ANN));
     node.mine(&[ME, ANN]);
     node.pass(1_000);

@@ -388,7 +388,7 @@ impl Cluster {
             let member = Member {
                 address: SocketAddr::from(([198, 51, 100, 1], 7946)),
                 live: *live,
-                state: Some(state(*other, *phase)),
+                state: Some(state(*other, *phase).into()),
             };
             (self.hosts[*other].name.clone(), member)
         });

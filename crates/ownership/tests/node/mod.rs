@@ -54,7 +54,7 @@ pub(crate) fn member(name: &str, live: bool) -> Member {
     Member {
         address: SocketAddr::from(([198, 51, 100, 1], 7946)),
         live,
-        state: Some(state(name, Phase::Ready)),
+        state: Some(state(name, Phase::Ready).into()),
     }
 }
 
@@ -134,14 +134,14 @@ impl Node {
 
     pub(crate) fn phase(&mut self, name: &str, phase: Phase) {
         let member = self.view.members.get_mut(name).expect("a member");
-        member.state = Some(state(name, phase));
+        member.state = Some(state(name, phase).into());
         self.tell();
     }
 
     /// A member is in another phase, and so the election says this.
     pub(crate) fn phase_and(&mut self, name: &str, phase: Phase, claim: impl FnOnce(&mut Self)) {
         let member = self.view.members.get_mut(name).expect("a member");
-        member.state = Some(state(name, phase));
+        member.state = Some(state(name, phase).into());
         self.tell_with(claim);
     }
 

@@ -16,11 +16,11 @@ fn other(live: bool, phase: Phase) -> Member {
     Member {
         address: "198.51.100.2:7946".parse().expect("valid"),
         live,
-        state: Some(MemberState {
+        state: Some(Arc::new(MemberState {
             phase,
             interfaces: vec![interface],
             unheard: BTreeSet::new(),
-        }),
+        })),
     }
 }
 

@@ -1,4 +1,5 @@
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use herald_announce::bgp::Peers;
 use herald_api::config::bgp::{BgpPeer, Connection, PeerAsn, PeerEndpoint, Timers};
@@ -259,10 +260,10 @@ fn only_where_their_number_is_limited_other_nodes_count() {
     let member = |live| Member {
         address: "198.51.100.2:7946".parse().expect("valid"),
         live,
-        state: Some(MemberState {
+        state: Some(Arc::new(MemberState {
             phase: Phase::Ready,
             ..MemberState::default()
-        }),
+        })),
     };
     let view = |live| GroupView {
         members: [("n2".into(), member(live))].into(),
@@ -402,10 +403,10 @@ fn nothing_that_matters_goes_unmarked() {
                     let member = Member {
                         address: "198.51.100.2:7946".parse().expect("valid"),
                         live: random(3) > 0,
-                        state: Some(MemberState {
+                        state: Some(Arc::new(MemberState {
                             phase,
                             ..MemberState::default()
-                        }),
+                        })),
                     };
                     view.members.insert(["n2", "n3"][random(2)].into(), member);
                     world.set_group(&"n1".into(), &view);
