@@ -220,19 +220,22 @@ impl Requests {
 
     /// Ends the streams, and makes sure that none of the requests failed that were sent since. One
     /// whose connection was open when the address moved is reset, because the next node's
-    /// connection tracking does not know it: there may be a few of those, and more of them where the
-    /// cores are shared and a request takes its time.
+    /// connection tracking does not know it: a move may break off what is under way at its moment,
+    /// which is more where the cores are shared and a request takes its time. No test moves an
+    /// address more than six times: away from each of three speakers, and back.
     pub async fn none_failed(self, since: Instant, what: &str) -> Result<()> {
+        const MOVES: usize = 6;
         const MOVED: usize = 15;
         for report in self.stop().await? {
             let report = report.since(since);
             let (failures, all) = (report.failures(), report.samples.len());
-            let reset = report.broken_off().len();
+            let breaks = report.breaks();
+            let reset: usize = breaks.iter().sum();
             ensure!(
-                failures.len() == reset && reset <= MOVED && all > 50,
-                "{what}: {} of {all} requests failed, {} of them by a reset: {:?} …",
+                failures.len() == reset && breaks.len() <= MOVES && reset <= MOVED && all > 50,
+                "{what}: {} of {all} requests failed, at these moments so many by a reset: \
+                 {breaks:?}: {:?} …",
                 failures.len(),
-                reset,
                 failures.first()
             );
         }
@@ -240,15 +243,18 @@ impl Requests {
     }
 
     /// Ends the streams, and makes sure that no time without an answer was longer than this. Where
-    /// the client had no time to ask, the speakers had none either: twice that is allowed beside.
+    /// the client had no time to ask, the speakers had none either: twice of what lies in that very
+    /// time is allowed beside.
     pub async fn no_longer_than(self, longest: Duration, what: &str) -> Result<()> {
         for report in self.stop().await? {
-            let (silence, pause) = (report.longest_silence(), report.longest_pause());
-            let own = pause.saturating_sub(EVERY * 2);
-            ensure!(
-                report.answered() > 50 && silence <= longest + own * 2,
-                "{what}: no answer for {silence:?}; the client itself paused for {pause:?}"
-            );
+            let answered = report.answered();
+            ensure!(answered > 50, "{what}: only {answered} answers");
+            for (silence, late) in report.silences(EVERY * 3) {
+                ensure!(
+                    silence <= longest + late * 2,
+                    "{what}: no answer for {silence:?}; the client itself was {late:?} late in it"
+                );
+            }
         }
         Ok(())
     }

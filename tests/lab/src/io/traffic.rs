@@ -223,16 +223,59 @@ impl Report {
         longest(&times)
     }
 
+    /// Of those that were broken off: how many were under way at one moment, moment by moment. An
+    /// address that moves once breaks off only what is under way then.
+    pub fn breaks(&self) -> Vec<usize> {
+        let mut moments: Vec<(Instant, usize)> = Vec::new();
+        for sample in self.broken_off() {
+            match moments.last_mut() {
+                Some((first_end, count)) if sample.sent <= *first_end => {
+                    *first_end = sample.ended.min(*first_end);
+                    *count += 1;
+                }
+                _ => moments.push((sample.ended, 1)),
+            }
+        }
+        moments.into_iter().map(|(_, count)| count).collect()
+    }
+
     /// The longest time that no answer came in: what a person before a browser sees. Unlike
     /// [`Self::longest_gap`] it does not depend on how long a request may wait.
     pub fn longest_silence(&self) -> Duration {
+        longest(&self.answers())
+    }
+
+    /// The times without an answer, each with the time in it for which the client itself was late
+    /// to ask: how much longer than `usual` it was between two requests.
+    pub fn silences(&self, usual: Duration) -> Vec<(Duration, Duration)> {
+        let asked: Vec<(Instant, Instant)> = self
+            .samples
+            .windows(2)
+            .map(|pair| (pair[0].sent, pair[1].sent))
+            .collect();
+        let late = |from: Instant, until: Instant| {
+            let within = asked.iter().filter(|(_, next)| *next > from);
+            let within = within.take_while(|(before, _)| *before < until);
+            within
+                .map(|(before, next)| (*next - *before).saturating_sub(usual))
+                .sum()
+        };
+        let answers = self.answers();
+        let pairs = answers.windows(2).map(|pair| (pair[0], pair[1]));
+        pairs
+            .map(|(from, until)| (until - from, late(from, until)))
+            .collect()
+    }
+
+    /// When answers came in, and when the stream began and ended: one without an answer at its end
+    /// was silent up to there.
+    fn answers(&self) -> Vec<Instant> {
         let answered = self.samples.iter().filter(|sample| sample.answer.is_ok());
         let mut times: Vec<Instant> = answered.map(|sample| sample.ended).collect();
-        // A stream without an answer at its end was silent up to there.
         times.extend(self.samples.first().map(|sample| sample.sent));
         times.extend(self.samples.last().map(|sample| sample.sent));
         times.sort_unstable();
-        longest(&times)
+        times
     }
 
     /// The longest time between two requests: much more than the interval says that the client
@@ -260,13 +303,12 @@ fn longest(times: &[Instant]) -> Duration {
 mod tests {
     use super::*;
 
-    #[test]
-    fn silence_is_counted_from_answer_to_answer_whenever_they_were_asked_for() {
-        let start = Instant::now();
+    /// A request that was sent and ended so many milliseconds after `start`.
+    fn sample(start: Instant, sent: u64, ended: u64, answered: bool) -> Sample {
         let at = |millis| start + Duration::from_millis(millis);
-        let sample = |sent, ended, answered: bool| Sample {
+        Sample {
             sent: at(sent),
-            connected: None,
+            connected: (!answered).then(|| at(sent)),
             ended: at(ended),
             answer: if answered {
                 Ok(Answer {
@@ -278,7 +320,52 @@ mod tests {
             } else {
                 Err("reset".into())
             },
-        };
+        }
+    }
+
+    #[test]
+    fn requests_that_are_broken_off_count_by_the_moment_at_which_all_were_under_way() {
+        let start = Instant::now();
+        let sample = |sent, ended, answered| sample(start, sent, ended, answered);
+        let samples = vec![
+            sample(0, 25, false),
+            sample(10, 12, true),
+            sample(20, 31, false),
+            sample(24, 30, false),
+            sample(26, 40, false),
+            sample(100, 101, false),
+        ];
+        assert_eq!(Report { samples }.breaks(), [3, 1, 1]);
+        assert_eq!(Report { samples: vec![] }.breaks(), []);
+    }
+
+    #[test]
+    fn a_silence_has_the_pauses_of_the_client_that_lie_in_it_and_no_others() {
+        let start = Instant::now();
+        let sample = |sent, ended| sample(start, sent, ended, true);
+        let millis = Duration::from_millis;
+        let samples = vec![
+            sample(0, 1),
+            // The client was late.
+            sample(60, 61),
+            sample(70, 71),
+            // An answer was late.
+            sample(80, 171),
+            sample(90, 91),
+        ];
+        let silences = Report { samples }.silences(millis(20));
+        let long = silences
+            .into_iter()
+            .filter(|(silence, _)| *silence > millis(30));
+        let long: Vec<_> = long.collect();
+        assert_eq!(long, [(millis(60), millis(40)), (millis(80), millis(0))]);
+    }
+
+    #[test]
+    fn silence_is_counted_from_answer_to_answer_whenever_they_were_asked_for() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let sample = |sent, ended, answered| sample(start, sent, ended, answered);
         let samples = vec![
             sample(0, 1, true),
             // Sent at once, answered late: its first packet was lost.
