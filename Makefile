@@ -86,8 +86,8 @@ simulate: ## Run random faults on simulated clusters (SIMULATE_ARGS="--seeds 0..
 	$(CARGO) run --release --locked --quiet -p herald-simulation -- $(or $(SIMULATE_ARGS),--seeds 0..2000)
 
 .PHONY: large
-large: ## Let groups of 300 and 1,000 speakers form and lose a member, in virtual time (minutes)
-	$(CARGO) test --release --locked -p herald-membership -- --ignored --nocapture --test-threads=1
+large: ## Let clusters of 300 and 1,000 speakers form and lose a member, in virtual time (minutes)
+	$(CARGO) test --release --locked -p herald-membership -p herald-simulation -- --ignored --nocapture --test-threads=1
 
 .PHONY: bench
 bench: packages kubernetes peer build ## Measure Herald beside MetalLB (BENCH_ARGS=--quick for a glance)
