@@ -44,6 +44,10 @@ const WEIGHT: f64 = 1.0 / 64.0;
 /// So many questions in a row with an answer: it is heard again.
 const HITS: u32 = 8;
 
+/// How much an answer that comes faster shortens what is held of how long answers take: a slow one
+/// counts for some seconds.
+const FASTER: u32 = 128;
+
 /// A round that comes so much later than it was due says nothing: the answers may not have been
 /// told yet.
 const LATE: Duration = Duration::from_millis(20);
@@ -58,6 +62,8 @@ pub struct LanWatch {
     commands: Vec<Command>,
     /// When the next round is due.
     next: Option<Instant>,
+    /// How long answers take, the slow ones of late.
+    answer_time: Duration,
 }
 
 #[derive(Debug)]
@@ -68,17 +74,13 @@ struct Watched {
 
 /// An address of a member that is asked for.
 #[derive(Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "facts that do not depend on each other"
-)]
 struct Canary {
     /// The station that has it.
     station: MacAddress,
     /// Both interfaces have a prefix in common, or it was heard once: it can be heard here.
     sure: bool,
-    /// It was asked for in the last round.
-    asked: bool,
+    /// When it was asked for in the last round.
+    asked: Option<Instant>,
     /// It was heard since.
     heard: bool,
     /// It does not answer, by what is held of it.
@@ -99,6 +101,7 @@ impl LanWatch {
             tasks: Arc::default(),
             commands: Vec::new(),
             next: None,
+            answer_time: Duration::ZERO,
         }
     }
 
@@ -149,7 +152,7 @@ impl LanWatch {
 
     /// Another station had to do with an address; those that are not watched do not matter. Only
     /// who answers is heard and hears: one that is deaf goes on asking and announcing.
-    pub fn saw(&mut self, sighting: Sighting) {
+    pub fn saw(&mut self, now: Instant, sighting: Sighting) {
         if sighting.kind != Kind::Answered {
             return;
         }
@@ -158,6 +161,11 @@ impl LanWatch {
                 continue;
             }
             if let Some(canary) = watched.canaries.get_mut(&sighting.address) {
+                if let Some(asked) = canary.asked.filter(|_| !canary.heard) {
+                    let took = now.saturating_duration_since(asked);
+                    let shorter = self.answer_time.saturating_sub(self.answer_time / FASTER);
+                    self.answer_time = shorter.max(took);
+                }
                 canary.heard = true;
                 canary.sure = true;
             }
@@ -174,13 +182,13 @@ impl LanWatch {
         let mut pause = PERIOD;
         for (name, watched) in &mut self.watched {
             for (&address, canary) in &mut watched.canaries {
-                if canary.asked && (canary.heard || !late) {
+                if canary.asked.is_some() && (canary.heard || !late) {
                     canary.judge();
                 }
                 if canary.is_missed() {
                     pause = HASTE;
                 }
-                canary.asked = true;
+                canary.asked = Some(now);
                 canary.heard = false;
                 let station = canary.station;
                 self.commands.push(Command::Ask { address, station });
@@ -218,6 +226,12 @@ impl LanWatch {
         &self.unheard
     }
 
+    /// How long the slower of the answers take that came of late, as far as this process saw them:
+    /// what waits for an answer should wait longer. Zero as long as there was none.
+    pub fn answer_time(&self) -> Duration {
+        self.answer_time
+    }
+
     /// At least two members are watched and none is heard: the fault is likely here, and what this
     /// node does not hear does not count.
     pub fn suspects_itself(&self) -> bool {
@@ -239,7 +253,7 @@ impl Canary {
     const NEW: Self = Self {
         station: MacAddress([0; 6]),
         sure: false,
-        asked: false,
+        asked: None,
         heard: false,
         silent: false,
         against: 0,

@@ -17,7 +17,8 @@ pub struct Limits {
     /// The same where a failover waits for it.
     pub look_pause: Duration,
     /// The same where one that was seen with the address comes back to the group, and may have had
-    /// to give it up just now.
+    /// to give it up just now. At least this; longer where answers on the LAN take longer, up to
+    /// `look_pause`.
     pub glance_pause: Duration,
     /// Between two probes of an address that another node keeps.
     pub watch_pause: Duration,

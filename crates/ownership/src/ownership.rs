@@ -132,6 +132,11 @@ impl Ownership {
         self.reconsider(now, address);
     }
 
+    /// How long answers on the LAN take at present: the quickest look lasts long enough for them.
+    pub fn set_answer_time(&mut self, answer_time: Duration) {
+        self.answer_time = answer_time;
+    }
+
     /// How the group looks now. Nothing is taken before this was said once. A node that is drained
     /// by a label or taint must say [`Phase::Draining`](herald_model::Phase) of itself too: it
     /// gives up what it would otherwise keep.

@@ -63,7 +63,8 @@ impl Engine {
     pub(super) fn saw(&mut self, now: Instant, sighting: Sighting) {
         if self.io.group.is_some() {
             self.ownership.saw(now, sighting);
-            self.lan.saw(sighting);
+            self.lan.saw(now, sighting);
+            self.ownership.set_answer_time(self.lan.answer_time());
         }
     }
 }

@@ -197,7 +197,8 @@ impl Process {
             self.ownership.saw(now, sighting);
         }
         if self.watch.tasks().contains_key(&frame.address) {
-            self.watch.saw(sighting);
+            self.watch.saw(now, sighting);
+            self.ownership.set_answer_time(self.watch.answer_time());
         }
     }
 

@@ -91,11 +91,14 @@ impl Rounds {
                 };
                 assert_eq!(station, station_with(address));
                 for node in answering.iter().filter(|node| canary(**node) == address) {
-                    self.watch.saw(Sighting {
-                        address,
-                        mac: mac(*node),
-                        kind: Kind::Answered,
-                    });
+                    self.watch.saw(
+                        self.now,
+                        Sighting {
+                            address,
+                            mac: mac(*node),
+                            kind: Kind::Answered,
+                        },
+                    );
                 }
             }
         }
@@ -216,7 +219,9 @@ fn an_answer_from_another_station_is_none() {
         for mac in [mac(9), mac(0)] {
             let kind = Kind::Answered;
             let address = canary(1);
-            rounds.watch.saw(Sighting { address, mac, kind });
+            rounds
+                .watch
+                .saw(rounds.now, Sighting { address, mac, kind });
         }
     }
     assert_eq!(rounds.unheard(), ["n001"]);
@@ -229,7 +234,9 @@ fn who_asks_and_announces_but_does_not_answer_is_unheard() {
         rounds.run(1, &[1]);
         for kind in [Kind::Announced, Kind::Probed] {
             let (address, mac) = (canary(2), mac(2));
-            rounds.watch.saw(Sighting { address, mac, kind });
+            rounds
+                .watch
+                .saw(rounds.now, Sighting { address, mac, kind });
         }
     }
     assert_eq!(rounds.unheard(), ["n002"]);
@@ -356,11 +363,14 @@ impl Rounds {
         for _ in 0..rounds {
             self.run(1, answering);
             for node in managed {
-                self.watch.saw(Sighting {
-                    address: IpAddr::from([198, 51, 100, *node]),
-                    mac: MacAddress([2, 0, 0, 0, 1, *node]),
-                    kind: Kind::Answered,
-                });
+                self.watch.saw(
+                    self.now,
+                    Sighting {
+                        address: IpAddr::from([198, 51, 100, *node]),
+                        mac: MacAddress([2, 0, 0, 0, 1, *node]),
+                        kind: Kind::Answered,
+                    },
+                );
             }
         }
     }
@@ -404,4 +414,34 @@ fn bridges_with_one_address_on_all_nodes_are_no_lan() {
     rounds.run(10, &[1, 2]);
     assert_eq!(rounds.unheard(), [""; 0]);
     assert_eq!(rounds.watch.tasks().len(), 2);
+}
+
+#[test]
+fn how_long_answers_take_is_known_by_the_slow_ones_of_late() {
+    let mut rounds = Rounds::new(&group(0, 3));
+    let millis = Duration::from_millis;
+    assert_eq!(rounds.watch.answer_time(), Duration::ZERO);
+    let answer = |rounds: &mut Rounds, after| {
+        rounds.run(1, &[]);
+        let sighting = Sighting {
+            address: canary(1),
+            mac: mac(1),
+            kind: Kind::Answered,
+        };
+        rounds.watch.saw(rounds.now + after, sighting);
+        // Heard again, by a duplicate: that is no answer to this question.
+        rounds.watch.saw(rounds.now + millis(70), sighting);
+    };
+    answer(&mut rounds, millis(3));
+    assert_eq!(rounds.watch.answer_time(), millis(3));
+    answer(&mut rounds, millis(20));
+    for _ in 0..30 {
+        answer(&mut rounds, millis(1));
+    }
+    let time = rounds.watch.answer_time();
+    assert!((millis(14)..millis(20)).contains(&time), "{time:?}");
+    for _ in 0..600 {
+        answer(&mut rounds, millis(1));
+    }
+    assert_eq!(rounds.watch.answer_time(), millis(1));
 }

@@ -1,7 +1,7 @@
 //! What follows for an address from the claim and the group.
 
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use herald_model::{NodeName, Standing};
 
@@ -200,12 +200,18 @@ impl Ownership {
         }
     }
 
+    /// Each of the probes of a glance is waited for: half as long again as answers take.
+    fn glance_pause(&self) -> Duration {
+        let (least, most) = (self.limits.glance_pause, self.limits.look_pause);
+        (self.answer_time * 3 / 2).max(least).min(most)
+    }
+
     pub(super) fn go(&mut self, now: Instant, address: IpAddr, way: Way) {
         let in_use_pause = self.limits.in_use_pause / 10;
         match way {
             Way::Now => self.hold(now, address),
             Way::Look => self.look(now, address, self.limits.look_pause, in_use_pause),
-            Way::Glance => self.look(now, address, self.limits.glance_pause, in_use_pause),
+            Way::Glance => self.look(now, address, self.glance_pause(), in_use_pause),
             Way::Search => {
                 let (pause, rounds) = (self.limits.look_pause, self.limits.sticky_rounds);
                 self.look_for(now, address, pause, in_use_pause, rounds);

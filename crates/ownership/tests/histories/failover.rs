@@ -1,5 +1,7 @@
 //! What happens when owners die and groups fall apart.
 
+use std::time::Duration;
+
 use herald_model::{Phase, Standing};
 use herald_ownership::{Command, Duty, Kind, Status};
 
@@ -295,4 +297,24 @@ fn what_follows_from_the_group_is_due_at_once() {
     node.view.fenced = true;
     node.machine.set_group(node.now, &node.view);
     assert_eq!(node.status(), Status::Fenced);
+}
+
+#[test]
+fn the_quickest_look_lasts_as_long_as_answers_on_the_lan_need() {
+    for (answer_time, lasts) in [(0, 30), (4, 30), (20, 90), (500, 120)] {
+        let mut node = Node::of_two();
+        node.theirs(ANN);
+        node.down(ANN, Standing::Half);
+        node.mine(&[ANN, ME]);
+        node.saw(ANN, Kind::Answered);
+        assert_eq!(node.status(), held_by(ANN));
+        let answer_time = Duration::from_millis(answer_time);
+        node.machine.set_answer_time(answer_time);
+        node.up(ANN, Standing::Majority);
+        assert_eq!(node.status(), Status::Probing);
+        node.pass(lasts - 2);
+        assert_eq!(node.status(), Status::Probing, "{answer_time:?}");
+        node.pass(4);
+        assert_eq!(node.status(), Status::Held, "{answer_time:?}");
+    }
 }
