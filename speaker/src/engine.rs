@@ -18,6 +18,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use herald_membership::{Comings, Myself};
 use herald_model::{GroupView, LanInterface, MemberState, NodeName, Phase, Standing};
 use herald_ownership::{Command, LanWatch, Limits, Ownership, Sighting, not_heard};
 use herald_runtime::events::Recorder;
@@ -31,7 +32,6 @@ use crate::bgp;
 use crate::group::Link;
 use crate::layer2::{Desired, names};
 use crate::metrics::Metrics;
-use crate::myself::{Comings, Myself};
 use crate::sources::Input;
 use crate::state::{Journal, Saved};
 use crate::status;

@@ -22,7 +22,6 @@ mod engine;
 mod group;
 pub mod layer2;
 mod metrics;
-mod myself;
 mod owner;
 mod presence;
 mod sessions;

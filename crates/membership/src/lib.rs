@@ -11,7 +11,8 @@
 //! - The standing: how many of the speakers that there should be are here.
 //! - The exchange: each member's state, told until it is acknowledged.
 //!
-//! [`Damping`] says how long a member that came back is to wait before it takes on addresses.
+//! [`Damping`] says how long a member that came back is to wait before it takes on addresses, and
+//! [`Myself`] what it tells the others meanwhile.
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
@@ -22,6 +23,7 @@ mod group;
 mod identity;
 mod keyring;
 mod memberlist;
+mod myself;
 mod problem;
 mod quorum;
 mod replay;
@@ -34,6 +36,7 @@ pub use damping::Damping;
 pub use group::{Event, Group, Settings};
 pub use keyring::{KeyError, Keyring};
 pub use memberlist::MemberlistError;
+pub use myself::{Comings, Myself};
 pub use problem::{Problem, ProblemKind};
 pub use timers::{Timers, TimersError};
 

@@ -23,7 +23,6 @@ mod fault;
 mod frame;
 mod history;
 mod machine;
-mod phases;
 mod plan;
 mod process;
 mod promise;

@@ -4,10 +4,11 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use herald_membership::Comings;
+
 use crate::clock::Clock;
 use crate::electorate::Facts;
 use crate::frame::Frame;
-use crate::phases::Comings;
 use crate::process::Process;
 
 /// So many datagrams find room in the buffer of a socket that nobody reads: 212,992 bytes, of

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use herald_l2::Announcer;
-use herald_membership::{Event, Group, Keyring, Settings, Timers};
-use herald_model::{GroupView, MacAddress, MemberState, NodeName, Phase};
+use herald_membership::{Event, Group, Keyring, Myself, Settings, Timers};
+use herald_model::{GroupView, LanInterface, MacAddress, MemberState, NodeName};
 use herald_ownership::{
     Claim, Command, Duty, Kind, LanWatch, Limits, Ownership, Sighting, Status, Task, not_heard,
 };
@@ -16,7 +16,6 @@ use herald_ownership::{
 use crate::electorate::{Decisions, Electorate, Facts};
 use crate::frame::{Frame, What};
 use crate::machine::Disk;
-use crate::phases::Phases;
 use crate::plan::{self, Plan};
 
 /// What all speakers seal with.
@@ -69,7 +68,7 @@ pub(crate) struct Process {
     ownership: Ownership,
     watch: LanWatch,
     announcer: Announcer,
-    phases: Phases,
+    myself: Myself,
     electorate: Electorate,
     draining: bool,
     carrier: bool,
@@ -118,7 +117,7 @@ impl Process {
             ownership: Ownership::new(me.clone(), Limits::default()),
             watch: LanWatch::new(me.clone()),
             announcer: Announcer::new(None),
-            phases: Phases::new(now, start.disk.comings, start.disk.clean),
+            myself: Myself::new(now, Some((start.disk.comings.clone(), start.disk.clean))),
             electorate: Electorate::new(plan, start.node, start.facts),
             draining: start.facts.get(start.node).is_some_and(|f| f.draining),
             carrier: start.carrier,
@@ -138,6 +137,9 @@ impl Process {
             ended: None,
             me,
         };
+        process
+            .myself
+            .set_interfaces(now, Some(&process.interfaces()));
         let state = process.tells(now);
         process.told = state.clone();
         process.group.set_state(now, state);
@@ -220,7 +222,7 @@ impl Process {
     pub(crate) fn set_carrier(&mut self, now: Instant, carrier: bool) {
         if carrier != self.carrier {
             self.carrier = carrier;
-            self.phases.set_carrier(now, carrier);
+            self.myself.set_interfaces(now, Some(&self.interfaces()));
             self.applied = Arc::default();
             if !carrier {
                 self.announcer.forget(INDEX);
@@ -297,12 +299,12 @@ impl Process {
     fn settle(&mut self, now: Instant, decisions: &mut Decisions) {
         let mut view = self.group.shared_view();
         let generation = self.group.generation();
-        self.phases.set_fenced(now, view.fenced, generation);
+        self.myself.set_fenced(now, view.fenced, generation);
         // It may have been fenced and not be any longer, all since the last look.
         let before = std::mem::replace(&mut self.acknowledged, generation);
         let was_fenced = self.view.fenced || before != generation;
-        self.phase_timeout = self.phases.next_timeout(now);
         let state = self.tells(now);
+        self.phase_timeout = self.myself.next_timeout(now);
         if state != self.told {
             self.told = state.clone();
             self.group.set_state(now, state.clone());
@@ -346,24 +348,28 @@ impl Process {
     /// True if decisions can be made, from now on.
     fn begins(&mut self, now: Instant) -> bool {
         let mut others = self.view.members.values();
-        self.begun = self.begun
-            || now >= self.patience
-            || others.any(|member| member.live && member.state.is_some());
+        if !self.begun
+            && (now >= self.patience || others.any(|member| member.live && member.state.is_some()))
+        {
+            self.begun = true;
+            // It tells so.
+            self.settle_soon(now);
+        }
         self.begun
     }
 
     /// What this speaker is.
-    fn tells(&self, now: Instant) -> MemberState {
+    fn tells(&mut self, now: Instant) -> MemberState {
+        self.myself.set_draining(self.leaving || self.draining);
+        self.myself.set_waiting(!self.begun);
+        self.myself.set_unheard(self.watch.unheard());
+        self.myself.state(now, &self.view)
+    }
+
+    /// The interfaces that have carrier.
+    fn interfaces(&self) -> Vec<LanInterface> {
         let interface = self.carrier.then(|| plan::interface(self.node));
-        MemberState {
-            phase: if self.leaving || self.draining {
-                Phase::Draining
-            } else {
-                self.phases.phase(now)
-            },
-            interfaces: interface.into_iter().collect(),
-            unheard: self.watch.unheard().clone(),
-        }
+        interface.into_iter().collect()
     }
 
     /// What the driver of layer 2 does.
@@ -469,7 +475,7 @@ impl Process {
         Disk {
             generation: self.group.generation() + 1,
             held,
-            comings: self.phases.comings(),
+            comings: self.myself.comings().clone(),
             clean: self.ended.is_some(),
         }
     }

@@ -8,27 +8,28 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use herald_membership::Damping;
 use herald_model::{GroupView, LanInterface, MemberState, NodeName, Phase};
 use serde::{Deserialize, Serialize};
+
+use crate::Damping;
 
 /// No more interfaces are remembered.
 const MAX_INTERFACES: usize = 64;
 
 /// How often this node and its interfaces went, and came back.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(crate) struct Comings {
+pub struct Comings {
     node: Damping,
     interfaces: BTreeMap<String, Damping>,
 }
 
-/// See the module.
+/// What this speaker tells the others of itself, and when that changes by itself.
 #[derive(Debug)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "facts that do not depend on each other"
 )]
-pub(crate) struct Myself {
+pub struct Myself {
     comings: Comings,
     comings_changed: bool,
     /// When this node has settled.
@@ -51,7 +52,7 @@ pub(crate) struct Myself {
 impl Myself {
     /// A speaker that starts. `before` is what the last one of this node knew, and whether it left
     /// the group before it ended.
-    pub(crate) fn new(now: Instant, before: Option<(Comings, bool)>) -> Self {
+    pub fn new(now: Instant, before: Option<(Comings, bool)>) -> Self {
         let (mut comings, left) = before.unwrap_or_else(|| (Comings::default(), true));
         if !left {
             comings.node.departed(now);
@@ -77,18 +78,18 @@ impl Myself {
     }
 
     /// What the next speaker of this node should know.
-    pub(crate) fn comings(&self) -> &Comings {
+    pub fn comings(&self) -> &Comings {
         &self.comings
     }
 
     /// True if [`comings`](Self::comings) gives something else than when this was last asked.
-    pub(crate) fn take_comings_changed(&mut self) -> bool {
+    pub fn take_comings_changed(&mut self) -> bool {
         std::mem::take(&mut self.comings_changed)
     }
 
     /// This node is, or is not, fenced, and has this generation in the group. One that was declared
     /// down and joined anew has another than before, and has to settle again.
-    pub(crate) fn set_fenced(&mut self, now: Instant, fenced: bool, generation: u64) {
+    pub fn set_fenced(&mut self, now: Instant, fenced: bool, generation: u64) {
         self.fenced = fenced;
         if fenced {
             return;
@@ -102,7 +103,7 @@ impl Myself {
     }
 
     /// The interfaces that this node has at present.
-    pub(crate) fn set_interfaces(&mut self, now: Instant, interfaces: Option<&[LanInterface]>) {
+    pub fn set_interfaces(&mut self, now: Instant, interfaces: Option<&[LanInterface]>) {
         if self.interfaces.as_deref() == interfaces {
             return;
         }
@@ -146,17 +147,17 @@ impl Myself {
     }
 
     /// This node is about to leave, or could not answer for anything, or that is over.
-    pub(crate) fn set_draining(&mut self, draining: bool) {
+    pub fn set_draining(&mut self, draining: bool) {
         self.draining = draining;
     }
 
     /// This node does not decide anything yet, so that it answers for nothing.
-    pub(crate) fn set_waiting(&mut self, waiting: bool) {
+    pub fn set_waiting(&mut self, waiting: bool) {
         self.waiting = waiting;
     }
 
     /// The members that this node does not hear on the LAN.
-    pub(crate) fn set_unheard(&mut self, unheard: &BTreeSet<NodeName>) {
+    pub fn set_unheard(&mut self, unheard: &BTreeSet<NodeName>) {
         if self.unheard != *unheard {
             self.unheard.clone_from(unheard);
         }
@@ -167,7 +168,7 @@ impl Myself {
     /// An interface that has not settled is not told, so that it draws nothing here, unless nothing
     /// else can do what it does: no other interface of this node is settled, or no other member has
     /// an interface like it. In the first case the whole node settles.
-    pub(crate) fn state(&mut self, now: Instant, view: &GroupView) -> MemberState {
+    pub fn state(&mut self, now: Instant, view: &GroupView) -> MemberState {
         self.settling.retain(|_, settled| *settled > now);
         let present = || self.interfaces.iter().flatten();
         let is_settling = |interface: &LanInterface| self.settling.contains_key(&interface.name);
@@ -196,7 +197,7 @@ impl Myself {
     }
 
     /// When [`state`](Self::state) gives something else although nothing was said.
-    pub(crate) fn next_timeout(&self, now: Instant) -> Option<Instant> {
+    pub fn next_timeout(&self, now: Instant) -> Option<Instant> {
         let settling = self.settling.values().copied().chain([self.settled]);
         settling.filter(|settled| *settled > now).min()
     }
