@@ -28,6 +28,7 @@ mod limits;
 mod ownership;
 mod peers;
 mod ring;
+mod standpoint;
 mod timers;
 mod way;
 
@@ -36,3 +37,4 @@ pub use contract::{Claim, Command, Duty, Failback, Kind, Sighting, Status, Task}
 pub use lan_watch::{LanWatch, not_heard};
 pub use limits::Limits;
 pub use ownership::Ownership;
+pub use standpoint::Standpoint;

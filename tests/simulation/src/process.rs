@@ -10,7 +10,8 @@ use herald_l2::Announcer;
 use herald_membership::{Event, Group, Keyring, Myself, Settings, Timers};
 use herald_model::{GroupView, LanInterface, MacAddress, MemberState, NodeName};
 use herald_ownership::{
-    Claim, Command, Duty, Kind, LanWatch, Limits, Ownership, Sighting, Status, Task, not_heard,
+    Claim, Command, Duty, Kind, LanWatch, Limits, Ownership, Sighting, Standpoint, Status, Task,
+    not_heard,
 };
 
 use crate::electorate::{Decisions, Electorate, Facts};
@@ -76,14 +77,9 @@ pub(crate) struct Process {
     /// When it decides although it has heard nobody.
     patience: Instant,
     begun: bool,
-    /// It is not fenced any longer, which ownership is yet to be told.
-    returns: bool,
-    /// The generation that the engine knows of: an answer needs a lease, and that this.
-    acknowledged: u64,
-    /// The group as the engine last looked at it, with what this speaker tells at present.
-    view: Arc<GroupView>,
-    /// The group as it was then.
-    seen: Arc<GroupView>,
+    /// The group as the engine last looked at it. An answer needs a lease, and that the generation
+    /// is this one's.
+    standpoint: Standpoint,
     claims: BTreeMap<IpAddr, Claim>,
     applied: Arc<BTreeMap<IpAddr, Task>>,
     told: MemberState,
@@ -124,10 +120,7 @@ impl Process {
             phase_timeout: None,
             patience: now + PATIENCE,
             begun: false,
-            returns: false,
-            acknowledged: 0,
-            view: Arc::default(),
-            seen: Arc::default(),
+            standpoint: Standpoint::new(0),
             claims: BTreeMap::new(),
             applied: Arc::default(),
             told: MemberState::default(),
@@ -297,36 +290,20 @@ impl Process {
 
     /// What the engine does with a change.
     fn settle(&mut self, now: Instant, decisions: &mut Decisions) {
-        let mut view = self.group.shared_view();
+        let view = self.group.shared_view();
         let generation = self.group.generation();
         self.myself.set_fenced(now, view.fenced, generation);
-        // It may have been fenced and not be any longer, all since the last look.
-        let before = std::mem::replace(&mut self.acknowledged, generation);
-        let was_fenced = self.view.fenced || before != generation;
         let state = self.tells(now);
         self.phase_timeout = self.myself.next_timeout(now);
         if state != self.told {
             self.told = state.clone();
             self.group.set_state(now, state.clone());
         }
-        if !Arc::ptr_eq(&view, &self.seen) || state != self.view.me || before != generation {
-            self.seen = Arc::clone(&view);
-            if view.me != state {
-                Arc::make_mut(&mut view).me = state;
-            }
-            self.electorate
-                .set_group(&view, &not_heard(&self.me, &view));
-            self.watch.set_group(now, &view);
-            if was_fenced && !view.fenced {
-                // Nothing is taken before the claims are those of a node that came back.
-                let mut fenced = view.as_ref().clone();
-                fenced.fenced = true;
-                self.ownership.set_group(now, &fenced);
-                self.returns = true;
-            } else {
-                self.ownership.set_group(now, &view);
-            }
-            self.view = view;
+        if self.standpoint.follow(view, generation, state) {
+            let view = self.standpoint.view();
+            self.electorate.set_group(view, &not_heard(&self.me, view));
+            self.watch.set_group(now, view);
+            self.standpoint.tell(now, &mut self.ownership);
         }
         if !self.begins(now) {
             return;
@@ -340,14 +317,12 @@ impl Process {
                 self.ownership.set_claim(now, address, Some(claim));
             }
         }
-        if std::mem::take(&mut self.returns) {
-            self.ownership.set_group(now, &self.view);
-        }
+        self.standpoint.tell_return(now, &mut self.ownership);
     }
 
     /// True if decisions can be made, from now on.
     fn begins(&mut self, now: Instant) -> bool {
-        let mut others = self.view.members.values();
+        let mut others = self.standpoint.view().members.values();
         if !self.begun
             && (now >= self.patience || others.any(|member| member.live && member.state.is_some()))
         {
@@ -363,7 +338,7 @@ impl Process {
         self.myself.set_draining(self.leaving || self.draining);
         self.myself.set_waiting(!self.begun);
         self.myself.set_unheard(self.watch.unheard());
-        self.myself.state(now, &self.view)
+        self.myself.state(now, self.standpoint.view())
     }
 
     /// The interfaces that have carrier.
@@ -419,7 +394,7 @@ impl Process {
 
     /// The lease by which it may answer is revoked.
     pub(crate) fn is_fenced(&self) -> bool {
-        self.group.view().fenced || self.group.generation() != self.acknowledged
+        self.group.view().fenced || self.group.generation() != self.standpoint.generation()
     }
 
     fn duty(&self, address: IpAddr) -> Option<Duty> {
