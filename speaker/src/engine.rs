@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use herald_membership::{Comings, Myself};
 use herald_model::{GroupView, LanInterface, MemberState, NodeName, Phase, Standing};
-use herald_ownership::{Command, LanWatch, Limits, Ownership, Sighting, not_heard};
+use herald_ownership::{Command, LanWatch, Limits, Ownership, Sighting, Standpoint, not_heard};
 use herald_runtime::events::Recorder;
 use herald_runtime::health::Block;
 use herald_runtime::supervise::{Drain, TaskResult, next_batch};
@@ -129,12 +129,7 @@ pub(crate) struct Engine {
     leaving: Option<Leaving>,
     conflicts: Conflicts,
     /// The group as it was last looked at, with what this node tells at present.
-    view: Arc<GroupView>,
-    /// The group as its thread last told it.
-    seen: Arc<GroupView>,
-    generation: u64,
-    /// This node is not fenced any longer, which ownership is yet to be told.
-    returns: bool,
+    standpoint: Standpoint,
     /// The addresses that this node answers for.
     held: BTreeSet<IpAddr>,
     /// The tasks of ownership and of the watch of the LAN that `desired` was made from.
@@ -210,10 +205,7 @@ impl Engine {
             metrics,
             cluster,
             ownership,
-            view: Arc::default(),
-            seen: Arc::default(),
-            generation,
-            returns: false,
+            standpoint: Standpoint::new(generation),
             held: BTreeSet::new(),
             applied: (Arc::default(), Arc::default()),
             commands: Vec::new(),
@@ -302,9 +294,7 @@ impl Engine {
             }
             touched.insert(key);
         }
-        if std::mem::take(&mut self.returns) {
-            self.ownership.set_group(now, &self.view);
-        }
+        self.standpoint.tell_return(now, &mut self.ownership);
         // What is due is decided knowing all that was seen until now.
         while let Ok(sighting) = self.io.sightings.try_recv() {
             self.saw(now, sighting);
@@ -323,7 +313,7 @@ impl Engine {
         self.commands.extend(self.lan.take_commands());
         self.publish_tasks();
         if let Some(group) = &self.io.group {
-            group.set_settled(self.generation);
+            group.set_settled(self.standpoint.generation());
         }
         if self.io.ready.take().is_some() {
             self.io.statuses.layer2.begin();
@@ -345,7 +335,7 @@ impl Engine {
         if peers_changed {
             group.set_nodes(self.cluster.nodes().clone());
         }
-        if peers_changed || !Arc::ptr_eq(&view, &self.seen) {
+        if peers_changed || !self.standpoint.has_seen(&view) {
             let live = view.members.iter().filter(|(_, member)| member.live);
             let mut roster = self.cluster.speakers().clone();
             roster.extend(live.map(|(name, _)| name.clone()));
@@ -367,35 +357,17 @@ impl Engine {
         let comings_changed = myself.take_comings_changed();
         // The thread of the group tells the others meanwhile.
         group.set_state(state.clone());
-        let before = std::mem::replace(&mut self.generation, generation);
-        if comings_changed || before != generation {
+        if comings_changed || self.standpoint.generation() != generation {
             self.unsaved(Unsaved::Urgent);
         }
-        // It may have been fenced and not be any longer without anybody having looked meanwhile.
-        let was_fenced = self.view.fenced || before != generation;
-        if Arc::ptr_eq(&view, &self.seen) && state == self.view.me && before == generation {
+        if !self.standpoint.follow(view, generation, state) {
             return;
         }
-        self.seen = Arc::clone(&view);
-        let mut view = view;
-        if view.me != state {
-            Arc::make_mut(&mut view).me = state;
-        }
-        let me = &self.settings.me;
-        self.cluster.world.set_group(me, &view);
-        self.cluster.world.set_not_heard(not_heard(me, &view));
-        self.lan.set_group(now, &view);
-        if was_fenced && !view.fenced {
-            // What follows from the claims as they were is given up, and nothing taken before they
-            // are those of a node that came back.
-            let mut fenced = view.as_ref().clone();
-            fenced.fenced = true;
-            self.ownership.set_group(now, &fenced);
-            self.returns = true;
-        } else {
-            self.ownership.set_group(now, &view);
-        }
-        self.view = view;
+        let (me, view) = (&self.settings.me, self.standpoint.view());
+        self.cluster.world.set_group(me, view);
+        self.cluster.world.set_not_heard(not_heard(me, view));
+        self.lan.set_group(now, view);
+        self.standpoint.tell(now, &mut self.ownership);
         self.unsaved(Unsaved::Something);
     }
 

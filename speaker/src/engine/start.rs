@@ -67,7 +67,7 @@ impl Engine {
         }
         let waited = now.saturating_duration_since(self.start.started);
         let heard = || {
-            let mut others = self.view.members.values();
+            let mut others = self.standpoint.view().members.values();
             others.any(|member| member.live && member.state.is_some())
         };
         let joined = self.io.group.is_none()
@@ -113,7 +113,7 @@ impl Engine {
             },
             None => Kept {
                 world: self.cluster.world.export(),
-                members: self.view.members.clone(),
+                members: self.standpoint.view().members.clone(),
                 damping,
                 generation,
                 held: self.held.clone(),
