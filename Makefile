@@ -85,6 +85,10 @@ interop: packages gobgp ## Run the tests of BGP and BFD with real routers and sc
 simulate: ## Run random faults on simulated clusters (SIMULATE_ARGS="--seeds 0..9000" for more)
 	$(CARGO) run --release --locked --quiet -p herald-simulation -- $(or $(SIMULATE_ARGS),--seeds 0..2000)
 
+.PHONY: fuzz
+fuzz: ## Fuzz each decoder for a minute (FUZZ_SECONDS=3600, FUZZ="bgp_update"); needs a nightly compiler
+	@.ci/fuzz $(or $(FUZZ_SECONDS),60) $(FUZZ)
+
 .PHONY: large
 large: ## Let clusters of 300 and 1,000 speakers form and lose a member, in virtual time (minutes)
 	$(CARGO) test --release --locked -p herald-membership -p herald-simulation -- --ignored --nocapture --test-threads=1

@@ -29,7 +29,7 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
@@ -48,6 +48,9 @@ pub use reason::{Down, Reason, Stop};
 /// More bytes than these are not queued for a peer by routes.
 const MOST_QUEUED: usize = 128 * 1024;
 
+/// KEEPALIVEs do not follow each other faster (RFC 4271 4.4), also with a hold time of three seconds.
+const KEEPALIVE_LEAST: Duration = Duration::from_secs(1);
+
 /// One session with one peer.
 ///
 /// After each call of a method that takes the time, [`Session::poll_action`] is to be called until
@@ -61,6 +64,8 @@ pub struct Session {
     started: bool,
     /// The peer has not been told all routes since this speaker started.
     restarted: bool,
+    /// The peer took offence at the capabilities: the next OPEN has none (RFC 5492 section 3).
+    capabilities_refused: bool,
     /// At most one that was dialled, one that was accepted, and one that is established.
     connections: Vec<(Origin, Connection)>,
     next_connection: u64,
@@ -85,6 +90,7 @@ impl Session {
             restarted: config.restart.is_some_and(|restart| restart.restarted),
             config,
             rng: ChaCha8Rng::seed_from_u64(seed),
+            capabilities_refused: false,
             started: false,
             connections: Vec::new(),
             next_connection: 0,
@@ -448,7 +454,7 @@ impl Session {
             return;
         };
         let interval = longest.map_or(hold / 3, |longest| longest.min(hold / 3));
-        let at = now + jitter(interval, &mut self.rng);
+        let at = now + jitter(interval, &mut self.rng).max(KEEPALIVE_LEAST);
         if let Some(connection) = self.connection_mut(id) {
             connection.keepalive = Some(at);
         }

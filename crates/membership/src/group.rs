@@ -360,6 +360,12 @@ impl Group {
         self.finish(now);
     }
 
+    /// Says anything at all to a member.
+    #[cfg(test)]
+    pub(crate) fn say(&mut self, now: Instant, to: SocketAddr, body: Vec<u8>) {
+        self.seal.send(now, to, body);
+    }
+
     /// The next datagram to send, and where to.
     #[must_use]
     pub fn poll_transmit(&mut self) -> Option<(SocketAddr, Vec<u8>)> {

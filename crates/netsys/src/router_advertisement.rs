@@ -129,7 +129,7 @@ impl RouterSocket {
             let envelope = receive(socket, &mut buffer, &mut control)?;
             let packet = buffer.get(..envelope.length).unwrap_or_default();
             if let IpAddr::V6(from) = envelope.from.ip()
-                && let Some(message) = wire::parse(from, envelope.hop_limit, packet)
+                && let Some(message) = Message::parse(from, envelope.hop_limit, packet)
             {
                 handle(message);
             }

@@ -92,22 +92,22 @@ fn run(config: &Config, redial: Duration, known: &[(&str, &str)]) -> Result<()> 
                 outcomes.insert(id, outcome);
             }
         });
+        // A machine that is busy spoils a case now and then, and a wrong speaker each time.
+        for (case, peer) in cases.iter().zip(&peers) {
+            let seen = outcomes.get(case.id).filter(|_| !last);
+            if seen.is_some_and(|seen| !is_as_known(case, seen, known)) {
+                outcomes.insert(case.id, case.run(peer));
+            }
+        }
     }
     println!("{} cases in {:?}", cases.len(), start.elapsed());
 
     let mut wrong = Vec::new();
     for case in &cases {
         let outcome = outcomes.get(case.id).context("a case has not run")?;
-        let seen = match outcome {
-            Ok(outcome) => outcome.to_string(),
-            Err(error) => format!("ERROR: {error:#}"),
-        };
+        let seen = in_words(outcome);
         println!("{:4} {:60} {seen}", case.id, case.what);
-        let right = match known.iter().find(|(id, _)| *id == case.id) {
-            Some((_, ways)) => ways.split('|').any(|how| seen.contains(how)),
-            None => matches!(outcome, Ok(Outcome::AsExpected(_))),
-        };
-        if !right {
+        if !is_as_known(case, outcome, known) {
             wrong.push(format!(
                 "{} ({}): expected {}, {seen}",
                 case.id, case.what, case.expected
@@ -117,6 +117,24 @@ fn run(config: &Config, redial: Duration, known: &[(&str, &str)]) -> Result<()> 
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     bare.down();
     Ok(())
+}
+
+fn in_words(outcome: &Result<Outcome>) -> String {
+    match outcome {
+        Ok(outcome) => outcome.to_string(),
+        Err(error) => format!("ERROR: {error:#}"),
+    }
+}
+
+/// As it should be, or in the way that is known of this speaker.
+fn is_as_known(case: &Case, outcome: &Result<Outcome>, known: &[(&str, &str)]) -> bool {
+    match known.iter().find(|(id, _)| *id == case.id) {
+        Some((_, ways)) => {
+            let seen = in_words(outcome);
+            ways.split('|').any(|how| seen.contains(how))
+        }
+        None => matches!(outcome, Ok(Outcome::AsExpected(_))),
+    }
 }
 
 #[test]
@@ -184,14 +202,19 @@ const BIRD: &[(&str, &str)] = &[
     ("h3", "NOTIFICATION 1/2"),
     ("h4", "OTHERWISE: silence"),
     ("o1", "OTHERWISE: NOTIFICATION 2/1"),
+    ("o20", "OTHERWISE: NOTIFICATION 2/7"),
     // Sometimes twice the hold time.
     ("t1", "NOTIFICATION 4/0"),
     ("f3", "OTHERWISE: silence"),
     ("u8", "OTHERWISE: silence"),
+    ("a1", "OTHERWISE: the route is there"),
+    ("x1", "OTHERWISE: long messages are not offered"),
 ];
 
 /// How FRR 8.4.4 is: after an attribute to be treated as withdrawn it reads the routes wrongly.
 const FRR: &[(&str, &str)] = &[
+    ("o20", "OTHERWISE: NOTIFICATION 2/7"),
+    ("o21", "OTHERWISE: no session: NOTIFICATION 2/4"),
     ("t2", "OTHERWISE: gaps"),
     ("f4", "OTHERWISE: closed"),
     ("u1", "OTHERWISE: NOTIFICATION 3/10|the route is gone"),

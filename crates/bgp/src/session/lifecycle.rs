@@ -181,6 +181,13 @@ impl Session {
             state: connection.state(),
             notification,
         };
+        if connection.greeted {
+            // Only the next one goes without: a peer that was replaced may know them.
+            self.capabilities_refused = matches!(
+                &down.reason,
+                Reason::Notified(n) if n.error == ErrorCode::UNSUPPORTED_OPTIONAL_PARAMETER
+            );
+        }
         if let Some(up) = connection.up {
             self.counters.downs += 1;
             if now.saturating_duration_since(up) >= self.config.timers.calm {

@@ -47,24 +47,29 @@ impl Session {
                 ipv6: one(families.ipv6),
             })
         });
-        Open {
+        let open = |capabilities| Open {
             my_as: config.local_as,
             hold_time: config.timers.hold,
             id: config.id,
-            capabilities: Capabilities {
-                families,
-                extended_next_hop: config.extended_next_hop && families.ipv4,
-                route_refresh: true,
-                enhanced_route_refresh: true,
-                extended_message: config.extended_messages,
-                four_octet_as: true,
-                graceful_restart,
-                long_lived_graceful_restart,
-                // Roles are of sessions between two ASes (RFC 9234 4.1).
-                role: config.role.filter(|_| !internal).map(|role| role.role),
-                other: Vec::new(),
-            },
+            capabilities,
+        };
+        // A peer without capabilities exchanges IPv4 unicast and nothing else.
+        if self.capabilities_refused && families.ipv4 {
+            return open(Capabilities::default());
         }
+        open(Capabilities {
+            families,
+            extended_next_hop: config.extended_next_hop && families.ipv4,
+            route_refresh: true,
+            enhanced_route_refresh: true,
+            extended_message: config.extended_messages,
+            four_octet_as: true,
+            graceful_restart,
+            long_lived_graceful_restart,
+            // Roles are of sessions between two ASes (RFC 9234 4.1).
+            role: config.role.filter(|_| !internal).map(|role| role.role),
+            other: Vec::new(),
+        })
     }
 
     /// The peer's OPEN has come.

@@ -64,6 +64,20 @@ impl Notification {
         }
     }
 
+    /// True if the text that came is not as RFC 9003 says: longer than the data, or no UTF-8. It is no
+    /// error of the session, but to be told.
+    fn has_malformed_text(&self) -> bool {
+        match (self.error, self.data.split_first()) {
+            (
+                ErrorCode::ADMINISTRATIVE_SHUTDOWN | ErrorCode::ADMINISTRATIVE_RESET,
+                Some((len, rest)),
+            ) => rest
+                .get(..usize::from(*len))
+                .is_none_or(|text| std::str::from_utf8(text).is_err()),
+            _ => false,
+        }
+    }
+
     /// Tells a peer with graceful restart that this end is final: its routes go at once (RFC 8538).
     pub fn hard_reset(why: &Self) -> Self {
         let mut data = vec![why.error.code, why.error.subcode];
@@ -127,6 +141,9 @@ impl fmt::Display for Notification {
         }
         if let Some(text) = self.text() {
             write!(f, ": {text:?}")?;
+        }
+        if self.has_malformed_text() {
+            f.write_str(" (with a text that is not as RFC 9003 says)")?;
         }
         Ok(())
     }

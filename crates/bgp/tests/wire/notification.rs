@@ -87,6 +87,14 @@ fn a_text_that_is_not_one_does_no_harm() {
         nasty.to_string(),
         "administrative shutdown (6/2): \"a\\n\\u{1b}\""
     );
+    // RFC 9003 section 2: that it is malformed is to be told.
+    for malformed in [&[5, b'h', b'i'][..], &[2, 0xc3, 0x28]] {
+        let words = error(ErrorCode::ADMINISTRATIVE_RESET, malformed).to_string();
+        assert!(
+            words.ends_with("(with a text that is not as RFC 9003 says)"),
+            "{words}"
+        );
+    }
     // Other errors have no text.
     assert_eq!(error(ErrorCode::HOLD_TIMER_EXPIRED, b"\x02hi").text(), None);
 }

@@ -3,8 +3,9 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::net::{Net, PORT, SECRET, ms, name};
+use crate::envelope::{Envelope, Passed, Sees, Told};
 use crate::{Group, Keyring, MAX_DATAGRAM, ProblemKind, Settings};
-use herald_model::MemberState;
+use herald_model::{MemberState, Standing};
 
 /// A quiet group of three whose traffic of a while is recorded.
 fn recorded(seed: u64) -> (Net, Vec<Vec<u8>>) {
@@ -272,8 +273,75 @@ fn old_traffic_sent_again_from_elsewhere_is_not_answered_there() {
     assert!(std::iter::from_fn(|| group.poll_transmit()).count() <= 1);
 }
 
+/// What a member may say, well-formed or not.
+fn body() -> impl Strategy<Value = Vec<u8>> {
+    let bytes = || proptest::collection::vec(any::<u8>(), 0..60);
+    let numbers = prop_oneof![0..4_u64, any::<u64>()];
+    let well_formed = (
+        proptest::collection::vec(numbers, 5),
+        (any::<bool>(), any::<bool>()),
+        (bytes(), bytes(), any::<bool>()),
+        0..3_usize,
+    );
+    let well_formed = well_formed.prop_map(|(numbers, flags, (state, swim, tells), index)| {
+        let member = name(index);
+        let told = Told {
+            version: numbers[4],
+            state: &state,
+        };
+        let envelope = Envelope {
+            generation: numbers[0],
+            known: numbers[1],
+            sees: [Sees::Unknown, Sees::Live, Sees::Down][index],
+            standing: Standing::default(),
+            fitness: 1,
+            heard: numbers[2],
+            seen: numbers[3],
+            reply: flags.0,
+            leaving: flags.1,
+            told: tells.then_some(told),
+            pass: flags.0.then_some(member.as_str()),
+            passed: (!tells).then_some(Passed {
+                name: member.as_str(),
+                generation: numbers[0],
+                told,
+            }),
+            swim: &swim,
+        };
+        postcard::to_stdvec(&envelope).unwrap()
+    });
+    let place = any::<prop::sample::Index>();
+    prop_oneof![
+        bytes(),
+        well_formed.clone(),
+        (well_formed, place, any::<u8>()).prop_map(|(mut body, place, byte)| {
+            let place = place.index(body.len());
+            body[place] = byte;
+            body
+        }),
+    ]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn a_member_that_says_anything_at_all_stops_no_other(
+        bodies in proptest::collection::vec(body(), 1..20),
+    ) {
+        let mut net = Net::new(3, 3);
+        net.until(ms(1000), Net::whole);
+        let to = net.address(0);
+        for body in bodies {
+            let now = net.now;
+            net.hosts[1].group.say(now, to, body);
+            net.run(ms(5));
+        }
+        // What it says of itself may have made it another; the third has said nothing.
+        net.run(ms(300));
+        prop_assert!(net.view(0).members.len() <= 3);
+        prop_assert!(net.hosts[0].group.next_timeout().is_some());
+    }
 
     #[test]
     fn any_bytes_are_refused_and_move_nothing(

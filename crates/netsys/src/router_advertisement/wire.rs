@@ -77,9 +77,15 @@ fn message<const N: usize>(kind: u8, mac: [u8; 6]) -> [u8; N] {
     bytes
 }
 
-/// The message of an ICMP packet, if it is one of the two and valid (RFC 4861 sections 6.1.1 and
-/// 6.1.2). The kernel has checked the checksum.
-pub(super) fn parse(from: Ipv6Addr, hop_limit: u8, packet: &[u8]) -> Option<Message> {
+impl Message {
+    /// The message of an ICMP packet, if it is one of the two and valid (RFC 4861 sections 6.1.1 and
+    /// 6.1.2). The kernel has checked the checksum.
+    pub fn parse(from: Ipv6Addr, hop_limit: u8, packet: &[u8]) -> Option<Self> {
+        parse(from, hop_limit, packet)
+    }
+}
+
+fn parse(from: Ipv6Addr, hop_limit: u8, packet: &[u8]) -> Option<Message> {
     // Else a router has forwarded it, from another link.
     if hop_limit != u8::MAX {
         return None;

@@ -49,10 +49,10 @@ impl fmt::Debug for Speaker {
 #[derive(Debug)]
 pub struct RawPeer {
     netns: Netns,
-    /// Its own address.
+    /// Its own address, and its identifier.
     pub local: Ipv4Addr,
-    /// The speaker's address.
-    pub remote: Ipv4Addr,
+    /// Its own address and the speaker's, which may be of IPv6.
+    ends: (IpAddr, IpAddr),
     /// Its own AS.
     pub asn: u32,
     /// The speaker.
@@ -69,20 +69,39 @@ impl RawPeer {
         asn: u32,
         speaker: Speaker,
     ) -> Result<Self> {
+        Self::listen_at(netns, (local.into(), remote.into()), local, asn, speaker)
+    }
+
+    /// The same with its own address and the speaker's of any family, and this identifier.
+    pub fn listen_at(
+        netns: &Netns,
+        ends: (IpAddr, IpAddr),
+        id: Ipv4Addr,
+        asn: u32,
+        speaker: Speaker,
+    ) -> Result<Self> {
+        let own = ends.0;
         let listener = netns.run(|| -> Result<TcpListener> {
-            let listener = TcpListener::bind((local, 179))
-                .with_context(|| format!("cannot listen on {local}"))?;
+            let listener =
+                TcpListener::bind((own, 179)).with_context(|| format!("cannot listen on {own}"))?;
             listener.set_nonblocking(true)?;
             Ok(listener)
         })??;
         Ok(Self {
             netns: netns.clone(),
-            local,
-            remote,
+            local: id,
+            ends,
             asn,
             speaker,
             listener,
         })
+    }
+
+    /// Lets connections take no more than a few kilobytes that are not read: to be called before the
+    /// speaker dials.
+    pub fn take_little(&self) -> Result<()> {
+        let listener = socket2::SockRef::from(&self.listener);
+        Ok(listener.set_recv_buffer_size(2048)?)
     }
 
     /// The next connection that the speaker makes.
@@ -98,7 +117,10 @@ impl RawPeer {
                 Err(error) => return Err(error.into()),
             }
             if Instant::now() > deadline {
-                bail!("the speaker has not dialled {} for {timeout:?}", self.local);
+                bail!(
+                    "the speaker has not dialled {} for {timeout:?}",
+                    self.ends.0
+                );
             }
             thread::sleep(Duration::from_millis(2));
         }
@@ -107,9 +129,10 @@ impl RawPeer {
     /// A connection to the speaker's port 179, from the peer's address.
     pub fn dial(&self) -> Result<Connection> {
         let stream = self.netns.run(|| -> Result<std::net::TcpStream> {
-            let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-            socket.bind(&SocketAddr::new(IpAddr::V4(self.local), 0).into())?;
-            let remote = SocketAddr::new(IpAddr::V4(self.remote), 179);
+            let (own, remote) = self.ends;
+            let remote = SocketAddr::new(remote, 179);
+            let socket = Socket::new(Domain::for_address(remote), Type::STREAM, None)?;
+            socket.bind(&SocketAddr::new(own, 0).into())?;
             socket
                 .connect_timeout(&remote.into(), SOON)
                 .context("the speaker does not listen")?;

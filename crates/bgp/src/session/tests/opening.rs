@@ -3,7 +3,8 @@
 use super::script::{OUR_AS, PEER_AS, Script, config, id, peer_open, raw};
 use crate::session::{Config, Event, Reason, RoleConfig, State};
 use crate::wire::{
-    Asn, BgpId, Capabilities, ErrorCode, ExpectedAs, Families, Family, Negotiated, Open, Role,
+    Asn, BgpId, Capabilities, ErrorCode, ExpectedAs, Families, Family, Negotiated, Notification,
+    Open, Role,
 };
 
 /// The body of an OPEN byte by byte.
@@ -190,6 +191,54 @@ fn o12_a_peer_without_capabilities_has_ipv4_and_as_numbers_of_two_octets() {
     assert_eq!(negotiated.families, Families::only(Family::Ipv4Unicast));
     assert!(!negotiated.four_octet_as && !negotiated.route_refresh);
     assert_eq!(negotiated.message_limit, 4096);
+}
+
+#[test]
+fn rfc_5492_a_peer_without_optional_parameters_is_asked_again_without_capabilities() {
+    let (mut script, connection) = Script::connected(Config {
+        local_as: Asn(4_200_000_001),
+        ..config()
+    });
+    let refusal = Notification::new(ErrorCode::UNSUPPORTED_OPTIONAL_PARAMETER);
+    script.notify(connection, &refusal);
+    script.until_dial();
+    let connection = script.connect();
+    let open = script.sent_open(connection).clone();
+    assert_eq!(open.capabilities, Capabilities::default());
+    // RFC 6793 section 4.2.2: what stands for it in two octets.
+    assert_eq!(open.my_as, Asn::TRANS);
+    script.bytes(
+        connection,
+        &raw(1, &open_body(4, 65_002, 90, [10, 99, 1, 2], &[])),
+    );
+    script.keepalive(connection);
+    let negotiated = script.session.negotiated().unwrap();
+    assert_eq!(negotiated.families, Families::only(Family::Ipv4Unicast));
+    assert!(!negotiated.four_octet_as);
+
+    // The router may be another one when it is back.
+    script.session.handle_closed(script.now, connection, None);
+    script.drain();
+    script.until_dial();
+    let connection = script.connect();
+    assert_eq!(
+        script.sent_open(connection).capabilities.families,
+        Families::BOTH
+    );
+}
+
+#[test]
+fn rfc_5492_without_ipv4_there_is_nothing_to_ask_again_for() {
+    let (mut script, connection) = Script::connected(Config {
+        families: Families::only(Family::Ipv6Unicast),
+        ..config()
+    });
+    let refusal = Notification::new(ErrorCode::UNSUPPORTED_OPTIONAL_PARAMETER);
+    script.notify(connection, &refusal);
+    script.until_dial();
+    let connection = script.connect();
+    let families = script.sent_open(connection).capabilities.families;
+    assert_eq!(families, Families::only(Family::Ipv6Unicast));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use rand::RngExt;
 use super::net::{Net, config};
 use super::script::secs;
 use crate::routes::Path;
-use crate::session::{Config, Direction, Down, Event, Reason, Restart, Stop};
+use crate::session::{Config, Direction, Down, Event, Reason, Restart, Session, Stop};
 use crate::wire::{ErrorCode, Notification, Prefix};
 
 fn both(host: usize) -> Config {
@@ -62,18 +62,18 @@ fn assert_settled(net: &mut Net, seed: u64) {
 #[track_caller]
 fn assert_routes(net: &Net, seed: u64) {
     for (from, to) in [(0, 1), (1, 0)] {
-        let (from, to) = (&net.hosts[from], &net.hosts[to]);
+        let (from, rib) = (&net.hosts[from], net.rib(to));
         let outbound = from.feed.outbound().expect("it is up");
         let told: BTreeMap<_, _> = from.table.advertised(outbound).collect();
         assert_eq!(told.len(), from.table.len(), "seed {seed}");
-        let has: Vec<_> = to.rib.routes.keys().collect();
+        let has: Vec<_> = rib.routes.keys().collect();
         assert_eq!(has, told.keys().collect::<Vec<_>>(), "seed {seed}");
-        for (prefix, attributes) in &to.rib.routes {
+        for (prefix, attributes) in &rib.routes {
             let (med, _) = attributes[&4].split_first_chunk().unwrap();
             let expected = told[prefix].med().unwrap();
             assert_eq!(u32::from_be_bytes(*med), expected, "seed {seed}");
         }
-        assert_eq!(to.rib.ends.len(), 2, "seed {seed}");
+        assert_eq!(rib.ends.len(), 2, "seed {seed}");
     }
 }
 
@@ -148,11 +148,7 @@ fn it_comes_up_through_trouble_and_each_has_the_others_routes() {
         }
         net.listening = [true; 2];
         net.delay = (Duration::from_micros(50), Duration::from_millis(2));
-        for host in 0..2 {
-            let now = net.now;
-            net.hosts[host].session.start(now);
-        }
-        net.fill();
+        net.start_both();
         // The longest: the partition, the hold time, the wait for OPEN and the waits.
         net.pass(secs(90));
         assert_settled(&mut net, seed);
@@ -163,9 +159,9 @@ fn it_comes_up_through_trouble_and_each_has_the_others_routes() {
 }
 
 fn trouble(net: &mut Net) {
-    match net.rng.random_range(0..8) {
+    match net.rng.random_range(0..11) {
         0 => net.break_all(),
-        1 => net.kill_silently(),
+        1 => net.kill_silently(&[0, 1]),
         2 => {
             let time = net.rng.random_range(1..20_000);
             net.partitioned = Some(net.now + Duration::from_millis(time));
@@ -192,15 +188,27 @@ fn trouble(net: &mut Net) {
                 2 => Stop::Deconfigured,
                 _ => Stop::Reset("again".into()),
             };
-            let now = net.now;
-            net.hosts[host].session.stop(now, &stop);
-            net.fill();
+            net.tell(host, |session, now| session.stop(now, &stop));
         }
-        _ => {
-            let now = net.now;
-            net.hosts[0].session.handle_bfd_down(now);
-            net.fill();
+        7 => {
+            let host = net.rng.random_range(0..2);
+            net.kill_silently(&[host]);
         }
+        8 => {
+            // The node has no time for the process, or the process is stopped.
+            let (host, time) = (net.rng.random_range(0..2), net.rng.random_range(1..30_000));
+            net.hosts[host].frozen = Some(net.now + Duration::from_millis(time));
+        }
+        9 => {
+            let host = net.rng.random_range(0..2);
+            let mut config = net.hosts[host].session.config().clone();
+            config.timers.hold = net.rng.random_range(9..12);
+            config.extended_messages = net.rng.random();
+            net.tell(host, |session, now| {
+                session.reconfigure(now, config);
+            });
+        }
+        _ => net.tell(0, Session::handle_bfd_down),
     }
 }
 
@@ -251,12 +259,55 @@ fn what_one_says_at_the_end_the_other_one_hears() {
     let mut net = Net::new(1, one_dials());
     net.start_both();
     net.pass(secs(1));
-    let now = net.now;
     let stop = Stop::Shutdown("node is drained".into());
-    net.hosts[0].session.stop(now, &stop);
-    net.fill();
+    net.tell(0, |session, now| session.stop(now, &stop));
     net.pass(secs(1));
     let said = Notification::with_text(ErrorCode::ADMINISTRATIVE_SHUTDOWN, "node is drained");
     assert_eq!(net.hosts[0].session.last_sent(), Some(&said));
     assert_eq!(net.hosts[1].session.last_received(), Some(&said));
+}
+
+#[test]
+fn many_routes_pass_small_windows_and_stalls_whole_and_nobody_waits_for_ever() {
+    for seed in 0..12 {
+        let mut net = Net::new(seed, one_dials());
+        for number in 0..20_000 {
+            let mut path = Path::default();
+            path.attributes.med = Some(number % 7);
+            net.hosts[0].table.set(prefix(number), &[path]);
+        }
+        net.start_both();
+        for _ in 0..3 {
+            net.pass(Duration::from_millis(30));
+            // Shorter than the hold time: nothing may come of it.
+            net.hosts[1].frozen = Some(net.now + secs(5));
+            for number in 0..2000 {
+                net.hosts[0].table.remove(prefix(number * 3));
+            }
+            net.fill();
+            net.pass(secs(7));
+        }
+        net.pass(secs(60));
+        for host in &net.hosts {
+            assert_eq!(host.session.counters().downs, 0, "seed {seed}");
+        }
+        assert_settled(&mut net, seed);
+        assert_routes(&net, seed);
+    }
+}
+
+#[test]
+fn a_peer_that_is_away_is_dialled_less_and_less() {
+    for seed in 0..100 {
+        let mut net = Net::new(seed, one_dials());
+        net.listening = [false; 2];
+        net.start_both();
+        net.pass(secs(300));
+        // 1, 2 and 4 s, then 5 s each, less up to a quarter.
+        let dials = net.hosts[0].session.counters().dials;
+        assert!((60..=85).contains(&dials), "seed {seed}: {dials}");
+        net.listening = [true; 2];
+        net.pass(secs(6));
+        assert_settled(&mut net, seed);
+    }
 }

@@ -96,6 +96,21 @@ fn a_shorter_keepalive_interval_can_be_asked_for() {
 }
 
 #[test]
+fn rfc_4271_keepalives_do_not_follow_each_other_within_a_second() {
+    let mut config = with_hold(3);
+    config.timers.keepalive = Some(Duration::from_millis(200));
+    let (mut script, connection) = Script::established(config, &peer_open());
+    for _ in 0..20 {
+        script.pass(secs(2));
+        script.keepalive(connection);
+    }
+    let times = script.keepalives(connection);
+    assert!(times.len() >= 40, "{}", times.len());
+    let close = times.windows(2).find(|pair| pair[1] < pair[0] + secs(1));
+    assert_eq!(close, None);
+}
+
+#[test]
 fn t3_with_a_hold_time_of_0_silence_is_borne_for_ever() {
     let open = Open {
         hold_time: 0,

@@ -2,7 +2,9 @@
 //!
 //! Every case uses a peer of its own, so that all run at the same time against one speaker.
 
+mod attributes;
 mod end;
+mod extensions;
 mod header;
 mod machine;
 mod open;
@@ -119,6 +121,8 @@ pub fn all() -> Vec<Case> {
         timers::CASES,
         machine::CASES,
         update::CASES,
+        attributes::CASES,
+        extensions::CASES,
         end::CASES,
     ]
     .concat()

@@ -142,6 +142,52 @@ pub(super) const CASES: &[Case] = &[
     ),
     Case::new("o16", "IPv6 alone", "no IPv4 routes (RFC 4760)", ipv6_alone),
     Case::new(
+        "o18",
+        "its own identifier is the speaker's, in the speaker's AS",
+        "2/3 (RFC 6286, 2.2)",
+        |peer| {
+            let id = peer.speaker.id;
+            refused(peer, |open| open.id = id, 3, None)
+        },
+    )
+    .internal(),
+    Case::new(
+        "o19",
+        "its own identifier is the speaker's, in another AS",
+        "a session (RFC 6286, 2.1)",
+        |peer| {
+            let id = peer.speaker.id;
+            Ok(accepted(peer, |open| open.id = id))
+        },
+    ),
+    Case::new(
+        "o20",
+        "a family that the speaker has not, and no other",
+        "2/7 with the families that it wants (RFC 5492, 5)",
+        |peer| {
+            let only = [multiprotocol(25, 70), four_octet_as(peer.asn)];
+            let wanted = [multiprotocol(1, 1), multiprotocol(2, 1)].concat();
+            refused(
+                peer,
+                |open| *open = open.clone().capabilities(&only),
+                7,
+                Some(&wanted),
+            )
+        },
+    ),
+    Case::new(
+        "o21",
+        "lengths of two octets after a length of 4",
+        "a session (RFC 9072, 2)",
+        |peer| {
+            let each = [multiprotocol(1, 1), four_octet_as(peer.asn)];
+            let mut body = peer.open().extended_body(&[(2, each.concat())]);
+            body[9] = 4;
+            let session = peer.establish_with_bytes(&message(kind::OPEN, &body));
+            Ok(alive(session.map(drop)))
+        },
+    ),
+    Case::new(
         "o17",
         "parameters longer than the message",
         "2/0 (RFC 4271, 6.2)",
@@ -215,7 +261,12 @@ fn ipv6_alone(peer: &RawPeer) -> Result<Outcome> {
     let open = peer.open().capabilities(&only);
     let (mut connection, _) = peer.establish_with(&open)?;
     let (mut four, mut six, mut end4) = (0, 0, false);
-    for message in peer.settle(&mut connection)? {
+    let mut messages = peer.settle(&mut connection)?;
+    if messages.iter().all(|message| message.kind != kind::UPDATE) {
+        // One with many peers may take its time.
+        messages.extend(peer.settle(&mut connection)?);
+    }
+    for message in messages {
         let Some(update) = message.update().transpose()? else {
             continue;
         };

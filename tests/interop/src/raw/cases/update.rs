@@ -17,8 +17,8 @@ use super::{Case, Outcome, notified};
 use crate::router::Prefix;
 use crate::wait::eventually;
 
-const WELL_KNOWN: u8 = flag::TRANSITIVE;
-const BOTH: u8 = flag::OPTIONAL | flag::TRANSITIVE;
+pub(super) const WELL_KNOWN: u8 = flag::TRANSITIVE;
+pub(super) const BOTH: u8 = flag::OPTIONAL | flag::TRANSITIVE;
 
 pub(super) const CASES: &[Case] = &[
     Case::new(
@@ -186,11 +186,11 @@ fn reach() -> Vec<u8> {
 }
 
 /// The parts of a good UPDATE.
-struct Good {
+pub(super) struct Good {
     origin: Vec<u8>,
-    path: Vec<u8>,
+    pub(super) path: Vec<u8>,
     hop: Vec<u8>,
-    more: Vec<u8>,
+    pub(super) more: Vec<u8>,
     nlri: Vec<u8>,
 }
 
@@ -201,7 +201,7 @@ fn prefix(peer: &RawPeer) -> Prefix {
 }
 
 impl Good {
-    fn of(peer: &RawPeer) -> Self {
+    pub(super) fn of(peer: &RawPeer) -> Self {
         Self {
             origin: origin(),
             path: as_path(&[peer.asn], true),
@@ -211,7 +211,7 @@ impl Good {
         }
     }
 
-    fn message(self) -> Vec<u8> {
+    pub(super) fn message(self) -> Vec<u8> {
         let attributes = [self.origin, self.path, self.hop, self.more];
         update(&[], &attributes, &self.nlri)
     }
@@ -240,7 +240,7 @@ fn changed(peer: &RawPeer, change: impl Fn(&mut Good)) -> Result<Connection> {
 }
 
 /// Whether the session goes on: the speaker still answers what is asked.
-fn session_goes_on(connection: &mut Connection) -> Result<Option<String>> {
+pub(super) fn session_goes_on(connection: &mut Connection) -> Result<Option<String>> {
     connection.send(&route_refresh(1, 0, 1))?;
     let answer = connection.receive_until(Instant::now() + SOON, |message| {
         let end = message.notification().is_some() || message.update().is_some();
@@ -254,11 +254,11 @@ fn session_goes_on(connection: &mut Connection) -> Result<Option<String>> {
     })
 }
 
-fn withdraws(peer: &RawPeer, change: impl Fn(&mut Good)) -> Result<Outcome> {
+pub(super) fn withdraws(peer: &RawPeer, change: impl Fn(&mut Good)) -> Result<Outcome> {
     stays(peer, change, false)
 }
 
-fn keeps(peer: &RawPeer, change: impl Fn(&mut Good)) -> Result<Outcome> {
+pub(super) fn keeps(peer: &RawPeer, change: impl Fn(&mut Good)) -> Result<Outcome> {
     stays(peer, change, true)
 }
 

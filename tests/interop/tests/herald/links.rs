@@ -1,6 +1,5 @@
 //! Herald's sessions where the network changes: routers without addresses, default gateways, own
 //! addresses that come and go, and a peer that takes nothing.
-#![cfg(test)]
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -17,11 +16,7 @@ use herald_model::{Cidr, IpFamily};
 use herald_speaker::bgp::PeerStatus;
 use tokio_util::sync::CancellationToken;
 
-#[cfg(test)]
-#[path = "support/sessions.rs"]
-mod support;
-
-use support::{ASN, HERALD, Herald, SOON, host, peer, planned};
+use super::speaker::{ASN, HERALD, Herald, SOON, host, peer, planned};
 
 const FRR: Ipv4Addr = Ipv4Addr::new(10, 99, 1, 2);
 const BIRD: Ipv4Addr = Ipv4Addr::new(10, 99, 1, 3);

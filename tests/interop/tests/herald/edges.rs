@@ -1,5 +1,4 @@
 //! Herald's sessions where the network decides: peers that connect.
-#![cfg(test)]
 
 use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -12,11 +11,7 @@ use herald_interop::{Config, Neighbor, Router, State, eventually};
 use herald_lab::Bare;
 use tokio_util::sync::CancellationToken;
 
-#[cfg(test)]
-#[path = "support/sessions.rs"]
-mod support;
-
-use support::{ASN, HERALD, Herald, SOON, host, peer};
+use super::speaker::{ASN, HERALD, Herald, SOON, host, peer};
 
 const FRR: Ipv4Addr = Ipv4Addr::new(10, 99, 1, 2);
 const BIRD: Ipv4Addr = Ipv4Addr::new(10, 99, 1, 3);

@@ -1,0 +1,225 @@
+//! Herald's sessions and routes, as a test runs them.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow};
+use herald_announce::bgp::{Announcement, Attributes, Path, Peers, Table};
+use herald_api::config::bgp::{BgpPeer, Connection, PeerAsn, PeerEndpoint, Timers};
+use herald_lab::Netns;
+use herald_model::{Cidr, NodeName, ServiceKey};
+use herald_speaker::bgp::{Driver, DriverIo, PeerPlan, Plans, RouteQueue, Statuses};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+pub(super) const SOON: Duration = Duration::from_secs(30);
+pub(super) const HERALD: Ipv4Addr = Ipv4Addr::new(10, 99, 1, 1);
+pub(super) const ASN: u32 = 65001;
+
+/// Herald's sessions in a namespace, and the routes that they announce.
+pub(super) struct Herald {
+    pub(super) plans: watch::Sender<Arc<Plans>>,
+    pub(super) statuses: watch::Receiver<Arc<Statuses>>,
+    queue: RouteQueue,
+    table: Table,
+    end: CancellationToken,
+    killed: CancellationToken,
+    thread: Option<JoinHandle<Result<()>>>,
+}
+
+impl Herald {
+    /// They end when `end` is cancelled.
+    pub(super) fn start(
+        netns: &Netns,
+        peers: Vec<BgpPeer>,
+        end: CancellationToken,
+    ) -> Result<Self> {
+        Ok(Self::with_plans(netns, planned(peers)?, end))
+    }
+
+    /// The same with plans that the configuration has no words for.
+    pub(super) fn with_plans(netns: &Netns, plans: Plans, end: CancellationToken) -> Self {
+        let (plans, plans_here) = watch::channel(Arc::new(plans));
+        let (statuses_there, statuses) = watch::channel(Arc::default());
+        let queue = RouteQueue::default();
+        let io = DriverIo {
+            plans: plans_here,
+            routes: queue.clone(),
+            statuses: statuses_there,
+            // Nobody asks.
+            questions: mpsc::channel(1).1,
+            // And no path is watched.
+            bfd: herald_speaker::bfd::requests().0,
+            seed: 7,
+        };
+        let (netns, token) = (netns.clone(), end.clone());
+        let killed = CancellationToken::new();
+        let dead = killed.clone();
+        let thread = thread::spawn(move || {
+            netns.run(|| -> Result<()> {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()?;
+                let ended = runtime.block_on(dead.run_until_cancelled(Driver::new(io).run(token)));
+                ended.unwrap_or(Ok(())).map_err(|error| anyhow!("{error}"))
+            })?
+        });
+        Self {
+            plans,
+            statuses,
+            queue,
+            table: Table::new(),
+            end,
+            killed,
+            thread: Some(thread),
+        }
+    }
+
+    /// Announces these prefixes to all, as one Service of this name does.
+    pub(super) fn announce(&mut self, service: &str, prefixes: &[Cidr], attributes: &Attributes) {
+        self.announce_as(service, prefixes, attributes, None);
+    }
+
+    /// The same with the number of endpoints as weight.
+    pub(super) fn announce_weighted(
+        &mut self,
+        service: &str,
+        prefixes: &[Cidr],
+        attributes: &Attributes,
+        endpoints: u32,
+    ) {
+        self.announce_as(service, prefixes, attributes, Some(endpoints));
+    }
+
+    fn announce_as(
+        &mut self,
+        service: &str,
+        prefixes: &[Cidr],
+        attributes: &Attributes,
+        weight: Option<u32>,
+    ) {
+        let path = Arc::new(Path {
+            peers: Peers::All,
+            attributes: attributes.clone(),
+            weighted: weight.is_some(),
+        });
+        let announcement = Announcement {
+            routes: prefixes
+                .iter()
+                .map(|prefix| (*prefix, Arc::clone(&path)))
+                .collect(),
+            endpoints: weight.unwrap_or(1),
+        };
+        let announcement = Some(announcement).filter(|a| !a.routes.is_empty());
+        self.table
+            .set(&ServiceKey::new("default", service), announcement);
+        self.queue.put(self.table.take_changes(Instant::now()));
+        self.queue.set_complete();
+    }
+
+    pub(super) fn set_peers(&self, peers: Vec<BgpPeer>) -> Result<()> {
+        self.plans.send_replace(Arc::new(planned(peers)?));
+        Ok(())
+    }
+
+    pub(super) fn set_plans(&self, plans: Plans) {
+        self.plans.send_replace(Arc::new(plans));
+    }
+
+    /// Why there is no session with a peer, in words.
+    pub(super) fn problem(&self, peer: &str) -> Option<String> {
+        self.statuses.borrow().get(peer)?.problem()
+    }
+
+    /// Why the last session with a peer ended, in words.
+    pub(super) fn last_down(&self, peer: &str) -> Option<String> {
+        let statuses = self.statuses.borrow();
+        let (_, down) = statuses.get(peer)?.last_down.as_ref()?;
+        Some(down.to_string())
+    }
+
+    /// Ends as a process does that is killed: the kernel closes the connections.
+    pub(super) fn kill(&mut self) -> Result<()> {
+        self.killed.cancel();
+        self.join()
+    }
+
+    /// Ends as a process does that nobody takes the place of: the node leaves.
+    pub(super) fn leave(&mut self) -> Result<()> {
+        self.queue.set_leaving();
+        self.stop()
+    }
+
+    pub(super) fn stop(&mut self) -> Result<()> {
+        self.end.cancel();
+        self.join()
+    }
+
+    fn join(&mut self) -> Result<()> {
+        match self.thread.take() {
+            Some(thread) => thread.join().map_err(|_| anyhow!("the thread panicked"))?,
+            None => Ok(()),
+        }
+    }
+}
+
+pub(super) fn planned(peers: Vec<BgpPeer>) -> Result<Plans> {
+    planned_as(peers, false, |_| {})
+}
+
+/// Plans of a speaker that has `restarted`, changed.
+pub(super) fn planned_as(
+    peers: Vec<BgpPeer>,
+    restarted: bool,
+    change: impl Fn(&mut PeerPlan),
+) -> Result<Plans> {
+    let me = NodeName::from("herald");
+    let plans = peers.into_iter().map(|peer| {
+        let mut plan = PeerPlan::new(&peer, &me, Some(HERALD), restarted)?;
+        change(&mut plan);
+        Ok((peer.name, Arc::new(plan)))
+    });
+    plans.collect()
+}
+
+pub(super) fn peer(name: &str, address: IpAddr, asn: u32) -> BgpPeer {
+    BgpPeer {
+        name: name.to_owned(),
+        my_asn: ASN,
+        peer_asn: PeerAsn::Number(asn),
+        local_asn: None,
+        endpoint: PeerEndpoint::Address(address),
+        port: 179,
+        source_address: None,
+        timers: Timers {
+            connect: Duration::from_secs(1),
+            ..Timers::default()
+        },
+        router_id: None,
+        node_selectors: Vec::new(),
+        password: None,
+        bfd: None,
+        graceful_restart: false,
+        ebgp_multi_hop: false,
+        ttl_security: None,
+        connection: Connection::Outbound,
+        vrf: String::new(),
+        dual_stack: true,
+    }
+}
+
+pub(super) fn host(address: &str) -> Cidr {
+    address.parse().expect("a prefix")
+}
+
+/// So many host routes.
+pub(super) fn many(count: u32) -> Vec<Cidr> {
+    (0..count)
+        .map(|n| {
+            let [_, a, b, c] = n.to_be_bytes();
+            Cidr::new(IpAddr::from([20 + a, b, c, 1]), 32).expect("a prefix")
+        })
+        .collect()
+}
