@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use herald_announce::bgp::Route;
 use herald_bgp::routes::{Path, Table};
 use herald_netsys::tcp;
 use herald_runtime::supervise::TaskResult;
@@ -263,9 +264,15 @@ impl Driver {
     fn route(&mut self) {
         let waiting = self.io.routes.take();
         let mut table = self.table.borrow_mut();
-        for (prefix, route) in waiting.changes {
-            let paths: Vec<Path> = route.map(|route| paths(&route)).unwrap_or_default();
-            table.set(prefix, &paths);
+        let mut changes = waiting.changes.into_iter().peekable();
+        while let Some((first, route)) = changes.next() {
+            // Neighbours mostly have the same route.
+            let same = std::iter::from_fn(|| {
+                let next = changes.next_if(|(_, next)| is_same(next.as_ref(), route.as_ref()));
+                next.map(|(prefix, _)| prefix)
+            });
+            let paths: Vec<Path> = route.as_deref().map(paths).unwrap_or_default();
+            table.set_all(std::iter::once(first).chain(same), &paths);
         }
         if waiting.complete {
             table.set_complete(true);
@@ -286,6 +293,15 @@ impl Driver {
             }
             changed
         });
+    }
+}
+
+/// Equal routes are shared, so these are almost all that are equal.
+fn is_same(one: Option<&Arc<Route>>, other: Option<&Arc<Route>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        (None, None) => true,
+        _ => false,
     }
 }
 

@@ -34,8 +34,15 @@ impl RouteQueue {
         if changes.is_empty() {
             return;
         }
-        let changes = changes.into_iter();
-        self.change(|waiting| waiting.changes.extend(changes.map(|c| (c.prefix, c.route))));
+        let changes = changes.into_iter().map(|c| (c.prefix, c.route));
+        self.change(|waiting| {
+            if waiting.changes.is_empty() {
+                // They are in order, and so the map is made at once.
+                waiting.changes = changes.collect();
+            } else {
+                waiting.changes.extend(changes);
+            }
+        });
     }
 
     /// All that this node announces has been put here once: peers that kept the routes of an earlier

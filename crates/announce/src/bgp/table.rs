@@ -176,6 +176,8 @@ impl Table {
             self.marked.insert(prefix);
         }
         let mut changes = Vec::new();
+        // Neighbours mostly have the same path, and so the same route.
+        let mut last: Option<(Arc<Path>, Arc<Route>)> = None;
         for prefix in std::mem::take(&mut self.marked) {
             let Some(entry) = self.prefixes.get_mut(&prefix) else {
                 continue;
@@ -183,7 +185,13 @@ impl Table {
             if let Some(when) = entry.waits_until() {
                 self.waiting.remove(&(when, prefix));
             }
-            let route = entry.route(now, &mut self.told);
+            let route = match (entry.only_path(), &last) {
+                (Some(path), Some((known, route))) if Arc::ptr_eq(path, known) => {
+                    Some(Arc::clone(route))
+                }
+                _ => entry.route(now, &mut self.told),
+            };
+            last = entry.only_path().cloned().zip(route.clone()).or(last);
             if let Some(when) = entry.waits_until() {
                 self.waiting.insert((when, prefix));
             }
@@ -252,6 +260,14 @@ fn by_prefix(announcement: &Announcement) -> impl Iterator<Item = (Cidr, &[(Cidr
 impl Entry {
     fn waits_until(&self) -> Option<Instant> {
         self.weight.as_ref()?.waits_until
+    }
+
+    /// The path that alone makes the route.
+    fn only_path(&self) -> Option<&Arc<Path>> {
+        match self.paths.as_slice() {
+            [(path, _)] if !path.weighted && self.weight.is_none() => Some(path),
+            _ => None,
+        }
     }
 
     /// The route that the paths make, with the weight that may be shown at `now`.

@@ -56,6 +56,13 @@ impl Catalogue {
         id
     }
 
+    /// One use more of a number that is in use.
+    pub(super) fn hold(&mut self, id: PathsId) {
+        if let Some(entry) = self.entries.get_mut(id.0 as usize) {
+            entry.uses += 1;
+        }
+    }
+
     /// Takes one use away. True if it was the last: the number may then stand for other paths.
     pub(super) fn release(&mut self, id: PathsId) -> bool {
         let Some(entry) = self.entries.get_mut(id.0 as usize) else {

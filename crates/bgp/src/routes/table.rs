@@ -72,6 +72,26 @@ impl Table {
         true
     }
 
+    /// Announces all these prefixes with these paths; with none they are withdrawn.
+    pub fn set_all(&mut self, prefixes: impl IntoIterator<Item = Cidr>, paths: &[Path]) {
+        if paths.is_empty() {
+            for prefix in prefixes {
+                self.remove(prefix);
+            }
+            return;
+        }
+        // It is held to the end, so that the number stands for the same paths all the time.
+        let paths = self.catalogue.take(paths);
+        for prefix in prefixes {
+            let index = self.slots.take(prefix);
+            if self.slots.get(index).and_then(|slot| slot.paths) != Some(paths) {
+                self.catalogue.hold(paths);
+                self.put(index, Some(paths));
+            }
+        }
+        self.release(paths);
+    }
+
     /// Withdraws a prefix. False if it was not announced.
     pub fn remove(&mut self, prefix: Cidr) -> bool {
         let Some(index) = self.slots.find(prefix) else {

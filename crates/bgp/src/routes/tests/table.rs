@@ -124,6 +124,39 @@ fn what_changes_nothing_is_no_change() {
 }
 
 #[test]
+fn what_is_set_at_once_is_as_if_it_were_set_one_by_one() {
+    let (mut at_once, mut one_by_one) = (complete(), complete());
+    let ids = [&mut at_once, &mut one_by_one].map(|table| table.open(view("a")));
+    let one = [marked(1)];
+    let steps = [
+        (0..100, vec![marked(1)]),
+        (50..150, vec![marked(2)]),
+        (20..120, vec![]),
+    ];
+    for (numbers, paths) in steps {
+        at_once.set_all(numbers.clone().map(v4), &paths);
+        for number in numbers {
+            one_by_one.set(v4(number), &paths);
+        }
+        let mut buffers = [Vec::new(), Vec::new()];
+        let tables = [&mut at_once, &mut one_by_one].into_iter();
+        for ((table, buffer), id) in tables.zip(&mut buffers).zip(ids) {
+            table.poll_messages(id, usize::MAX, buffer);
+        }
+        assert_eq!(buffers[0], buffers[1]);
+        assert_eq!(at_once.distinct_paths(), one_by_one.distinct_paths());
+        assert_eq!(at_once.len(), one_by_one.len());
+    }
+    assert_eq!(at_once.paths(v4(10)), one);
+    at_once.set_all((0..20).map(v4), &one);
+    let mut buffer = Vec::new();
+    at_once.poll_messages(ids[0], usize::MAX, &mut buffer);
+    assert!(buffer.is_empty(), "nothing has changed");
+    at_once.set_all((0..150).map(v4), &[]);
+    assert_eq!((at_once.len(), at_once.distinct_paths()), (0, 0));
+}
+
+#[test]
 fn replacing_all_changes_only_what_differs() {
     let mut table = complete();
     let id = table.open(view("a"));
