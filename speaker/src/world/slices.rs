@@ -100,7 +100,7 @@ impl Slices {
 
     /// The endpoints of a Service, with their nodes found where the slice names none: each kind
     /// once, but all that there are on the node `me`. Those that have addresses of both families
-    /// count once.
+    /// count once, unless the families differ in what they say.
     pub(super) fn endpoints(
         &self,
         service: &ServiceKey,
@@ -126,9 +126,15 @@ impl Slices {
                 }
             }
         }
-        let own = own.into_values().max_by_key(BTreeSet::len);
-        let own = own.into_iter().flatten().map(|(kind, _)| kind);
-        let endpoints = distinct.into_iter().chain(own);
+        let mut families: Vec<_> = own.into_values().collect();
+        families.sort_by_key(BTreeSet::len);
+        let most = families.pop().unwrap_or_default();
+        // What only the other family has: other nodes see it too, and the election must be the same.
+        let others = families.into_iter().flatten().map(|(kind, _)| kind);
+        let mut others: BTreeSet<_> = others.collect();
+        others.retain(|kind| most.iter().all(|(counted, _)| counted != kind));
+        let own = most.into_iter().map(|(kind, _)| kind);
+        let endpoints = distinct.into_iter().chain(others).chain(own);
         endpoints
             .map(|(node, ready, serving, terminating)| Endpoint {
                 node,

@@ -6,7 +6,7 @@ use herald_api::config::bgp::{BgpPeer, Connection, PeerAsn, PeerEndpoint, Timers
 use herald_model::{GroupView, LabelSelector, Member, MemberState};
 
 use super::super::tests::*;
-use super::super::{NodeFacts, PoolFacts};
+use super::super::{EndpointFacts, NodeFacts, PoolFacts};
 use super::*;
 
 fn bgp_advertisement(name: &str) -> Advertisement {
@@ -189,6 +189,28 @@ fn a_node_counts_its_own_endpoints() {
     world.set_slice(&slice("many-more"), Some((key("one"), others)));
     assert_eq!(marked(&mut world), [""; 0]);
     assert_eq!(count(&world), Ok(2));
+}
+
+#[test]
+fn an_endpoint_that_only_one_family_says_is_ready_counts_as_other_nodes_see_it() {
+    let own = |address: &str, ready| EndpointFacts {
+        ready,
+        serving: ready,
+        ..endpoint(Some("n1"), &[address])
+    };
+    for (v4_is_ready, v6_is_ready) in [(true, false), (false, true)] {
+        let mut world = announcing();
+        let v4 = vec![own("10.0.0.1", v4_is_ready)];
+        let v6 = vec![
+            own("2001:db8::1", v6_is_ready),
+            own("2001:db8::2", v6_is_ready),
+        ];
+        world.set_slice(&slice("one"), Some((key("one"), v4)));
+        world.set_slice(&slice("one-v6"), Some((key("one"), v6)));
+        let facts = world.service(&key("one")).expect("known");
+        let ready = facts.service.endpoints.iter().filter(|e| e.ready);
+        assert!(ready.count() > 0, "{:?}", facts.service.endpoints);
+    }
 }
 
 #[test]
