@@ -231,6 +231,7 @@ impl Engine {
             for command in std::mem::take(&mut self.commands) {
                 self.io.commands.send(command).await?;
             }
+            self.settle_routers(now);
             match std::mem::take(&mut self.unsaved) {
                 Unsaved::Nothing => {}
                 Unsaved::Something => journal.changed(),
@@ -271,7 +272,7 @@ impl Engine {
         }
     }
 
-    /// Brings everything up to date with what is known and what time it is.
+    /// Brings everything but the routers up to date with what is known and what time it is.
     fn settle(&mut self, now: Instant) {
         self.settle_myself(now);
         let begun = self.start.has_begun();
@@ -307,14 +308,22 @@ impl Engine {
         for key in touched {
             self.review(&key);
         }
-        self.settle_routes(now);
-        self.settle_leaving(now);
         self.commands.extend(self.ownership.take_commands());
         self.commands.extend(self.lan.take_commands());
         self.publish_tasks();
         if let Some(group) = &self.io.group {
             group.set_settled(self.standpoint.generation());
         }
+    }
+
+    /// Brings the routers up to date. Not before the driver of layer 2 knows what it has to do: a
+    /// failover must not wait for as many routes as there may be.
+    fn settle_routers(&mut self, now: Instant) {
+        if !self.start.has_begun() {
+            return;
+        }
+        self.settle_routes(now);
+        self.settle_leaving(now);
         if self.io.ready.take().is_some() {
             self.io.statuses.layer2.begin();
             self.io.statuses.bgp.begin();
