@@ -4,7 +4,7 @@
 //! Services of an advertisement that limits the number of nodes.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use herald_announce::bgp::{Advertisement, Announcement, Peer, Reason, decide};
 use herald_announce::{Node, Speaker};
@@ -52,6 +52,8 @@ pub(super) struct Bgp {
     summaries: Vec<Peer>,
     /// Those that have a password which is not known.
     locked: BTreeSet<String>,
+    /// The address that routers were given as the node's.
+    address: Option<Ipv4Addr>,
     /// The sessions of this node may be others than when they were last asked for.
     sessions_changed: bool,
     dirty: BTreeSet<ServiceKey>,
@@ -94,7 +96,8 @@ pub struct Sessions<'a> {
     pub peers: Vec<&'a BgpPeer>,
     /// The names of peers that have a password which is not known.
     pub locked: Vec<&'a str>,
-    /// The node's address by which routers know it.
+    /// The node's address by which routers know it. It stays what it was for as long as the node has
+    /// it, or has no other: with another, all sessions begin anew.
     pub address: Option<Ipv4Addr>,
 }
 
@@ -131,6 +134,7 @@ impl World {
         if !std::mem::take(&mut self.bgp.sessions_changed) {
             return None;
         }
+        self.bgp.address = self.own_address();
         let bgp = &self.bgp;
         let (locked, peers): (Vec<_>, Vec<_>) = self
             .bgp_peers_here()
@@ -138,8 +142,17 @@ impl World {
         Some(Sessions {
             peers,
             locked: locked.into_iter().map(|peer| peer.name.as_str()).collect(),
-            address: bgp.me.as_ref().and_then(|me| self.nodes.internal(me)),
+            address: bgp.address,
         })
+    }
+
+    fn own_address(&self) -> Option<Ipv4Addr> {
+        let me = self.bgp.me.as_ref()?;
+        let known = self.bgp.address;
+        known
+            .filter(|address| self.nodes.has_address(me, IpAddr::V4(*address)))
+            .or_else(|| self.nodes.internal(me))
+            .or(known)
     }
 
     /// The peers that this node has a session with.

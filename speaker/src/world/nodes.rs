@@ -227,6 +227,11 @@ impl Nodes {
         self.places.get(name)?.internal
     }
 
+    pub(super) fn has_address(&self, name: &NodeName, address: IpAddr) -> bool {
+        let place = self.places.get(name);
+        place.is_some_and(|place| place.addresses.contains(&address))
+    }
+
     pub(super) fn missing(&self, present: &HashSet<NodeName>) -> Vec<NodeName> {
         self.by_name
             .keys()

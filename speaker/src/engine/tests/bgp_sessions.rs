@@ -205,6 +205,36 @@ async fn a_peer_is_a_session_and_a_service_a_route() {
 }
 
 #[tokio::test]
+async fn a_node_keeps_the_address_that_routers_know_it_by_while_it_has_no_better() {
+    let with = |addresses: &[&str]| -> slim::Node {
+        let addresses = addresses
+            .iter()
+            .map(|address| json!({ "type": "InternalIP", "address": address }));
+        object(json!({
+            "metadata": { "name": "me", "labels": { "rack": "1" } },
+            "status": { "addresses": addresses.collect::<Vec<_>>() },
+        }))
+    };
+    let mut running = start().await;
+    running.send_with_bgp(vec![peer("tor", &json!({}))]).await;
+    let before = running.plans(&["tor"]).await;
+    // A cloud provider that starts anew may take all away for a while.
+    for addresses in [&[][..], &["198.51.100.7", "198.51.100.1"]] {
+        running
+            .send(Input::Nodes(Event::Applied(with(addresses))))
+            .await;
+        running.idle().await;
+        assert_eq!(*running.plans.borrow(), before, "{addresses:?}");
+    }
+    let renumbered = with(&["198.51.100.7"]);
+    running.send(Input::Nodes(Event::Applied(renumbered))).await;
+    running.idle().await;
+    let id = running.plans.borrow()["tor"].session.id.0;
+    assert_eq!(id, std::net::Ipv4Addr::new(198, 51, 100, 7));
+    running.end().await;
+}
+
+#[tokio::test]
 async fn nothing_is_told_to_routers_before_every_store_is_complete() {
     let mut running = start().await;
     running.send_the_rest().await;
