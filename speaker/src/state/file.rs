@@ -32,9 +32,9 @@ pub(super) const MOST_WITH_HEADER: u64 = (HEADER + MOST) as u64;
 /// Why the bytes of a file are no state.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BadFile {
-    /// It was written by a later release, after a downgrade.
+    /// It was written by another release, before an upgrade or a downgrade.
     #[error("it is of version {0}, this release reads version {VERSION}")]
-    Future(u32),
+    Version(u32),
     /// It is damaged, or no state file at all.
     #[error("it is damaged: {0}")]
     Damaged(&'static str),
@@ -118,7 +118,7 @@ pub(super) fn read<T: DeserializeOwned>(me: &NodeName, bytes: &[u8]) -> Result<T
     let (version, rest) = rest.split_first_chunk::<4>().ok_or(CUT)?;
     let version = u32::from_be_bytes(*version);
     if version > VERSION {
-        return Err(BadFile::Future(version));
+        return Err(BadFile::Version(version));
     }
     let (length, rest) = rest.split_first_chunk::<8>().ok_or(CUT)?;
     let length = u64::from_be_bytes(*length);
@@ -130,7 +130,7 @@ pub(super) fn read<T: DeserializeOwned>(me: &NodeName, bytes: &[u8]) -> Result<T
         return Err(BadFile::Damaged("its checksum is wrong"));
     }
     if version != VERSION {
-        return Err(BadFile::Damaged("there never was such a version"));
+        return Err(BadFile::Version(version));
     }
     // The node first: another's content need not be readable.
     let (node, content) = postcard::take_from_bytes::<NodeName>(body).map_err(BadFile::Content)?;

@@ -307,7 +307,7 @@ impl Files {
 
 fn set_aside(directory: &Directory, bad: &BadFile) {
     let suffix = match bad {
-        BadFile::Future(version) => format!("version-{version}"),
+        BadFile::Version(version) => format!("version-{version}"),
         BadFile::Damaged(_) | BadFile::Content(_) => "damaged".to_owned(),
         BadFile::OtherNode(_) => "other-node".to_owned(),
     };

@@ -8,6 +8,7 @@ use std::path::Path;
 use herald_model::{Cidr, LanInterface, MacAddress, MemberState, Phase};
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
+use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use tokio::time::Instant;
 
@@ -27,6 +28,18 @@ fn encoded(state: &State) -> Vec<u8> {
     let mut bytes = Vec::new();
     let header = file::measure(&me(), state).expect("it can be encoded");
     file::write(&me(), state, &header, &mut bytes).expect("memory takes it");
+    bytes
+}
+
+/// A whole file of another release, which has the same header.
+fn of_version(version: u32) -> Vec<u8> {
+    let mut bytes = encoded(&example());
+    let (header, body) = bytes.split_at_mut(52);
+    header[8..12].copy_from_slice(&version.to_be_bytes());
+    let sum = Sha256::new()
+        .chain_update(body)
+        .chain_update(&header[8..20]);
+    header[20..].copy_from_slice(&sum.finalize());
     bytes
 }
 
@@ -238,13 +251,15 @@ async fn what_a_speaker_left_half_written_is_in_nobodys_way() {
 }
 
 #[tokio::test]
-async fn a_file_of_a_later_version_and_a_damaged_one_are_kept_under_another_name() {
+async fn a_file_of_another_version_and_a_damaged_one_are_kept_under_another_name() {
     let mut future = encoded(&example());
     future[11] = 9;
+    let past = of_version(1);
     let mut damaged = encoded(&example());
     damaged[60] ^= 1;
     for (bytes, name) in [
         (future, "herald.state.version-9"),
+        (past, "herald.state.version-1"),
         (damaged, "herald.state.damaged"),
     ] {
         let root = TempDir::new().expect("a directory");
