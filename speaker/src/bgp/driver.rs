@@ -315,3 +315,6 @@ async fn any_changed(peers: &mut BTreeMap<String, Running>) {
     // One whose task has ended is seen by that.
     let _ = futures::future::select_all(changed).await;
 }
+
+#[cfg(test)]
+mod tests;

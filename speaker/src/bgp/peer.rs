@@ -152,9 +152,8 @@ impl Peer {
                     // Nobody wants anything any longer.
                     Err(_) => break,
                 },
-                changed = self.ears.situation.changed(), if !self.stopping => if changed.is_err() {
-                    break;
-                },
+                // Of a peer that is to go this one is closed, too: that is no end before its time.
+                Ok(()) = self.ears.situation.changed(), if !self.stopping => {}
                 changed = self.ears.interfaces.changed(), if !self.stopping => match changed {
                     Ok(()) => self.review_addresses(false),
                     Err(_) => break,
