@@ -223,29 +223,45 @@ impl Driver {
             let Some((_, request)) = users.first() else {
                 continue;
             };
+            let (users, others): (Vec<_>, Vec<_>) = users
+                .iter()
+                .copied()
+                .partition(|(_, other)| other.vrf == request.vrf);
+            // It is another path, and packets do not say which of the two they came on.
+            let elsewhere = "another peer of this address, in another VRF, is watched by BFD: one of \
+                             the two has to go without";
+            self.refuse(&before, &others, elsewhere);
             match self.session(now, request) {
                 Ok(id) => {
                     let line = self.lines.entry(id);
                     let line = line.or_insert_with(|| Line::open(now, request));
-                    let users = users.iter();
+                    let users = users.into_iter();
                     line.users = users
-                        .map(|(name, request)| ((*name).clone(), request.failed.clone()))
+                        .map(|(name, request)| (name.clone(), request.failed.clone()))
                         .collect();
                 }
-                Err(error) => {
-                    for (name, request) in users {
-                        let refused = ((*request).clone(), error.clone());
-                        if before.get(*name) != Some(&refused) {
-                            tracing::error!(peer = name, error, "no BFD session");
-                        }
-                        self.refused.insert((*name).clone(), refused);
-                    }
-                }
+                Err(error) => self.refuse(&before, &users, &error),
             }
         }
         self.open_receivers(now);
         self.transmit(now);
         self.publish(now);
+    }
+
+    /// No session is possible for these, of which `before` were told already.
+    fn refuse(
+        &mut self,
+        before: &BTreeMap<String, (Request, String)>,
+        users: &[(&String, &Request)],
+        error: &str,
+    ) {
+        for (name, request) in users {
+            let refused = ((*request).clone(), error.to_owned());
+            if before.get(*name) != Some(&refused) {
+                tracing::error!(peer = name, error, "no BFD session");
+            }
+            self.refused.insert((*name).clone(), refused);
+        }
     }
 
     /// The session of the path, with these settings.
@@ -326,5 +342,45 @@ async fn until(instant: Option<Instant>) {
     match instant {
         Some(instant) => tokio::time::sleep_until(instant.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bfd::{PathFailed, requests};
+
+    #[tokio::test]
+    async fn one_address_in_two_vrfs_is_not_taken_for_one_path() {
+        let (wanted, requests_here) = requests();
+        let request = |vrf: Option<&str>| Request {
+            path: Path::SingleHop {
+                peer: [127, 0, 0, 9].into(),
+                interface: None,
+            },
+            local: [127, 0, 0, 1].into(),
+            vrf: vrf.map(str::to_owned),
+            settings: herald_bfd::Settings::default(),
+            echo: false,
+            failed: PathFailed::default(),
+        };
+        wanted.set("a", Some(request(None)));
+        wanted.set("b", Some(request(Some("red"))));
+        wanted.set("c", Some(request(None)));
+        let (statuses, told) = watch::channel(Arc::default());
+        let mut driver = Driver::new(DriverIo {
+            requests: requests_here,
+            statuses,
+            seed: [1; 32],
+        });
+        driver.apply(Instant::now());
+        let users: Vec<_> = driver.lines.values().map(Line::names).collect();
+        assert_eq!(users, ["a, c"]);
+        let told = Arc::clone(&told.borrow());
+        assert!(told.peers.get("c").is_some_and(|it| it.session.is_some()));
+        let other = told.peers.get("b").expect("told");
+        assert!(other.session.is_none());
+        let problem = other.problem.as_deref().unwrap_or_default();
+        assert!(problem.contains("in another VRF"), "{problem}");
     }
 }
