@@ -84,12 +84,14 @@ impl Objects {
     }
 }
 
-/// What the objects say.
+/// What the objects say, by the names of the `BGPPeer`s: where a peer is may change as often as how
+/// its session is.
 #[derive(Debug, Default)]
-struct Sayings(BTreeMap<SessionKey, Saying>);
+struct Sayings(BTreeMap<String, Saying>);
 
 #[derive(Debug)]
 struct Saying {
+    key: SessionKey,
     words: SessionWords,
     credit: Credit,
     /// Something else is to be said when there is credit again.
@@ -104,29 +106,31 @@ impl Sayings {
         statuses: &Statuses,
         paths: &BfdStatuses,
     ) -> Vec<(SessionKey, Option<SessionWords>)> {
-        let current: BTreeMap<_, _> = statuses
-            .iter()
-            .map(|(name, status)| (key(name, status), words(status, paths.peers.get(name))))
-            .collect();
         let mut changes = Vec::new();
-        self.0.retain(|key, _| {
-            let stays = current.contains_key(key);
+        self.0.retain(|name, saying| {
+            let stays = statuses.contains_key(name);
             if !stays {
-                changes.push((key.clone(), None));
+                changes.push((saying.key.clone(), None));
             }
             stays
         });
-        for (key, words) in current {
-            let saying = self.0.entry(key.clone()).or_insert_with(|| Saying {
+        for (name, status) in statuses {
+            let (key, words) = (key(name, status), words(status, paths.peers.get(name)));
+            let saying = self.0.entry(name.clone()).or_insert_with(|| Saying {
+                key: key.clone(),
                 words: SessionWords::default(),
                 credit: Credit::new(now, CREDIT, REFILL),
                 waits: false,
             });
-            saying.waits = saying.words != words;
+            saying.waits = (&saying.key, &saying.words) != (&key, &words);
             if saying.waits && saying.credit.has_some(now) {
                 saying.credit.spend(now);
                 saying.waits = false;
                 saying.words = words.clone();
+                let before = std::mem::replace(&mut saying.key, key.clone());
+                if before != key {
+                    changes.push((before, None));
+                }
                 changes.push((key, Some(words)));
             }
         }
@@ -277,5 +281,30 @@ mod tests {
             .next()
             .map(|saying| saying.words.bgp.clone());
         assert_eq!(words.as_deref(), Some("Established"));
+    }
+    #[test]
+    fn a_peer_that_moves_again_and_again_causes_few_writes() {
+        let (mut said, start) = (Sayings::default(), Instant::now());
+        let at = |n: u32| -> Statuses {
+            let (status, _) = testing::down(["192.0.2.2:179", "192.0.2.3:179"][n as usize % 2]);
+            [("tor".to_owned(), status)].into()
+        };
+        let mut objects = std::collections::BTreeSet::new();
+        let mut writes = 0;
+        for n in 0..1000 {
+            for (key, words) in look(&mut said, start + Duration::from_millis(10) * n, &at(n)) {
+                writes += 1;
+                if words.is_some() {
+                    objects.insert(key);
+                } else {
+                    assert!(objects.remove(&key), "it was there");
+                }
+            }
+        }
+        assert_eq!(
+            writes, 7,
+            "the first, and three times one goes and one comes"
+        );
+        assert_eq!(objects.len(), 1, "one at a time");
     }
 }

@@ -129,14 +129,25 @@ impl Kind for Sessions {
     }
 }
 
-/// A router as a label can have it: a colon is not allowed in it, nor two at its end.
+/// The longest value of a label.
+const LONGEST_LABEL: usize = 63;
+
+/// A router as a label can have it: a colon is not allowed in it, nor two at its end, nor what a peer
+/// is called whose address is not known.
 pub(crate) fn label(host: &str) -> String {
-    match host.parse() {
+    let address = host.split_once('%').map_or(host, |(address, _)| address);
+    match address.parse() {
         Ok(IpAddr::V6(address)) => {
             let parts = address.segments().map(|part| format!("{part:04x}"));
             parts.join("-")
         }
-        Ok(IpAddr::V4(_)) | Err(_) => host.to_owned(),
+        Ok(IpAddr::V4(_)) | Err(_) => {
+            let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+            let clean = host.chars().map(|c| if allowed(c) { c } else { '-' });
+            let clean: String = clean.take(LONGEST_LABEL).collect();
+            let ends = |c: char| !c.is_ascii_alphanumeric();
+            clean.trim_matches(ends).to_owned()
+        }
     }
 }
 
@@ -145,11 +156,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_ipv6_address_becomes_a_label() {
+    fn whatever_a_router_is_called_becomes_a_label() {
         let written = label("2001:db8::2");
         assert_eq!(written, "2001-0db8-0000-0000-0000-0000-0000-0002");
         assert_eq!(label("192.0.2.2"), "192.0.2.2");
         assert_eq!(label("eth0"), "eth0");
+        assert_eq!(label("fe80::2%eth0"), label("fe80::2"));
+        let unknown = label("the default gateway for IPv4");
+        assert_eq!(unknown, "the-default-gateway-for-IPv4");
+        assert_eq!(label("eth0:1"), "eth0-1");
+        assert_eq!(label("_x_"), "x");
     }
 
     #[test]
