@@ -26,7 +26,8 @@ pub(super) fn next_hops(
         .iter()
         .filter(|it| !it.tentative && !it.dad_failed && !it.address.is_loopback());
     let mut usable: Vec<&InterfaceAddress> = usable.collect();
-    usable.sort_by_key(|it| (it.deprecated, it.temporary));
+    // An address without a subnet may be one that goes from node to node.
+    usable.sort_by_key(|it| (it.deprecated, it.temporary, is_alone(it)));
     for InterfaceAddress { address, .. } in usable {
         match *address {
             IpAddr::V4(v4) => {
@@ -72,6 +73,11 @@ fn interface_of<'a>(
     // Of equal ones the first.
     let chosen = possible.min_by_key(|(_, own)| !is_within(endpoints.peer.ip(), own));
     chosen.map(|(interface, _)| interface)
+}
+
+/// True if an address is its whole subnet.
+fn is_alone(own: &InterfaceAddress) -> bool {
+    own.prefix_len == if own.address.is_ipv4() { 32 } else { 128 }
 }
 
 /// True if an address is in the subnet of one of this node's.
@@ -189,6 +195,19 @@ mod tests {
         one.addresses[2].dad_failed = true;
         one.addresses[3].dad_failed = true;
         assert_eq!(v6_of(&[one], session, None), None);
+    }
+
+    #[test]
+    fn an_address_that_may_go_to_another_node_is_used_only_if_there_is_no_other() {
+        let shared = ("10.0.0.0", 32);
+        let session = between("[fe80::1%2]:5", "[fe80::2%2]:179");
+        let v4_of = |addresses: &[(&str, u8)]| {
+            let all = [interface(2, None, addresses)];
+            next_hops(&all, session, None, true).expect("found").v4
+        };
+        let own = ("fe80::1", 64);
+        assert_eq!(v4_of(&[shared, V4, own]), Some([10, 0, 0, 1].into()));
+        assert_eq!(v4_of(&[shared, own]), Some([10, 0, 0, 0].into()));
     }
 
     #[test]
