@@ -58,11 +58,15 @@ impl Server {
     /// that is announced depends on them.
     pub(crate) async fn run(self, token: CancellationToken) -> TaskResult {
         let path = self.directory.join(SOCKET);
+        let mut ours = false;
         let served = async {
             let mut said = false;
             loop {
                 match listen(&path).await {
-                    Ok(listener) => return self.serve(listener).await,
+                    Ok(listener) => {
+                        ours = true;
+                        return self.serve(listener).await;
+                    }
                     Err(error) => {
                         if !std::mem::replace(&mut said, true) {
                             tracing::warn!(
@@ -76,7 +80,9 @@ impl Server {
                 }
             }
         };
-        if token.run_until_cancelled(served).await.is_none() {
+        let ended = token.run_until_cancelled(served).await;
+        // That of another speaker is not ours to remove.
+        if ended.is_none() && ours {
             // One that is left is replaced by the next speaker.
             let _ = std::fs::remove_file(&path);
         }

@@ -200,3 +200,23 @@ async fn one_who_does_not_read_gets_no_more_than_the_socket_holds() {
     let asked = speaker.asked.load(Ordering::Relaxed);
     assert!(asked <= 4, "{asked} parts for {} bytes", all.len());
 }
+
+#[tokio::test]
+async fn one_that_never_answered_leaves_the_socket_of_another() {
+    let speaker = Speaker::start().await;
+    let (_statuses, statuses) = watch::channel(Arc::default());
+    let (_paths, paths) = watch::channel(Arc::default());
+    let (questions, _asked) = mpsc::channel(1);
+    let source = Source {
+        statuses,
+        paths,
+        questions,
+    };
+    let end = CancellationToken::new();
+    let second = Server::new(speaker.directory.path().to_owned(), source);
+    let second = tokio::spawn(second.run(end.clone()));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    end.cancel();
+    second.await.expect("no panic").expect("it ends well");
+    assert!(UnixStream::connect(speaker.socket()).await.is_ok());
+}
