@@ -104,7 +104,9 @@ impl PeerStatuses {
                 () = tokio::time::sleep_until(due.unwrap_or(paused)), if due.is_some() => {
                     due = None;
                     let written = self.write(&mut summaries, &leadership);
-                    match token.run_until_cancelled(written).await {
+                    let written = token.run_until_cancelled(written).await;
+                    summaries.resume();
+                    match written {
                         None => return Ok(()),
                         Some(Ok(())) => {
                             failing = false;
@@ -139,6 +141,7 @@ impl PeerStatuses {
         leadership: &Leadership,
     ) -> Result<(), String> {
         let api: Api<BGPPeer> = Api::namespaced(self.client.clone(), &self.namespace);
+        let mut refusal = None;
         while leadership.is_leader()
             && let Some((name, status)) = summaries.next(Timestamp::now())
         {
@@ -149,12 +152,22 @@ impl PeerStatuses {
                 Ok(Ok(_)) => summaries.written(&name, status),
                 // The watch is about to say so.
                 Ok(Err(Error::Api(refused))) if refused.code == 404 => summaries.gone(&name),
+                // It is about this peer, as one that the CRD of today would not allow.
+                Ok(Err(Error::Api(refused))) if is_refusal(refused.code) => {
+                    summaries.put_off(&name);
+                    refusal.get_or_insert_with(|| format!("{name}: {}", refused.message));
+                }
                 Ok(Err(error)) => return Err(format!("{name}: {error}")),
                 Err(_) => return Err(format!("{name}: timed out")),
             }
         }
-        Ok(())
+        refusal.map_or(Ok(()), Err)
     }
+}
+
+/// The server has looked at the request, and has not too much to do.
+fn is_refusal(code: u16) -> bool {
+    (400..500).contains(&code) && code != 429
 }
 
 /// What is left out of a merge would stay as it was.

@@ -30,6 +30,8 @@ pub(super) struct Summaries {
     sessions: Option<BTreeMap<String, Session>>,
     /// The peers that are to be looked at.
     marked: BTreeSet<String>,
+    /// Those that are to be looked at after all others.
+    put_off: BTreeSet<String>,
 }
 
 /// A session of a node.
@@ -93,7 +95,7 @@ impl Summaries {
     }
 
     /// A peer whose status is not as it should be, and the status that it should have. The same until
-    /// [`written`](Self::written) or [`gone`](Self::gone) is called.
+    /// [`written`](Self::written), [`gone`](Self::gone) or [`put_off`](Self::put_off) is called.
     pub(super) fn next(&mut self, now: Timestamp) -> Option<(String, BGPPeerStatus)> {
         let (Some(peers), Some(sessions)) = (&self.peers, &self.sessions) else {
             return None;
@@ -117,6 +119,17 @@ impl Summaries {
         if let Some(current) = self.peers.as_mut().and_then(|peers| peers.get_mut(name)) {
             *current = status;
         }
+    }
+
+    /// The API server refused the status of this peer: the others have their turn until
+    /// [`resume`](Self::resume) is called.
+    pub(super) fn put_off(&mut self, name: &str) {
+        self.put_off.extend(self.marked.take(name));
+    }
+
+    /// What was put off is tried again.
+    pub(super) fn resume(&mut self) {
+        self.marked.append(&mut self.put_off);
     }
 
     /// There is no such peer.
@@ -304,6 +317,23 @@ mod tests {
         assert!(status.nodes.is_empty());
         summaries.gone("tor");
         assert_eq!(summaries.next(second(5)), None);
+    }
+
+    #[test]
+    fn a_peer_whose_status_is_refused_keeps_no_other_waiting() {
+        let mut summaries = Summaries::default();
+        summaries.take_peer(listed(vec![peer("a"), peer("b")]));
+        summaries.take_session(listed(Vec::new()));
+        let (first, _) = summaries.next(second(1)).expect("news");
+        assert_eq!(first, "a");
+        summaries.put_off("a");
+        let (other, status) = summaries.next(second(1)).expect("news");
+        assert_eq!(other, "b");
+        summaries.written("b", status);
+        assert_eq!(summaries.next(second(1)), None);
+        summaries.resume();
+        let (again, _) = summaries.next(second(2)).expect("it is tried again");
+        assert_eq!(again, "a");
     }
 
     #[test]
