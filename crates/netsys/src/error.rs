@@ -74,3 +74,18 @@ pub enum Error {
         message: String,
     },
 }
+
+impl Error {
+    /// Why an attempt to connect came to nothing, for a reader who knows whose it was: the same words
+    /// without the socket and that it was to connect.
+    pub fn of_attempt(&self) -> String {
+        match self {
+            Self::Socket {
+                step: step @ SocketStep::Connect,
+                source,
+                ..
+            } => format!("{source}{}", step.remedy(source)),
+            other => other.to_string(),
+        }
+    }
+}

@@ -397,6 +397,19 @@ mod tests {
     }
 
     #[test]
+    fn whose_attempt_it_was_need_not_be_said_twice() {
+        let failed = |step| Error::Socket {
+            socket: "BGP connection to 192.0.2.1:179".to_owned(),
+            step,
+            source: io::Error::from_raw_os_error(libc::EHOSTUNREACH),
+        };
+        let attempt = failed(SocketStep::Connect).of_attempt();
+        assert!(attempt.starts_with("No route to host"), "{attempt}");
+        let open = failed(SocketStep::Open);
+        assert_eq!(open.of_attempt(), open.to_string());
+    }
+
+    #[test]
     fn a_code_point_has_six_bits() {
         assert_eq!(Dscp::new(48), Some(Dscp::CS6));
         assert_eq!(Dscp::CS6.traffic_class(), 0xc0);

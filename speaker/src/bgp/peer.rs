@@ -305,7 +305,7 @@ impl Peer {
             return;
         }
         let opened = outcome
-            .map_err(|error| error.to_string())
+            .map_err(|error| error.of_attempt())
             .and_then(|stream| {
                 let connection = Connection::new(stream);
                 let endpoints = connection.endpoints().map_err(|error| error.to_string())?;

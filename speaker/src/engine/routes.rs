@@ -227,7 +227,8 @@ impl Engine {
                     service = %key,
                     ips = ?now.addresses,
                     peers = ?now.peers,
-                    before = ?before,
+                    before = ?before.addresses,
+                    peers_before = ?before.peers,
                     protocol = PROTOCOL.name(),
                     "service has IP, announcing"
                 );
