@@ -121,15 +121,21 @@ impl Listeners {
         for guest in &self.guests {
             wanted.entry(guest.place()).or_default().push(guest);
         }
+        for guests in wanted.values_mut() {
+            guests.sort_by_key(|guest| guest.local.is_none());
+        }
         self.sockets.retain(|place, _| wanted.contains_key(place));
         self.failures.retain(|place, _| wanted.contains_key(place));
         for (place, guests) in wanted {
-            let result = match self.sockets.get_mut(&place) {
-                Some(socket) => socket.update(&guests),
-                None => Socket::open(&place, self.port, &guests).map(|socket| {
+            let opened = if self.sockets.contains_key(&place) {
+                Ok(())
+            } else {
+                Socket::open(&place, self.port, &guests).map(|socket| {
                     self.sockets.insert(place.clone(), socket);
-                }),
+                })
             };
+            let socket = self.sockets.get_mut(&place);
+            let result = opened.and_then(|()| socket.map_or(Ok(()), |it| it.update(&guests)));
             match result {
                 Ok(()) => drop(self.failures.remove(&place)),
                 Err(error) => {
@@ -196,9 +202,10 @@ impl Listeners {
     fn owner(&self, place: &Place, stream: &TcpStream, from: SocketAddr) -> Option<String> {
         let to = stream.local_addr().ok()?.ip();
         let guests = self.guests.iter().filter(|guest| guest.place() == *place);
+        // The one whose password the socket has.
         let owner = guests
             .filter(|guest| guest.is(from, to, interface_name))
-            .max_by_key(|guest| guest.local.is_some());
+            .min_by_key(|guest| guest.local.is_none());
         owner.map(|guest| guest.name.clone())
     }
 }
@@ -218,13 +225,11 @@ impl Socket {
         let listener = tcp::listen(&options)?;
         let vrf = vrf.as_deref().unwrap_or_default();
         tracing::info!(event = "listening", %family, port, vrf, "listening for BGP peers");
-        let mut socket = Self {
+        Ok(Self {
             listener,
             hops: options.hops,
             passwords: BTreeMap::new(),
-        };
-        socket.update(guests)?;
-        Ok(socket)
+        })
     }
 
     fn update(&mut self, guests: &[&Guest]) -> Result<(), herald_netsys::Error> {

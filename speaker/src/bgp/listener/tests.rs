@@ -85,6 +85,22 @@ async fn it_listens_while_there_is_a_peer_that_may_connect() {
     let accepted = timeout(PATIENCE, listeners.accept()).await;
     let (name, _) = accepted.expect("in time").expect("a connection");
     assert_eq!(name, "near");
+    // Of several peers of one address it is the one whose password the socket has.
+    let named = |name, local: Option<IpAddr>| Guest {
+        local,
+        ..guest(name, "127.0.0.1")
+    };
+    let here = Some(there.ip());
+    for (guests, owner) in [
+        (vec![named("a", None), named("b", None)], "a"),
+        (vec![named("a", None), named("b", here)], "b"),
+    ] {
+        listeners.set_guests(guests);
+        let _stream = TcpStream::connect(there).await.expect("connects");
+        let accepted = timeout(PATIENCE, listeners.accept()).await;
+        let (name, _) = accepted.expect("in time").expect("a connection");
+        assert_eq!(name, owner);
+    }
     listeners.set_guests(Vec::new());
     TcpStream::connect(there).await.expect_err("nobody listens");
 }
