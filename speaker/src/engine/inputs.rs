@@ -21,10 +21,14 @@ use crate::presence::speaker_node;
 use crate::sources::{Input, KINDS};
 use crate::world::{PoolFacts, Saved, SliceKey, World};
 
-/// The kinds that the configuration is made from.
-const CONFIGURATION: [&str; 7] = [
-    KINDS[4], KINDS[5], KINDS[6], KINDS[7], KINDS[8], KINDS[9], KINDS[10],
-];
+/// The kinds that say which addresses there are and who announces them on layer 2.
+const FOR_ADDRESSES: [&str; 2] = [KINDS[4], KINDS[5]];
+
+/// The kinds that say, with those, what BGP does.
+const FOR_BGP: [&str; 5] = [KINDS[6], KINDS[7], KINDS[8], KINDS[9], KINDS[10]];
+
+/// The kinds whose objects are about BGP alone, as problems name them.
+const ABOUT_BGP: [&str; 4] = ["BGPAdvertisement", "BGPPeer", "BFDProfile", "Community"];
 
 /// The cluster as the API tells of it.
 pub(super) struct Cluster {
@@ -106,7 +110,7 @@ impl Cluster {
         if told(speakers) {
             saved.interfaces.clear();
         }
-        // Pools and peers are made anew by `configure` if all of its kinds were told.
+        // Pools and peers are made anew by `configure` when their kinds were told.
         self.world.import(saved);
         if let Some(node) = self.world.node(&self.settings.me) {
             let labels = node.labels.clone();
@@ -146,8 +150,9 @@ impl Cluster {
     /// Takes in what a watch told.
     pub(super) fn take(&mut self, input: Input) {
         let (kind, whole) = input.kind();
-        if whole {
-            self.incomplete.remove(kind);
+        if whole && self.incomplete.remove(kind) {
+            // An empty list says something too: that there is none.
+            self.configuration_changed = true;
         }
         self.metrics.updates.inc();
         match input {
@@ -377,31 +382,57 @@ impl Cluster {
     }
 
     /// Makes the configuration anew if its objects changed. Gives the problems that it has, one
-    /// text each. With only one half of it nothing is done: pools without their advertisements
-    /// would withdraw what was taken up from the disk.
+    /// text each. With only one half of what layer 2 needs nothing is done: pools without their
+    /// advertisements would withdraw what was taken up from the disk. What only BGP needs does not
+    /// hold up layer 2: as long as some of it is not told, BGP goes on as it was known.
     pub(super) fn configure(&mut self) -> Option<Vec<String>> {
-        // What this node is like decides which objects about BGP are in each other's way.
-        let unknown = self.resources.nodes.is_empty() && self.incomplete.contains(KINDS[2]);
-        if unknown
-            || CONFIGURATION.iter().any(|k| self.incomplete.contains(k))
+        if FOR_ADDRESSES.iter().any(|k| self.incomplete.contains(k))
             || !std::mem::take(&mut self.configuration_changed)
         {
             return None;
         }
-        let (config, problems) = self.configurator.update(&self.resources);
+        let untold = self.untold_for_bgp();
+        let (config, mut problems) = self.configurator.update(&self.resources);
+        if !untold.is_empty() {
+            // What they refer to may be what is not told.
+            problems.retain(|problem| !ABOUT_BGP.contains(&problem.kind));
+        }
         let pools = config.pools.iter().map(|pool| PoolFacts {
             name: pool.name.clone(),
             cidrs: pool.cidrs.clone(),
             advertisements: config.l2_advertisements_of(&pool.name).to_vec(),
-            bgp_advertisements: config.bgp_advertisements_of(&pool.name).to_vec(),
+            bgp_advertisements: if untold.is_empty() {
+                config.bgp_advertisements_of(&pool.name).to_vec()
+            } else {
+                self.world.bgp_advertisements(&pool.name).to_vec()
+            },
         });
-        self.world.set_pools(pools.collect());
-        self.world.set_bgp_peers(config.bgp_peers, BTreeSet::new());
+        let pools = pools.collect();
+        self.world.set_pools(pools);
+        if untold.is_empty() {
+            self.world.set_bgp_peers(config.bgp_peers, BTreeSet::new());
+        }
+        let mut texts: Vec<_> = problems.iter().map(Problem::to_string).collect();
+        if !untold.is_empty() {
+            texts.push(format!(
+                "the API server has not told of {}: BGP goes on as it was known on this node; if \
+                 that does not end, see that the kinds exist and that the speaker's role may list \
+                 and watch them",
+                untold.join(", ")
+            ));
+        }
         self.metrics.config_loaded.set(1);
-        self.metrics
-            .config_stale
-            .set(i64::from(!problems.is_empty()));
-        Some(problems.iter().map(Problem::to_string).collect())
+        self.metrics.config_stale.set(i64::from(!texts.is_empty()));
+        Some(texts)
+    }
+
+    /// What the API has not told of what BGP needs.
+    fn untold_for_bgp(&self) -> Vec<&'static str> {
+        // What this node is like decides which objects about BGP are in each other's way.
+        let [_, _, nodes, ..] = KINDS;
+        let node = Some(nodes).filter(|_| self.resources.nodes.is_empty());
+        let kinds = FOR_BGP.into_iter().chain(node);
+        kinds.filter(|k| self.incomplete.contains(k)).collect()
     }
 
     /// The addresses and the UID of a Service, for what is told of it.

@@ -127,6 +127,11 @@ impl World {
         self.mark_pools(&pools);
     }
 
+    /// The BGP advertisements that cover a pool.
+    pub fn bgp_advertisements(&self, pool: &str) -> &[Advertisement] {
+        self.pools.bgp_advertisements(pool)
+    }
+
     /// The sessions that this node is to have, if they may be others than when this was last asked;
     /// they stay as they are while the node's object is not known.
     pub fn take_sessions(&mut self) -> Option<Sessions<'_>> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use herald_announce::bgp::Route;
-use herald_api::kinds::{BGPAdvertisement, BGPPeer};
+use herald_api::kinds::{BGPAdvertisement, BGPPeer, L2Advertisement};
 use herald_bgp::wire::{Family, GracefulRestart, Negotiated};
 use herald_model::{Cidr, ServiceKey};
 
@@ -368,16 +368,19 @@ async fn what_is_announced_changes_without_touching_a_session() {
     running.end().await;
 }
 
-#[tokio::test]
-async fn a_service_may_be_announced_with_both_protocols() {
-    let (mut running, mut told) = announcing().await;
-    let layer2 = object(json!({
+fn layer2() -> L2Advertisement {
+    object(json!({
         "apiVersion": "metallb.io/v1beta1", "kind": "L2Advertisement",
         "metadata": { "name": "all", "namespace": "metallb-system" },
         "spec": {},
-    }));
+    }))
+}
+
+#[tokio::test]
+async fn a_service_may_be_announced_with_both_protocols() {
+    let (mut running, mut told) = announcing().await;
     running
-        .send(Input::Advertisements(Event::Applied(layer2)))
+        .send(Input::Advertisements(Event::Applied(layer2())))
         .await;
     running.announces(&["192.0.2.1", "192.0.2.2"]).await;
     told.reaches(&running, "tor", &BOTH).await;
@@ -491,12 +494,31 @@ async fn without_the_api_sessions_and_routes_are_those_of_the_disk_except_where_
     told.reaches(&second, "locked", &BOTH).await;
     assert!(told.complete);
 
+    // What is not told of BGP holds up nothing else, and is said.
+    second
+        .send(Input::Pools(all(vec![pool("192.0.2.0/24")])))
+        .await;
+    second
+        .send(Input::Advertisements(all(vec![layer2()])))
+        .await;
+    second.announces(&["192.0.2.1", "192.0.2.2"]).await;
+    told.reaches(&second, "tor", &BOTH).await;
+    let said = second.problems.wait_for(|problems| {
+        let mut problems = problems.iter().flatten();
+        problems.any(|text| text.contains("has not told of bgpadvertisements, bgppeers"))
+    });
+    said.await.expect("the engine runs");
+
     // When the API is back it has the last word, and the session goes on.
     second.send_with_bgp(peers).await;
     second.send(Input::Secrets(all(vec![key]))).await;
     let with_both = second.plans(&["locked", "tor"]).await;
     assert_eq!(with_both["tor"], plans["tor"]);
     told.reaches(&second, "tor", &BOTH).await;
+    let none = second
+        .problems
+        .wait_for(|p| p.as_ref().is_some_and(Vec::is_empty));
+    none.await.expect("the engine runs");
     second.send(Input::Services(all(Vec::new()))).await;
     told.reaches(&second, "tor", &[]).await;
     second.end().await;
