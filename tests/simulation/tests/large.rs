@@ -1,6 +1,6 @@
-//! Clusters of hundreds of speakers: `make large` runs them, in a release build.
+//! Clusters of hundreds of speakers: `make large` runs them, and only a release build has them.
 
-#[cfg(test)]
+#[cfg(all(test, not(debug_assertions)))]
 mod large {
     use std::time::{Duration, Instant};
 

@@ -204,9 +204,9 @@ impl RawPeer {
         let mut messages = Vec::new();
         let mut ends = 0;
         loop {
-            // Some wait for seconds before their first UPDATE.
+            // Some wait for seconds before their first UPDATE: FRR does 5.2 s for an internal peer.
             let quiet = match ends {
-                0 => Duration::from_secs(5),
+                0 => Duration::from_secs(7),
                 1 => Duration::from_secs(2),
                 _ => Duration::from_millis(300),
             };
