@@ -19,11 +19,7 @@ const REQUESTS: usize = 60;
 /// Makes sure that the client behind a router is served, over all of these nodes.
 async fn served(lab: &Lab, tor: &Tor, addresses: &[IpAddr], nodes: &[&str]) -> Result<()> {
     for &address in addresses {
-        let what = format!("an answer of {address} to {}", tor.client);
-        eventually(SOON, &what, async || {
-            lab.ask(tor.client, address, 80).await.map(Some)
-        })
-        .await?;
+        tor.wait_served(lab, address).await?;
         let shares = tor.shares(lab, address, REQUESTS).await?;
         // By chance a node gets less than a fifth of what is its share less than once in ten million.
         let fair = REQUESTS / nodes.len() / 5;

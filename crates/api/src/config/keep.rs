@@ -5,6 +5,10 @@
 //! one that finds its claim taken falls back on its last good version and the round is repeated.
 //! The last good versions never exclude each other and rank first, so no object loses what it had
 //! because of another, and the rounds end: each one but the last makes one more object fall back.
+//!
+//! One that fell back because of another may find that the other has fallen back too. So all of it is
+//! done again with what is good by then, until that changes nothing. This ends as well: what is used as
+//! it is stays so.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -68,7 +72,13 @@ impl<T: Parsed> Keeper<T> {
             .iter()
             .map(|(name, object)| candidate(name, object, &parse))
             .collect();
-        let (accepted, faults) = self.settle(&candidates);
+        let (accepted, faults) = loop {
+            let (accepted, faults) = self.settle(&candidates);
+            if accepted == self.good {
+                break (accepted, faults);
+            }
+            self.good = accepted;
+        };
         let mut tell = |name: &str, fault: Fault, consequence| {
             problems.push(Problem {
                 kind,
@@ -94,7 +104,6 @@ impl<T: Parsed> Keeper<T> {
             };
             tell(name, fault, consequence);
         }
-        self.good = accepted;
     }
 
     fn settle<'a>(

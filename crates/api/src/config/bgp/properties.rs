@@ -120,6 +120,37 @@ fn in_use(keepers: &Configurator) -> BTreeMap<String, Advertisement> {
         .collect()
 }
 
+#[test]
+fn one_that_gives_way_to_another_that_does_too_is_tried_again() {
+    let said = |preference, length, length_v6, rack| Said {
+        pool: None,
+        preference,
+        length,
+        length_v6,
+        peers: BTreeSet::new(),
+        rack,
+        created: 1,
+    };
+    let mut resources = cluster();
+    let mut configurator = Configurator::default();
+    let mut apply = |number: usize, said: Said| {
+        let object = said.object(&format!("adv-{number}"));
+        resources.bgp_advertisements.apply(object);
+        resources.clone()
+    };
+    configurator.update(&apply(3, said(2, 32, 64, Some("b"))));
+    configurator.update(&apply(2, said(0, 24, 64, Some("a"))));
+    configurator.update(&apply(0, said(0, 24, 128, None)));
+    apply(4, said(0, 24, 128, None));
+    apply(2, said(0, 24, 128, None));
+    let all = apply(0, said(2, 24, 64, None));
+    configurator.update(&all);
+    let used = in_use(&configurator);
+    assert_eq!(used["adv-2"].aggregation_length_v6, 128);
+    configurator.update(&all);
+    assert_eq!(in_use(&configurator), used);
+}
+
 proptest! {
     #[test]
     fn advertisements_in_use_never_conflict_and_keep_their_place(history in history()) {
