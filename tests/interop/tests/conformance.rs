@@ -228,4 +228,6 @@ const FRR: &[(&str, &str)] = &[
     ("u18", "OTHERWISE: closed"),
     ("r2", "OTHERWISE: BoRR false"),
     ("r3", "OTHERWISE: NOTIFICATION 6/0"),
+    // It answers a refresh within seconds, or not at all.
+    ("x3", "as expected|OTHERWISE: no answer to a refresh"),
 ];
