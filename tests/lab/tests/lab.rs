@@ -170,8 +170,8 @@ async fn links_are_cut_and_parts_kept_from_each_other() -> Result<()> {
     assert!(!reaches(n2.mgmt.v4).await);
     lab.heal().await?;
     // The question that was lost has to be asked again first.
-    let reached = async || Ok(reaches(n2.mgmt.v4).await.then_some(()));
-    eventually(SOON, "n2 to be reached", reached).await?;
+    let mended = async || Ok(reaches(n2.mgmt.v4).await.then_some(()));
+    eventually(SOON, "n2 to be reached", mended).await?;
     lab.down().await
 }
 
