@@ -24,6 +24,7 @@ pub mod layer2;
 mod metrics;
 mod owner;
 mod presence;
+mod series;
 mod sessions;
 mod sources;
 pub mod state;

@@ -1,7 +1,6 @@
 //! The metrics of the sessions (compat.md 6.1): under the names of MetalLB's FRR mode, under those of
-//! frr-k8s, and one of our own.
-//!
-//! They are read when they are asked for, so that a session that ends leaves no series behind.
+//! frr-k8s, and one of our own. The names of their counters have no suffix. Two peers of one address
+//! share a session.
 
 use std::fmt::{self, Debug};
 use std::sync::Arc;
@@ -15,68 +14,61 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use super::BfdStatuses;
+use crate::series::{self, DEFAULT_VRF, Kind, Labels, Sample, write};
 
-/// What routers and tools call the VRF that is none.
-const DEFAULT_VRF: &str = "default";
+type Metric = series::Metric<Status>;
 
-/// A number of each session, after `metallb_bfd_` and `frrk8s_bfd_`. The names of counters are as they
-/// are, without a suffix.
-struct Metric {
-    name: &'static str,
-    help: &'static str,
-    value: fn(&Status) -> u64,
-}
-
+/// After `metallb_bfd_` and `frrk8s_bfd_`.
 const METRICS: [Metric; 8] = [
     Metric {
         name: "session_up",
         help: "BFD session state (1 is up, 0 is down)",
+        kind: Kind::Gauge,
         value: |status| u64::from(status.state == State::Up),
     },
     Metric {
         name: "control_packet_input",
         help: "Number of received BFD control packets",
+        kind: Kind::Bare,
         value: |status| status.counters.received,
     },
     Metric {
         name: "control_packet_output",
         help: "Number of sent BFD control packets",
+        kind: Kind::Bare,
         value: |status| status.counters.sent,
     },
     Metric {
         name: "echo_packet_input",
         help: "Number of received BFD echo packets, which is always 0",
+        kind: Kind::Bare,
         value: |_| 0,
     },
     Metric {
         name: "echo_packet_output",
         help: "Number of sent BFD echo packets, which is always 0",
+        kind: Kind::Bare,
         value: |_| 0,
     },
     Metric {
         name: "session_up_events",
         help: "Number of times that the BFD session came up",
+        kind: Kind::Bare,
         value: |status| status.counters.ups,
     },
     Metric {
         name: "session_down_events",
         help: "Number of times that the BFD session went down",
+        kind: Kind::Bare,
         value: |status| status.counters.downs,
     },
     Metric {
         name: "zebra_notifications",
         help: "Number of times that BGP was told of the BFD session",
+        kind: Kind::Bare,
         value: |status| status.counters.ups + status.counters.downs,
     },
 ];
-
-/// Which session. Two peers of one address share it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Labels {
-    peer: String,
-    vrf: String,
-    name: String,
-}
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
@@ -99,7 +91,7 @@ impl Debug for Sessions {
 impl Collector for Sessions {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let statuses = Arc::clone(&self.0.borrow());
-        let samples: Vec<(Labels, &Status)> = statuses
+        let samples: Vec<_> = statuses
             .peers
             .iter()
             .filter_map(|(name, status)| {
@@ -108,7 +100,10 @@ impl Collector for Sessions {
                     vrf: status.vrf.as_deref().unwrap_or(DEFAULT_VRF).to_owned(),
                     name: name.clone(),
                 };
-                Some((labels, status.session.as_ref()?))
+                Some(Sample {
+                    labels,
+                    session: status.session.clone()?,
+                })
             })
             .collect();
         if samples.is_empty() {
@@ -134,26 +129,6 @@ impl Collector for Sessions {
         }
         Ok(())
     }
-}
-
-fn write(
-    encoder: &mut DescriptorEncoder<'_>,
-    prefix: &str,
-    metric: &Metric,
-    samples: &[(Labels, &Status)],
-) -> fmt::Result {
-    let kind = if metric.name == "session_up" {
-        MetricType::Gauge
-    } else {
-        MetricType::Unknown
-    };
-    let name = format!("{prefix}{}", metric.name);
-    let mut family = encoder.encode_descriptor(&name, metric.help, None, kind)?;
-    for (labels, status) in samples {
-        let mut one = family.encode_family(labels)?;
-        one.encode_gauge(&(metric.value)(status))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,40 +1,25 @@
 //! The metrics of the sessions (compat.md 5.3 and 6.1): under the names of MetalLB's native and FRR
 //! modes, under those of frr-k8s, and some of our own.
-//!
-//! They are read when they are asked for, so that a session that ends leaves no series behind.
 
 use std::fmt::{self, Debug};
 use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::exemplar::Exemplar;
+use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use super::driver::Statuses;
 use super::status::{PeerCounters, PeerStatus};
+use crate::series::{self, DEFAULT_VRF, Kind, Labels, Sample, write};
 
-/// What routers and tools call the VRF that is none.
-const DEFAULT_VRF: &str = "default";
-
-/// A number of each session.
-struct Metric {
-    name: &'static str,
-    help: &'static str,
-    kind: Kind,
-    value: fn(&PeerStatus, &PeerCounters) -> u64,
+/// A session at the time of asking.
+struct Session {
+    status: PeerStatus,
+    counters: PeerCounters,
 }
 
-#[derive(Clone, Copy)]
-enum Kind {
-    Gauge,
-    /// Its name gets the suffix `_total`.
-    Counter,
-    /// A counter whose name is as it is.
-    Bare,
-}
+type Metric = series::Metric<Session>;
 
 /// What MetalLB and frr-k8s both have, after `metallb_bgp_` and `frrk8s_bgp_`.
 const SHARED: [Metric; 12] = [
@@ -42,73 +27,73 @@ const SHARED: [Metric; 12] = [
         name: "session_up",
         help: "BGP session state (1 is up, 0 is down)",
         kind: Kind::Gauge,
-        value: |status, _| u64::from(status.is_up()),
+        value: |session| u64::from(session.status.is_up()),
     },
     Metric {
         name: "announced_prefixes_total",
         help: "Number of prefixes currently being advertised on the BGP session",
         kind: Kind::Gauge,
-        value: |_, counters| counters.told() as u64,
+        value: |session| session.counters.told() as u64,
     },
     Metric {
         name: "updates",
         help: "Number of BGP UPDATE messages sent",
         kind: Kind::Counter,
-        value: |_, counters| counters.session.sent.updates,
+        value: |session| session.counters.session.sent.updates,
     },
     Metric {
         name: "updates_total_received",
         help: "Number of BGP UPDATE messages received",
         kind: Kind::Bare,
-        value: |_, counters| counters.session.received.updates,
+        value: |session| session.counters.session.received.updates,
     },
     Metric {
         name: "opens_sent",
         help: "Number of BGP OPEN messages sent",
         kind: Kind::Bare,
-        value: |_, counters| counters.session.sent.opens,
+        value: |session| session.counters.session.sent.opens,
     },
     Metric {
         name: "opens_received",
         help: "Number of BGP OPEN messages received",
         kind: Kind::Bare,
-        value: |_, counters| counters.session.received.opens,
+        value: |session| session.counters.session.received.opens,
     },
     Metric {
         name: "notifications_sent",
         help: "Number of BGP NOTIFICATION messages sent",
         kind: Kind::Bare,
-        value: |_, counters| counters.session.sent.notifications,
+        value: |session| session.counters.session.sent.notifications,
     },
     Metric {
         name: "keepalives_sent",
         help: "Number of BGP KEEPALIVE messages sent",
         kind: Kind::Bare,
-        value: |_, counters| counters.session.sent.keepalives,
+        value: |session| session.counters.session.sent.keepalives,
     },
     Metric {
         name: "keepalives_received",
         help: "Number of BGP KEEPALIVE messages received",
         kind: Kind::Bare,
-        value: |_, counters| counters.session.received.keepalives,
+        value: |session| session.counters.session.received.keepalives,
     },
     Metric {
         name: "route_refresh_sent",
         help: "Number of BGP ROUTE-REFRESH messages sent",
         kind: Kind::Bare,
-        value: |_, counters| counters.session.sent.refreshes,
+        value: |session| session.counters.session.sent.refreshes,
     },
     Metric {
         name: "total_sent",
         help: "Number of BGP messages sent",
         kind: Kind::Bare,
-        value: |_, counters| counters.session.sent.total(),
+        value: |session| session.counters.session.sent.total(),
     },
     Metric {
         name: "total_received",
         help: "Number of BGP messages received",
         kind: Kind::Bare,
-        value: |_, counters| counters.session.received.total(),
+        value: |session| session.counters.session.received.total(),
     },
 ];
 
@@ -117,7 +102,7 @@ const METALLB: [Metric; 1] = [Metric {
     name: "pending_prefixes_total",
     help: "Number of prefixes that should be advertised on the BGP session",
     kind: Kind::Gauge,
-    value: |_, counters| counters.wanted as u64,
+    value: |session| session.counters.wanted as u64,
 }];
 
 /// What neither of them has, after `herald_bgp_`.
@@ -126,65 +111,60 @@ const OWN: [Metric; 9] = [
         name: "prefixes_waiting",
         help: "Prefixes that wait to be announced, announced otherwise or withdrawn",
         kind: Kind::Gauge,
-        value: |_, counters| counters.waiting as u64,
+        value: |session| session.counters.waiting as u64,
     },
     Metric {
         name: "sessions_established",
         help: "How often the session came up",
         kind: Kind::Counter,
-        value: |_, counters| counters.session.ups,
+        value: |session| session.counters.session.ups,
     },
     Metric {
         name: "sessions_lost",
         help: "How often the session went down",
         kind: Kind::Counter,
-        value: |_, counters| counters.session.downs,
+        value: |session| session.counters.session.downs,
     },
     Metric {
         name: "connects",
         help: "Attempts to connect to the peer",
         kind: Kind::Counter,
-        value: |_, counters| counters.session.dials,
+        value: |session| session.counters.session.dials,
     },
     Metric {
         name: "notifications_received",
         help: "NOTIFICATION messages received",
         kind: Kind::Counter,
-        value: |_, counters| counters.session.received.notifications,
+        value: |session| session.counters.session.received.notifications,
     },
     Metric {
         name: "refreshes_received",
         help: "ROUTE-REFRESH messages received",
         kind: Kind::Counter,
-        value: |_, counters| counters.session.received.refreshes,
+        value: |session| session.counters.session.received.refreshes,
     },
     Metric {
         name: "prefixes_received",
         help: "Prefixes that the peer announced; they are not taken",
         kind: Kind::Counter,
-        value: |_, counters| counters.session.announced.ipv4 + counters.session.announced.ipv6,
+        value: |session| {
+            let announced = session.counters.session.announced;
+            announced.ipv4 + announced.ipv6
+        },
     },
     Metric {
         name: "updates_treated_as_withdrawal",
         help: "UPDATE messages of the peer that were wrong and did not end the session (RFC 7606)",
         kind: Kind::Counter,
-        value: |_, counters| counters.session.treated_as_withdrawal,
+        value: |session| session.counters.session.treated_as_withdrawal,
     },
     Metric {
         name: "malformed_attributes",
         help: "Path attributes of the peer that were wrong and did not end the session (RFC 7606)",
         kind: Kind::Counter,
-        value: |_, counters| counters.session.malformed_attributes,
+        value: |session| session.counters.session.malformed_attributes,
     },
 ];
-
-/// Which session. Two of them may have the same address, but not the same name.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Labels {
-    peer: String,
-    vrf: String,
-    name: String,
-}
 
 /// Registers the metrics of all sessions.
 pub fn register_metrics(registry: &mut Registry, statuses: watch::Receiver<Arc<Statuses>>) {
@@ -199,13 +179,6 @@ impl Debug for Sessions {
     }
 }
 
-/// A session at the time of asking.
-struct Sample<'a> {
-    status: &'a PeerStatus,
-    counters: PeerCounters,
-    labels: Labels,
-}
-
 impl Collector for Sessions {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let statuses = Arc::clone(&self.0.borrow());
@@ -213,12 +186,14 @@ impl Collector for Sessions {
         let mut with_port: Vec<_> = statuses
             .iter()
             .map(|(name, status)| Sample {
-                status,
-                counters: status.counters(),
                 labels: Labels {
                     peer: status.peer(),
                     vrf: vrf(status),
                     name: name.clone(),
+                },
+                session: Session {
+                    counters: status.counters(),
+                    status: status.clone(),
                 },
             })
             .collect();
@@ -229,7 +204,7 @@ impl Collector for Sessions {
             write(&mut encoder, "herald_bgp_", metric, &with_port)?;
         }
         for sample in &mut with_port {
-            sample.labels.peer = sample.status.host();
+            sample.labels.peer = sample.session.status.host();
         }
         for metric in &SHARED {
             write(&mut encoder, "frrk8s_bgp_", metric, &with_port)?;
@@ -241,33 +216,6 @@ impl Collector for Sessions {
 fn vrf(status: &PeerStatus) -> String {
     let vrf = &status.plan.vrf;
     if vrf.is_empty() { DEFAULT_VRF } else { vrf }.to_owned()
-}
-
-fn write(
-    encoder: &mut DescriptorEncoder<'_>,
-    prefix: &str,
-    metric: &Metric,
-    samples: &[Sample<'_>],
-) -> fmt::Result {
-    if samples.is_empty() {
-        return Ok(());
-    }
-    let kind = match metric.kind {
-        Kind::Gauge => MetricType::Gauge,
-        Kind::Counter => MetricType::Counter,
-        Kind::Bare => MetricType::Unknown,
-    };
-    let name = format!("{prefix}{}", metric.name);
-    let mut family = encoder.encode_descriptor(&name, metric.help, None, kind)?;
-    for sample in samples {
-        let value = (metric.value)(sample.status, &sample.counters);
-        let mut one = family.encode_family(&sample.labels)?;
-        match metric.kind {
-            Kind::Counter => one.encode_counter(&value, None::<&Exemplar<Labels, u64>>)?,
-            Kind::Gauge | Kind::Bare => one.encode_gauge(&value)?,
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
