@@ -12,6 +12,9 @@ mod lan;
 #[allow(dead_code, reason = "the tests use the rest")]
 #[path = "../tests/bfd/speaker.rs"]
 mod speaker;
+#[allow(dead_code, reason = "the tests use the rest")]
+#[path = "../tests/support/mod.rs"]
+mod support;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Child, Command};

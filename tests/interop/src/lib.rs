@@ -13,7 +13,7 @@ mod router;
 pub mod topology;
 mod wait;
 
-pub use ground::Ground;
+pub use ground::{Ground, lan};
 pub use router::{
     Attributes, BfdSession, Config, Family, KernelRoute, Neighbor, Prefix, Route, Router, State,
     kernel_routes,

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use herald_interop::{Config, Family, Router, State, eventually};
+use herald_interop::{Config, Family, Router, State, eventually, lan};
 use herald_lab::Bare;
 
 const SOON: Duration = Duration::from_secs(30);
@@ -21,27 +21,8 @@ fn address(n: usize) -> String {
 }
 
 fn network() -> Result<Bare> {
-    let bare = Bare::new(&["hub", "frr", "gobgp", "openbgpd", "exabgp"])?;
-    bare.ip(
-        "hub",
-        [
-            "link add br0 type bridge forward_delay 0",
-            "link set br0 up",
-            "addr add 10.99.1.1/24 dev br0",
-            "addr add fd99:1::1/64 dev br0 nodad",
-        ],
-    )?;
-    for (n, part) in PARTS.iter().enumerate() {
-        bare.link(("hub", part), (part, "eth0"))?;
-        bare.ip("hub", [format!("link set {part} master br0")])?;
-        bare.ip(
-            part,
-            [
-                format!("addr add {}/24 dev eth0", address(n)),
-                format!("addr add fd99:1::{}/64 dev eth0 nodad", n + 2),
-            ],
-        )?;
-    }
+    let bare = lan("hub", &PARTS)?;
+    bare.ip("hub", ["addr add fd99:1::1/64 dev br0 nodad"])?;
     Ok(bare)
 }
 

@@ -8,7 +8,8 @@ use herald_api::config::bgp::BgpPeer;
 use herald_interop::{Config, Router, eventually};
 use herald_lab::Bare;
 
-use crate::speaker::{Herald, ID, peer, profile};
+use crate::speaker::{Herald, ID, profile};
+use crate::support::peer;
 
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 

@@ -7,3 +7,5 @@ mod lan;
 mod paths;
 mod sessions;
 mod speaker;
+#[path = "../support/mod.rs"]
+mod support;

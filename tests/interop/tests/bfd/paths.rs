@@ -8,7 +8,8 @@ use herald_bfd::Hops;
 use herald_interop::{Config, Router, eventually};
 
 use crate::lan::{ROUTERS, SOON, address, asn, bird, config, lan, wait_down, wait_up};
-use crate::speaker::{Herald, ID, peer, profile};
+use crate::speaker::{Herald, ID, profile};
+use crate::support::peer;
 
 fn hops(herald: &Herald, peer: &str) -> Result<Hops> {
     Ok(herald.bfd.status(peer).context("a session")?.hops)

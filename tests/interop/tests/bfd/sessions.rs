@@ -17,7 +17,8 @@ use herald_lab::Bare;
 use crate::lan::{
     ROUTE, ROUTERS, SOON, cut, lan, mend, peers, routers, wait_all_up, wait_down, wait_route,
 };
-use crate::speaker::{Herald, ID, peer, profile};
+use crate::speaker::{Herald, ID, profile};
+use crate::support::peer;
 
 #[test]
 #[ignore = "needs root and the lab: run by make test"]

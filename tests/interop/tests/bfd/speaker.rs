@@ -1,21 +1,21 @@
 //! Herald's BGP and BFD as they run in a speaker, in a namespace of a test.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
-use herald_announce::bgp::{Announcement, Attributes, Path, Peers, Table};
-use herald_api::config::bgp::{
-    BfdProfile, BgpPeer, Connection, PeerAsn, PeerBfd, PeerEndpoint, Timers,
-};
+use herald_announce::bgp::{Attributes, Table};
+use herald_api::config::bgp::{BfdProfile, BgpPeer, PeerBfd};
 use herald_lab::Netns;
 use herald_model::{Cidr, NodeName, ServiceKey};
 use herald_speaker::bfd::{self, BfdStatus, BfdStatuses, Requests};
 use herald_speaker::bgp::{self, PeerPlan, PeerStatus, Plans, RouteQueue, Statuses};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
+
+use crate::support::{announcement, in_thread, join};
 
 /// The BGP identifier of all speakers here.
 pub(crate) const ID: Ipv4Addr = Ipv4Addr::new(10, 99, 1, 1);
@@ -116,20 +116,9 @@ impl Herald {
 
     /// Announces these prefixes to all, as one Service does.
     pub(crate) fn announce(&mut self, prefixes: &[Cidr]) {
-        let path = Arc::new(Path {
-            peers: Peers::All,
-            attributes: Attributes::default(),
-            weighted: false,
-        });
-        let routes = prefixes.iter().map(|prefix| (*prefix, Arc::clone(&path)));
-        let announcement = Announcement {
-            routes: routes.collect(),
-            endpoints: 1,
-        };
-        self.table.set(
-            &ServiceKey::new("default", "web"),
-            Some(announcement).filter(|a| !a.routes.is_empty()),
-        );
+        let announcement = announcement(prefixes, &Attributes::default(), None);
+        self.table
+            .set(&ServiceKey::new("default", "web"), announcement);
         self.queue.put(self.table.take_changes(Instant::now()));
         self.queue.set_complete();
     }
@@ -154,28 +143,6 @@ impl Herald {
     }
 }
 
-fn in_thread(
-    netns: &Netns,
-    run: impl AsyncFnOnce() -> Result<()> + Send + 'static,
-) -> JoinHandle<Result<()>> {
-    let netns = netns.clone();
-    thread::spawn(move || {
-        netns.run(|| -> Result<()> {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?;
-            runtime.block_on(run())
-        })?
-    })
-}
-
-fn join(thread: &mut Option<JoinHandle<Result<()>>>) -> Result<()> {
-    match thread.take() {
-        Some(thread) => thread.join().map_err(|_| anyhow!("the thread panicked"))?,
-        None => Ok(()),
-    }
-}
-
 fn planned(peers: &[BgpPeer], restarted: bool) -> Result<Plans> {
     let me = NodeName::from("herald");
     let plans = peers.iter().map(|peer| {
@@ -183,33 +150,6 @@ fn planned(peers: &[BgpPeer], restarted: bool) -> Result<Plans> {
         Ok((peer.name.clone(), Arc::new(plan)))
     });
     plans.collect()
-}
-
-/// A peer of 65001 that is dialled.
-pub(crate) fn peer(name: &str, address: IpAddr, asn: u32) -> BgpPeer {
-    BgpPeer {
-        name: name.to_owned(),
-        my_asn: 65001,
-        peer_asn: PeerAsn::Number(asn),
-        local_asn: None,
-        endpoint: PeerEndpoint::Address(address),
-        port: 179,
-        source_address: None,
-        timers: Timers {
-            connect: Duration::from_secs(1),
-            ..Timers::default()
-        },
-        router_id: None,
-        node_selectors: Vec::new(),
-        password: None,
-        bfd: None,
-        graceful_restart: false,
-        ebgp_multi_hop: false,
-        ttl_security: None,
-        connection: Connection::Outbound,
-        vrf: String::new(),
-        dual_stack: true,
-    }
 }
 
 /// A profile of so many milliseconds both ways, times 3.

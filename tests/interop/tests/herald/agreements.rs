@@ -8,13 +8,14 @@ use anyhow::{Context as _, Result, ensure};
 use herald_announce::bgp::Attributes;
 use herald_bgp::session::RoleConfig;
 use herald_bgp::wire::Role;
-use herald_interop::{Config, Router, State, eventually};
+use herald_interop::{Config, Router, State, eventually, lan};
 use herald_lab::Bare;
 use herald_netsys::tcp;
 use herald_speaker::bgp::{PeerPlan, Plans};
 use tokio_util::sync::CancellationToken;
 
-use super::speaker::{ASN, HERALD, Herald, SOON, host, peer, planned_as};
+use super::speaker::{HERALD, Herald, SOON, host, planned_as};
+use crate::support::{ASN, peer};
 
 const FRR: Ipv4Addr = Ipv4Addr::new(10, 99, 1, 2);
 const BIRD: Ipv4Addr = Ipv4Addr::new(10, 99, 1, 3);
@@ -29,20 +30,7 @@ pub(super) struct Triangle {
 impl Triangle {
     /// The routers are in `asn`; `frr` are lines about the neighbour, `bird` are of its protocol.
     pub(super) fn new(asn: u32, frr: &[&str], bird: &str) -> Result<Self> {
-        let bare = Bare::new(&["hub", "frr", "bird"])?;
-        bare.ip(
-            "hub",
-            [
-                "link add br0 type bridge forward_delay 0",
-                "link set br0 up",
-                "addr add 10.99.1.1/24 dev br0",
-            ],
-        )?;
-        for (part, own) in [("frr", FRR), ("bird", BIRD)] {
-            bare.link(("hub", part), (part, "eth0"))?;
-            bare.ip("hub", [format!("link set {part} master br0")])?;
-            bare.ip(part, [format!("addr add {own}/24 dev eth0")])?;
-        }
+        let bare = lan("hub", &["frr", "bird"])?;
         let lines: String = frr
             .iter()
             .map(|line| match line.strip_prefix("bgp ") {

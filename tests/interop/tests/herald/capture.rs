@@ -17,7 +17,8 @@ use herald_speaker::bgp::Plans;
 use nix::sys::signal::Signal;
 use tokio_util::sync::CancellationToken;
 
-use super::speaker::{ASN, HERALD, Herald, SOON, host, many, peer, planned};
+use super::speaker::{HERALD, Herald, SOON, host, many, planned};
+use crate::support::{ASN, peer};
 
 const HERALD6: Ipv6Addr = Ipv6Addr::new(0xfd99, 1, 0, 0, 0, 0, 0, 1);
 const PLAIN: Ipv4Addr = Ipv4Addr::new(10, 99, 1, 10);

@@ -14,7 +14,8 @@ use herald_interop::raw::{RawPeer, Speaker};
 use herald_lab::Bare;
 use tokio_util::sync::CancellationToken;
 
-use super::speaker::{ASN, HERALD, Herald, host, peer};
+use super::speaker::{HERALD, Herald, host};
+use crate::support::{ASN, peer};
 
 /// The case's own peer.
 fn script_address(n: usize) -> Ipv4Addr {

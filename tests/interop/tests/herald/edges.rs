@@ -7,11 +7,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use herald_announce::bgp::Attributes;
 use herald_api::config::bgp::{BgpPeer, Connection, Password};
-use herald_interop::{Config, Neighbor, Router, State, eventually};
+use herald_interop::{Config, Neighbor, Router, State, eventually, lan};
 use herald_lab::Bare;
 use tokio_util::sync::CancellationToken;
 
-use super::speaker::{ASN, HERALD, Herald, SOON, host, peer};
+use super::speaker::{HERALD, Herald, SOON, host};
+use crate::support::{ASN, peer};
 
 const FRR: Ipv4Addr = Ipv4Addr::new(10, 99, 1, 2);
 const BIRD: Ipv4Addr = Ipv4Addr::new(10, 99, 1, 3);
@@ -22,27 +23,8 @@ const STRANGER: Ipv4Addr = Ipv4Addr::new(10, 99, 1, 9);
 const IN_VAIN: Duration = Duration::from_secs(6);
 
 fn network() -> Result<Bare> {
-    let bare = Bare::new(&["herald", "frr", "bird"])?;
-    bare.ip(
-        "herald",
-        [
-            "link add br0 type bridge forward_delay 0",
-            "link set br0 up",
-            "addr add 10.99.1.1/24 dev br0",
-            "addr add fd99:1::1/64 dev br0 nodad",
-        ],
-    )?;
-    for (part, n) in [("frr", 2), ("bird", 3)] {
-        bare.link(("herald", part), (part, "eth0"))?;
-        bare.ip("herald", [format!("link set {part} master br0")])?;
-        bare.ip(
-            part,
-            [
-                format!("addr add 10.99.1.{n}/24 dev eth0"),
-                format!("addr add fd99:1::{n}/64 dev eth0 nodad"),
-            ],
-        )?;
-    }
+    let bare = lan("herald", &["frr", "bird"])?;
+    bare.ip("herald", ["addr add fd99:1::1/64 dev br0 nodad"])?;
     bare.ip("bird", [format!("addr add {STRANGER}/24 dev eth0")])?;
     Ok(bare)
 }

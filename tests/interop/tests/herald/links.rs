@@ -10,13 +10,14 @@ use herald_announce::bgp::Attributes;
 use herald_api::config::bgp::{BgpPeer, Connection, PeerAsn, PeerEndpoint};
 use herald_api::kinds::DynamicAsn;
 use herald_interop::raw::{RawPeer, Speaker};
-use herald_interop::{Config, Neighbor, Prefix, Router, eventually};
+use herald_interop::{Config, Neighbor, Prefix, Router, eventually, lan};
 use herald_lab::{Bare, Netns};
 use herald_model::{Cidr, IpFamily};
 use herald_speaker::bgp::PeerStatus;
 use tokio_util::sync::CancellationToken;
 
-use super::speaker::{ASN, HERALD, Herald, SOON, host, peer, planned};
+use super::speaker::{HERALD, Herald, SOON, host, planned};
+use crate::support::{ASN, peer};
 
 const FRR: Ipv4Addr = Ipv4Addr::new(10, 99, 1, 2);
 const BIRD: Ipv4Addr = Ipv4Addr::new(10, 99, 1, 3);
@@ -158,30 +159,6 @@ fn routers_without_addresses_are_found_on_their_links() -> Result<()> {
     Ok(())
 }
 
-fn network() -> Result<Bare> {
-    let bare = Bare::new(&["herald", "frr", "bird"])?;
-    bare.ip(
-        "herald",
-        [
-            "link add br0 type bridge forward_delay 0",
-            "link set br0 up",
-            "addr add 10.99.1.1/24 dev br0",
-        ],
-    )?;
-    for (part, n) in [("frr", 2), ("bird", 3)] {
-        bare.link(("herald", part), (part, "eth0"))?;
-        bare.ip("herald", [format!("link set {part} master br0")])?;
-        bare.ip(
-            part,
-            [
-                format!("addr add 10.99.1.{n}/24 dev eth0"),
-                format!("addr add fd99:1::{n}/64 dev eth0 nodad"),
-            ],
-        )?;
-    }
-    Ok(bare)
-}
-
 fn frr() -> Config {
     Config::frr(format!(
         "router bgp 65002\n bgp router-id {FRR}\n no bgp ebgp-requires-policy\n \
@@ -201,7 +178,7 @@ fn bird() -> Config {
 #[test]
 #[ignore = "needs root and the lab: run by make test"]
 fn the_peer_at_the_default_gateway_is_where_the_default_route_goes() -> Result<()> {
-    let bare = network()?;
+    let bare = lan("herald", &["frr", "bird"])?;
     bare.ip("herald", ["addr add fd99:1::1/64 dev br0 nodad"])?;
     let routers = [
         Router::start(&bare, "frr", "frr", &frr())?,
@@ -243,7 +220,7 @@ fn the_peer_at_the_default_gateway_is_where_the_default_route_goes() -> Result<(
 #[test]
 #[ignore = "needs root and the lab: run by make test"]
 fn next_hops_follow_the_addresses_of_the_node() -> Result<()> {
-    let bare = network()?;
+    let bare = lan("herald", &["frr", "bird"])?;
     let router = Router::start(&bare, "frr", "frr", &frr())?;
     // Its link-local address would do.
     bare.ip(
@@ -303,7 +280,7 @@ fn raw_peer(netns: &Netns) -> Result<RawPeer> {
 #[test]
 #[ignore = "needs root and the lab: run by make test"]
 fn a_peer_that_reads_nothing_loses_the_session_and_one_that_is_slow_does_not() -> Result<()> {
-    let bare = network()?;
+    let bare = lan("herald", &["frr", "bird"])?;
     let script = raw_peer(&bare.netns("bird"))?;
     let mut herald = start(&bare, Vec::new())?;
     herald.announce("many", &many(0..50_000), &Attributes::default());

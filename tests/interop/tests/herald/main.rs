@@ -13,3 +13,5 @@ mod rules;
 mod speaker;
 mod spread;
 mod stuck;
+#[path = "../support/mod.rs"]
+mod support;

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use herald_announce::bgp::{Attributes, Community};
 use herald_api::config::bgp::BgpPeer;
-use herald_interop::{Config, Family, Neighbor, Router, eventually};
+use herald_interop::{Config, Family, Neighbor, Router, eventually, lan};
 use herald_lab::Bare;
 use tokio_util::sync::CancellationToken;
 
-use super::speaker::{ASN, HERALD, Herald, SOON, host, many, peer};
+use super::speaker::{HERALD, Herald, SOON, host, many};
+use crate::support::{ASN, peer};
 
 const ROUTERS: [&str; 4] = ["frr", "bird", "gobgp", "openbgpd"];
 
@@ -24,29 +25,8 @@ fn router_as(n: usize) -> u32 {
 }
 
 fn network() -> Result<Bare> {
-    let mut parts = vec!["hub"];
-    parts.extend(ROUTERS);
-    let bare = Bare::new(&parts)?;
-    bare.ip(
-        "hub",
-        [
-            "link add br0 type bridge forward_delay 0",
-            "link set br0 up",
-            "addr add 10.99.1.1/24 dev br0",
-            "addr add fd99:1::1/64 dev br0 nodad",
-        ],
-    )?;
-    for (n, part) in ROUTERS.iter().enumerate() {
-        bare.link(("hub", part), (part, "eth0"))?;
-        bare.ip("hub", [format!("link set {part} master br0")])?;
-        bare.ip(
-            part,
-            [
-                format!("addr add {}/24 dev eth0", router_address(n)),
-                format!("addr add fd99:1::{}/64 dev eth0 nodad", n + 2),
-            ],
-        )?;
-    }
+    let bare = lan("hub", &ROUTERS)?;
+    bare.ip("hub", ["addr add fd99:1::1/64 dev br0 nodad"])?;
     Ok(bare)
 }
 

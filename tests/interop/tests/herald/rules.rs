@@ -15,7 +15,8 @@ use herald_model::Cidr;
 use herald_speaker::bgp::{PeerPlan, Plans};
 use tokio_util::sync::CancellationToken;
 
-use super::speaker::{ASN, HERALD, Herald, SOON, host, many, peer, planned_as};
+use super::speaker::{HERALD, Herald, SOON, host, many, planned_as};
+use crate::support::{ASN, peer};
 
 const RAW: Ipv4Addr = Ipv4Addr::new(10, 99, 1, 2);
 const RAW_AS: u32 = 65002;

@@ -2,21 +2,22 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
-use herald_announce::bgp::{Announcement, Attributes, Path, Peers, Table};
-use herald_api::config::bgp::{BgpPeer, Connection, PeerAsn, PeerEndpoint, Timers};
+use herald_announce::bgp::{Attributes, Table};
+use herald_api::config::bgp::BgpPeer;
 use herald_lab::Netns;
 use herald_model::{Cidr, NodeName, ServiceKey};
 use herald_speaker::bgp::{Driver, DriverIo, PeerPlan, Plans, RouteQueue, Statuses};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::support::{announcement, in_thread, join};
+
 pub(super) const SOON: Duration = Duration::from_secs(30);
 pub(super) const HERALD: Ipv4Addr = Ipv4Addr::new(10, 99, 1, 1);
-pub(super) const ASN: u32 = 65001;
 
 /// Herald's sessions in a namespace, and the routes that they announce.
 pub(super) struct Herald {
@@ -54,17 +55,12 @@ impl Herald {
             bfd: herald_speaker::bfd::requests().0,
             seed: 7,
         };
-        let (netns, token) = (netns.clone(), end.clone());
+        let token = end.clone();
         let killed = CancellationToken::new();
         let dead = killed.clone();
-        let thread = thread::spawn(move || {
-            netns.run(|| -> Result<()> {
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build()?;
-                let ended = runtime.block_on(dead.run_until_cancelled(Driver::new(io).run(token)));
-                ended.unwrap_or(Ok(())).map_err(|error| anyhow!("{error}"))
-            })?
+        let thread = in_thread(netns, async move || {
+            let ended = dead.run_until_cancelled(Driver::new(io).run(token)).await;
+            ended.unwrap_or(Ok(())).map_err(|error| anyhow!("{error}"))
         });
         Self {
             plans,
@@ -100,19 +96,7 @@ impl Herald {
         attributes: &Attributes,
         weight: Option<u32>,
     ) {
-        let path = Arc::new(Path {
-            peers: Peers::All,
-            attributes: attributes.clone(),
-            weighted: weight.is_some(),
-        });
-        let announcement = Announcement {
-            routes: prefixes
-                .iter()
-                .map(|prefix| (*prefix, Arc::clone(&path)))
-                .collect(),
-            endpoints: weight.unwrap_or(1),
-        };
-        let announcement = Some(announcement).filter(|a| !a.routes.is_empty());
+        let announcement = announcement(prefixes, attributes, weight);
         self.table
             .set(&ServiceKey::new("default", service), announcement);
         self.queue.put(self.table.take_changes(Instant::now()));
@@ -143,7 +127,7 @@ impl Herald {
     /// Ends as a process does that is killed: the kernel closes the connections.
     pub(super) fn kill(&mut self) -> Result<()> {
         self.killed.cancel();
-        self.join()
+        join(&mut self.thread)
     }
 
     /// Ends as a process does that nobody takes the place of: the node leaves.
@@ -154,14 +138,7 @@ impl Herald {
 
     pub(super) fn stop(&mut self) -> Result<()> {
         self.end.cancel();
-        self.join()
-    }
-
-    fn join(&mut self) -> Result<()> {
-        match self.thread.take() {
-            Some(thread) => thread.join().map_err(|_| anyhow!("the thread panicked"))?,
-            None => Ok(()),
-        }
+        join(&mut self.thread)
     }
 }
 
@@ -182,32 +159,6 @@ pub(super) fn planned_as(
         Ok((peer.name, Arc::new(plan)))
     });
     plans.collect()
-}
-
-pub(super) fn peer(name: &str, address: IpAddr, asn: u32) -> BgpPeer {
-    BgpPeer {
-        name: name.to_owned(),
-        my_asn: ASN,
-        peer_asn: PeerAsn::Number(asn),
-        local_asn: None,
-        endpoint: PeerEndpoint::Address(address),
-        port: 179,
-        source_address: None,
-        timers: Timers {
-            connect: Duration::from_secs(1),
-            ..Timers::default()
-        },
-        router_id: None,
-        node_selectors: Vec::new(),
-        password: None,
-        bfd: None,
-        graceful_restart: false,
-        ebgp_multi_hop: false,
-        ttl_security: None,
-        connection: Connection::Outbound,
-        vrf: String::new(),
-        dual_stack: true,
-    }
 }
 
 pub(super) fn host(address: &str) -> Cidr {

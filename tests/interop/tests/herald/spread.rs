@@ -9,7 +9,8 @@ use herald_interop::{Config, Router, eventually};
 use herald_lab::Bare;
 use tokio_util::sync::CancellationToken;
 
-use super::speaker::{ASN, HERALD, Herald, SOON, host, peer, planned};
+use super::speaker::{HERALD, Herald, SOON, host, planned};
+use crate::support::{ASN, peer};
 
 const FRR: Ipv4Addr = Ipv4Addr::new(10, 99, 1, 2);
 const OTHER: Ipv4Addr = Ipv4Addr::new(10, 99, 1, 4);

@@ -12,7 +12,8 @@ use herald_interop::raw::{RawPeer, Speaker};
 use herald_lab::Bare;
 use tokio_util::sync::CancellationToken;
 
-use super::speaker::{ASN, HERALD, Herald, SOON, host, many, peer, planned_as};
+use super::speaker::{HERALD, Herald, SOON, host, many, planned_as};
+use crate::support::{ASN, peer};
 
 const STUCK: Ipv4Addr = Ipv4Addr::new(10, 99, 1, 2);
 const GOOD: Ipv4Addr = Ipv4Addr::new(10, 99, 1, 3);
