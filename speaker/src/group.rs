@@ -23,6 +23,8 @@ use ring::rand::SecureRandom as _;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::channel::send_if_other;
+
 mod config;
 mod keys;
 mod metrics;
@@ -123,23 +125,23 @@ pub(crate) fn link(generation: u64) -> (Link, LinkEnd) {
 impl Link {
     /// All nodes with their addresses.
     pub(crate) fn set_nodes(&self, nodes: Addresses) {
-        set(&self.nodes, Arc::new(nodes));
+        send_if_other(&self.nodes, Arc::new(nodes));
     }
 
     /// The nodes that should have a speaker.
     pub(crate) fn set_roster(&self, roster: BTreeSet<NodeName>) {
-        set(&self.roster, Arc::new(roster));
+        send_if_other(&self.roster, Arc::new(roster));
     }
 
     /// What this speaker tells of itself.
     pub(crate) fn set_state(&self, state: MemberState) {
-        set(&self.state, state);
+        send_if_other(&self.state, state);
     }
 
     /// All that follows from this node's having this generation has been done: what it answered
     /// for in an earlier one, it has given up. Before that the thread does not let it answer.
     pub(crate) fn set_settled(&self, generation: u64) {
-        set(&self.settled, generation);
+        send_if_other(&self.settled, generation);
     }
 
     /// Waits until the view is another.
@@ -183,16 +185,6 @@ impl LinkEnd {
         self.leave.cancelled().await;
         self.left.cancel();
     }
-}
-
-fn set<T: PartialEq>(sender: &watch::Sender<T>, new: T) {
-    sender.send_if_modified(|current| {
-        let changed = *current != new;
-        if changed {
-            *current = new;
-        }
-        changed
-    });
 }
 
 /// A number that nobody can guess.

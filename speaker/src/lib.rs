@@ -16,6 +16,7 @@ mod announcing;
 mod args;
 pub mod bfd;
 pub mod bgp;
+mod channel;
 mod control;
 mod convert;
 mod engine;

@@ -26,6 +26,7 @@ use super::routes::paths;
 use super::status::PeerStatus;
 use super::surroundings::Surroundings;
 use crate::bfd::Requests;
+use crate::channel::send_if_other;
 
 /// How long sessions may take to say goodbye when the process ends.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -211,11 +212,7 @@ impl Driver {
                 Err(problem) => (None, problem),
             };
             let situation = Situation { remote, problem };
-            peer.situation.send_if_modified(|current| {
-                let changed = *current != situation;
-                *current = situation;
-                changed
-            });
+            send_if_other(&peer.situation, situation);
         }
     }
 
@@ -286,13 +283,7 @@ impl Driver {
         let statuses: Statuses = peers
             .map(|(name, peer)| (name.clone(), peer.status.borrow_and_update().clone()))
             .collect();
-        self.io.statuses.send_if_modified(|current| {
-            let changed = **current != statuses;
-            if changed {
-                *current = Arc::new(statuses);
-            }
-            changed
-        });
+        send_if_other(&self.io.statuses, Arc::new(statuses));
     }
 }
 

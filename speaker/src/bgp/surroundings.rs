@@ -17,6 +17,7 @@ use tokio::task::{Id, JoinSet};
 use super::link;
 use super::next_hops::Interfaces;
 use super::plan::{PeerPlan, Remote};
+use crate::channel::send_if_other;
 
 /// How long to wait before what failed is tried again.
 const RETRY: Duration = Duration::from_secs(5);
@@ -196,7 +197,7 @@ async fn follow_interfaces(interfaces: watch::Sender<Option<Interfaces>>) {
         match Monitor::start().await {
             Ok(mut monitor) => loop {
                 let now = monitor.interfaces().cloned().collect();
-                tell_interfaces(&interfaces, now);
+                send_if_other(&interfaces, Some(now));
                 if monitor.next().await.is_none() {
                     break;
                 }
@@ -211,20 +212,12 @@ async fn follow_interfaces(interfaces: watch::Sender<Option<Interfaces>>) {
                 );
                 // Sessions come up without them.
                 if interfaces.borrow().is_none() {
-                    tell_interfaces(&interfaces, Interfaces::from([]));
+                    send_if_other(&interfaces, Some(Interfaces::from([])));
                 }
             }
         }
         tokio::time::sleep(RETRY).await;
     }
-}
-
-fn tell_interfaces(interfaces: &watch::Sender<Option<Interfaces>>, now: Interfaces) {
-    interfaces.send_if_modified(|before| {
-        let changed = before.as_ref() != Some(&now);
-        *before = Some(now);
-        changed
-    });
 }
 
 /// Tells where the default gateway is, after each change.

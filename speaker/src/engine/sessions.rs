@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use super::Engine;
 use crate::bgp::{PeerPlan, Plans};
+use crate::channel::send_if_other;
 use crate::world::Sessions;
 
 /// Makes the plans of the sessions.
@@ -40,13 +41,7 @@ impl Planner {
                 Err(error) => problems.push(error.to_string()),
             }
         }
-        self.plans.send_if_modified(|current| {
-            let changed = **current != plans;
-            if changed {
-                *current = Arc::new(plans);
-            }
-            changed
-        });
+        send_if_other(&self.plans, Arc::new(plans));
         problems
     }
 }

@@ -9,6 +9,7 @@ use herald_model::{IpFamily, LanInterface, MacAddress};
 use herald_ownership::{Duty, Task};
 
 use super::{Driver, SETTLED, covers};
+use crate::channel::send_if_other;
 use crate::layer2::Unusable;
 use crate::layer2::arbiters::Arbiters;
 use crate::layer2::lan::{MAX_INTERFACES, canary, prefixes, told};
@@ -103,11 +104,7 @@ impl Driver {
             );
         }
         let interfaces = Some(told(interfaces));
-        self.io.interfaces.send_if_modified(|current| {
-            let changed = *current != interfaces;
-            *current = interfaces;
-            changed
-        });
+        send_if_other(&self.io.interfaces, interfaces);
         self.closed.clear();
         if !self.ports.values().any(Port::lacks_socket) {
             self.io.ready = None;
