@@ -212,7 +212,12 @@ impl Peer {
         };
         let moved = way(old) != way(new);
         let secured = (old.hops, &old.password) != (new.hops, &new.password);
-        if moved || secured && self.session.state() != State::Established {
+        let state = self.session.state();
+        let talks = matches!(
+            state,
+            State::OpenSent | State::OpenConfirm | State::Established
+        );
+        if moved || secured && !talks {
             // Nobody comes back to the old address: what is left there must not be kept. An attempt
             // that is under way has the old options.
             self.remote = self.ears.situation.borrow().remote.clone();
@@ -223,7 +228,9 @@ impl Peer {
             self.path.update(&plan);
         }
         if secured {
-            // The peer of a live connection gets the same change about now.
+            // The peer of a live connection gets the same change about now. One that has it already hears
+            // nothing else: neither the rest of an exchange nor the end of the connection, for which it
+            // would wait as long as its hold time.
             for connection in self.connections.values() {
                 if let Err(error) = self.secure(connection.stream()) {
                     tracing::error!(peer = self.name, %error, "the session keeps what it had");
@@ -305,6 +312,11 @@ impl Peer {
             return;
         }
         let opened = outcome
+            .and_then(|stream| {
+                // Since it was begun the plan may have changed.
+                self.secure(&stream)?;
+                Ok(stream)
+            })
             .map_err(|error| error.of_attempt())
             .and_then(|stream| {
                 let connection = Connection::new(stream);
