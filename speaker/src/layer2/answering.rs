@@ -1,11 +1,11 @@
 //! The tasks that answer, and what they tell of what they see.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use herald_l2::{Attention, MAX_FRAME_LEN, Nonce, Responder, SightingKind, Verdict};
@@ -18,6 +18,26 @@ use super::{Desired, Lease, Metrics};
 
 /// Longer than any message that matters; the rest of a frame is of no interest.
 const FRAME_BUFFER: usize = 2048;
+
+/// For how long nothing is answered for an address that is handed over once another station has
+/// announced it. What that means is decided meanwhile: mostly that the hand-over is at its end.
+const HUSH: Duration = Duration::from_millis(100);
+
+/// Addresses that are handed over and that another station has announced just now. To go on until
+/// it is decided would be to answer the next question too, beside the successor.
+#[derive(Debug, Default)]
+struct Hushed(BTreeMap<IpAddr, Instant>);
+
+impl Hushed {
+    fn add(&mut self, now: Instant, address: IpAddr) {
+        self.0.retain(|_, end| *end > now);
+        self.0.insert(address, now + HUSH);
+    }
+
+    fn contains(&self, now: Instant, address: IpAddr) -> bool {
+        self.0.get(&address).is_some_and(|end| *end > now)
+    }
+}
 
 /// What all tasks of a driver have in common.
 #[derive(Debug, Clone)]
@@ -61,20 +81,27 @@ impl Shared {
 
     /// True if questions for the address may be answered at this moment: those that waited while the
     /// thread did not run may be for an address that is another node's by now.
-    fn may_answer(&self, address: IpAddr) -> bool {
-        let is_desired = || {
-            let desired = self.desired.borrow();
-            let task = desired.get(&address);
-            task.is_some_and(|task| matches!(task.duty, Duty::Announce | Duty::Answer))
+    fn may_answer(&self, now: Instant, address: IpAddr, hushed: &Hushed) -> bool {
+        let may = match self.duty(address) {
+            Some(Duty::Announce) => true,
+            Some(Duty::Answer) => !hushed.contains(now, address),
+            Some(Duty::Watch) | None => false,
         };
-        self.lease.is_valid(Instant::now()) && is_desired()
+        may && self.lease.is_valid(now)
+    }
+
+    fn duty(&self, address: IpAddr) -> Option<Duty> {
+        self.desired.borrow().get(&address).map(|task| task.duty)
     }
 
     /// Tells of a sighting, unless it is of the node itself. Never waits.
-    fn see(&self, sighting: herald_l2::Sighting) {
+    fn see(&self, now: Instant, sighting: herald_l2::Sighting, hushed: &mut Hushed) {
         let herald_l2::Sighting { address, mac, kind } = sighting;
         if self.own.load().contains(&mac) {
             return;
+        }
+        if kind == SightingKind::Announced && self.duty(address) == Some(Duty::Answer) {
+            hushed.add(now, address);
         }
         let kind = match kind {
             SightingKind::Announced => Kind::Announced,
@@ -89,7 +116,7 @@ impl Shared {
     }
 }
 
-/// Answers until the socket fails. Allocates nothing for a frame.
+/// Answers until the socket fails. Allocates nothing for a question.
 pub(super) async fn answer(
     socket: &PacketSocket,
     responder: &Responder,
@@ -99,20 +126,22 @@ pub(super) async fn answer(
     let metrics = &shared.metrics;
     let mut buffer = vec![0; FRAME_BUFFER];
     let mut out = [0; MAX_FRAME_LEN];
+    let mut hushed = Hushed::default();
     loop {
         let received = socket.receive(&mut buffer, |frame| {
+            let now = Instant::now();
             let (len, address) = match responder.handle(frame, &attention.load(), &mut out) {
                 Verdict::Ignored(_) => return,
-                Verdict::Seen(sighting) => return shared.see(sighting),
+                Verdict::Seen(sighting) => return shared.see(now, sighting, &mut hushed),
                 Verdict::Reply { len, address, seen } => {
                     if let Some(sighting) = seen {
-                        shared.see(sighting);
+                        shared.see(now, sighting, &mut hushed);
                     }
                     (len, address)
                 }
             };
             metrics.request(address);
-            if !shared.may_answer(address) {
+            if !shared.may_answer(now, address, &hushed) {
                 metrics.refused.inc();
                 return;
             }
@@ -157,20 +186,24 @@ mod tests {
         Shared::new(Lease::default(), metrics, sightings, desired)
     }
 
+    /// What is desired if that is the duty for the address.
+    fn desired(address: IpAddr, duty: Option<Duty>) -> Arc<Desired> {
+        let task = duty.map(|duty| Task {
+            duty,
+            interfaces: Interfaces::All,
+        });
+        Arc::new(task.map(|task| (address, task)).into_iter().collect())
+    }
+
     #[test]
     fn what_is_withdrawn_is_answered_for_no_longer_although_the_driver_is_late() {
         let (lease, (sightings, _)) = (Lease::default(), mpsc::channel(1));
-        let (sender, desired) = watch::channel(Arc::default());
-        let shared = Shared::new(lease.clone(), Metrics::default(), sightings, desired);
+        let (sender, receiver) = watch::channel(Arc::default());
+        let shared = Shared::new(lease.clone(), Metrics::default(), sightings, receiver);
         let address: IpAddr = "192.0.2.1".parse().expect("valid");
         let may_answer = |duty: Option<Duty>| {
-            let task = duty.map(|duty| Task {
-                duty,
-                interfaces: Interfaces::All,
-            });
-            let desired: Desired = task.map(|task| (address, task)).into_iter().collect();
-            sender.send_replace(Arc::new(desired));
-            shared.may_answer(address)
+            sender.send_replace(desired(address, duty));
+            shared.may_answer(Instant::now(), address, &Hushed::default())
         };
         assert!(!may_answer(Some(Duty::Announce)), "without a lease");
         lease.renew(Instant::now());
@@ -181,13 +214,40 @@ mod tests {
     }
 
     #[test]
+    fn what_is_handed_over_is_not_answered_for_once_the_successor_announces_it() {
+        let (lease, (sightings, _kept)) = (Lease::default(), mpsc::channel(8));
+        let (sender, receiver) = watch::channel(Arc::default());
+        let shared = Shared::new(lease.clone(), Metrics::default(), sightings, receiver);
+        shared.set_own([OWN].into());
+        let (start, address) = (Instant::now(), seen(OTHER).address);
+        lease.renew(start);
+        let answered = |duty: Duty, sighting: herald_l2::Sighting, after: Duration| {
+            sender.send_replace(desired(address, Some(duty)));
+            let mut hushed = Hushed::default();
+            shared.see(start, sighting, &mut hushed);
+            shared.may_answer(start + after, address, &hushed)
+        };
+        let at_once = Duration::ZERO;
+        assert!(!answered(Duty::Answer, seen(OTHER), at_once));
+        assert!(answered(Duty::Answer, seen(OTHER), HUSH), "not decided");
+        assert!(answered(Duty::Answer, seen(OWN), at_once));
+        assert!(answered(Duty::Announce, seen(OTHER), at_once));
+        let probed = herald_l2::Sighting {
+            kind: SightingKind::Probed,
+            ..seen(OTHER)
+        };
+        assert!(answered(Duty::Answer, probed, at_once));
+    }
+
+    #[test]
     fn sightings_of_the_node_itself_are_none() {
         let (sender, mut sightings) = mpsc::channel(4);
         let shared = shared(Metrics::default(), sender);
         shared.set_own([OWN].into());
-        shared.see(seen(OWN));
+        let (now, mut hushed) = (Instant::now(), Hushed::default());
+        shared.see(now, seen(OWN), &mut hushed);
         assert!(sightings.try_recv().is_err());
-        shared.see(seen(OTHER));
+        shared.see(now, seen(OTHER), &mut hushed);
         let sighting = sightings.try_recv().expect("it is another's");
         assert_eq!((sighting.mac, sighting.kind), (OTHER, Kind::Announced));
     }
@@ -198,7 +258,7 @@ mod tests {
         let metrics = Metrics::default();
         let shared = shared(metrics.clone(), sender);
         for _ in 0..3 {
-            shared.see(seen(OTHER));
+            shared.see(Instant::now(), seen(OTHER), &mut Hushed::default());
         }
         assert!(sightings.try_recv().is_ok());
         assert!(sightings.try_recv().is_err());

@@ -163,8 +163,15 @@ async fn healed(case: Case, cluster: &Cluster, args: &FailoverArgs) -> Result<Ou
     tokio::time::sleep(args.watched()).await;
     let looks = try_join_all(watches.into_iter().map(MacWatch::stop)).await?;
     let reports = reports(traffic).await?;
+    let reports: Vec<_> = reports.iter().map(|report| report.since(start)).collect();
+    for report in &reports {
+        report
+            .failures()
+            .iter()
+            .for_each(|sample| say(sample, start));
+    }
     Ok(Outcome {
-        requests: [0, 1].map(|family| Requests::from(&reports[family].since(start))),
+        requests: [0, 1].map(|family| Requests::from(&reports[family])),
         looks: [0, 1].map(|family| counted(&looks[family], cluster)),
         lost: kept.stop().await?.len(),
         ..Outcome::default()
