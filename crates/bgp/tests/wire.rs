@@ -7,6 +7,7 @@
 mod wire {
     mod capabilities;
     mod header;
+    mod malformed;
     mod notification;
     mod open;
     mod packing;
