@@ -3,6 +3,7 @@
 
 pub mod annotations;
 pub mod config;
+pub mod conversion;
 pub mod crd;
 mod duration;
 pub mod kinds;

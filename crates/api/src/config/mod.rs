@@ -4,6 +4,7 @@
 //! itself: a bad one keeps its last good version and harms no other. The rules and the texts of the
 //! problems are MetalLB's (compat.md 1.8).
 
+pub mod admission;
 mod advertised;
 mod annotated;
 pub mod bgp;
