@@ -4,7 +4,12 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 CACHE := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/herald
 CARGO ?= cargo
-HOST = $(shell rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)
+TRIPLE = $(shell rustc -vV | sed -n 's/^host: //p')
+HOST = $(shell echo $(TRIPLE) | tr a-z- A-Z_)
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+# How the chart's values name it, so that what is imported into a node's containerd is found there.
+IMAGE ?= localhost/herald:$(VERSION)
+IMAGE_BIN = $(or $(CARGO_TARGET_DIR),target)/$(TRIPLE)/dist/herald
 PURE_CRATES := herald-model herald-ipam herald-announce herald-l2 herald-bgp herald-membership herald-ownership herald-bfd
 
 # Tests of failover; `make test` runs them too.
@@ -44,6 +49,26 @@ senders: ## Build the speakers to measure BGP beside: GoBGP's library, MetalLB's
 gobgp: ## Build GoBGP, one of the routers of the tests (half a minute once, then cached)
 	@tests/interop/gobgp/build.sh
 
+.PHONY: helm
+helm: ## Build Helm (3 minutes once, then cached)
+	@tests/chart/helm/build.sh
+
+.PHONY: promtool
+promtool: ## Build promtool, which checks the chart's alerts (2 minutes once, then cached)
+	@tests/chart/promtool/build.sh
+
+.PHONY: image
+image: ## Make target/herald-<version>.tar, the image of controller and speaker, without a registry
+	RUSTFLAGS="-C target-feature=+crt-static" \
+		$(CARGO) build --profile dist --locked --target $(TRIPLE) -p herald
+	@image/pack $(IMAGE_BIN) $(IMAGE) target/herald-$(VERSION).tar
+
+.PHONY: chart
+chart: packages kubernetes helm promtool ## Run the tests of the Helm chart and write its README
+	$(CARGO) run --locked --quiet -p herald-chart --bin chart-readme
+	CARGO_TARGET_$(HOST)_RUNNER="$(TEST_RUNNER)" \
+		$(CARGO) test --locked --no-fail-fast -p herald-chart -- --include-ignored
+
 .PHONY: build
 build: ## Build target/release/herald and the lab's tools
 	$(CARGO) build --release --locked -p herald -p herald-lab
@@ -67,7 +92,7 @@ unit: ## Run the tests that need neither root nor a lab
 	$(CARGO) test --workspace --locked
 
 .PHONY: test
-test: packages kubernetes gobgp build simulate ## Run every test, also those that need root and the lab
+test: packages kubernetes gobgp helm promtool build simulate ## Run every test, also those that need root and the lab
 	CARGO_TARGET_$(HOST)_RUNNER="$(TEST_RUNNER)" \
 		$(CARGO) test --workspace --locked --no-fail-fast -- --include-ignored
 
