@@ -19,14 +19,15 @@ use crate::ring::{Ring, SUSPICIOUS, Target};
 use crate::{Command, Duty, Kind, Sighting, Task};
 
 /// How often each canary is asked for.
-const PERIOD: Duration = Duration::from_millis(80);
+const PERIOD: Duration = Duration::from_millis(60);
 
 /// The same while one that was heard is not: a client waits for what is found.
-const HASTE: Duration = Duration::from_millis(40);
+const HASTE: Duration = Duration::from_millis(35);
 
 /// So many questions in a row without an answer, at least: the member is not heard. With [`HASTE`]
-/// that is 200 to 280 ms after the last answer, as long as the group takes to notice a death.
-const LEAST_MISSES: u32 = 4;
+/// that is 200 to 260 ms after it fell silent, as long as the group takes to notice a death. As many
+/// as [`ASSUMED_LOSS`] asks for: a watch that has only just begun is as fast.
+const LEAST_MISSES: u32 = 5;
 
 /// The same at most, however much is lost.
 const MOST_MISSES: u32 = 16;

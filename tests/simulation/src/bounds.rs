@@ -29,7 +29,7 @@ pub const SERVED_WATCHED: Duration = Duration::from_secs(1);
 /// than thirty, where the news takes some rounds to reach all.
 pub const SERVED_LOSSY: Duration = Duration::from_millis(1500);
 
-/// The same where a node is silent on the LAN, but lives in the group: 0.3 s for four questions for
+/// The same where a node is silent on the LAN, but lives in the group: 0.3 s for five questions for
 /// its canary and the votes of those who sent them, and three to nine probes for the address.
 pub const SERVED_BY_VOTE: Duration = Duration::from_secs(1);
 
