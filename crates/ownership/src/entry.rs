@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use herald_announce::Interfaces;
 use herald_model::{MacAddress, NodeName};
 
+use crate::peers::Peers;
 use crate::{Claim, Duty, Failback, Status};
 
 /// What is known of an address and done about it.
@@ -219,6 +220,12 @@ impl Entry {
             Claim::Mine { order, .. } => order,
             Claim::Theirs { .. } | Claim::Nobody => &[],
         }
+    }
+
+    /// A station that seems foreign may be a member's that this node has never heard.
+    pub(crate) fn may_be_strangers(&self, me: &NodeName, peers: &Peers) -> bool {
+        let mut order = self.order().iter();
+        peers.has_strangers() || order.any(|name| name != me && peers.is_strange(name))
     }
 
     /// True if `other` has a better right to the address than `me`. What two nodes compute from

@@ -260,8 +260,7 @@ fn strange(
     contest: Duration,
 ) -> Outcome {
     let held = matches!(entry.state, State::Held(_));
-    let mut order = entry.order().iter();
-    let strangers = peers.has_strangers() || order.any(|name| name != me && peers.is_strange(name));
+    let strangers = entry.may_be_strangers(me, peers);
     if strangers && kind != Kind::Probed && matches!(entry.state, State::HandingOver { .. }) {
         return Outcome::Rest;
     }

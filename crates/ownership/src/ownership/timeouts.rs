@@ -8,7 +8,7 @@ use herald_model::{MacAddress, Standing};
 use super::{Leaving, Ownership};
 use crate::Command;
 use crate::entry::{Idle, State};
-use crate::peers::{Peers, Station};
+use crate::peers::Station;
 
 /// A verdict that comes so much later than it was due is none: what was heard meanwhile may not
 /// have been told yet.
@@ -36,7 +36,10 @@ impl Ownership {
         let Some(entry) = self.entries.get_mut(&address) else {
             return;
         };
-        let strangers = self.peers.as_ref().is_some_and(Peers::has_strangers);
+        let strangers = self
+            .peers
+            .as_ref()
+            .is_some_and(|peers| entry.may_be_strangers(&self.me, peers));
         match &mut entry.state {
             State::Idle(_) => {}
             State::Held(holding) => {

@@ -33,6 +33,16 @@ fn a_foreign_station_is_asked_rarely_after_a_while() {
 }
 
 #[test]
+fn a_station_that_may_be_that_of_a_candidate_that_was_never_heard_is_missed_soon() {
+    let mut node = Node::of_three();
+    node.mine(&["new", ME, ANN]);
+    node.pass_answered_by_stranger(60_000);
+    assert_eq!(node.status(), Status::InUse(STRANGER));
+    node.pass(700);
+    assert_eq!(node.status(), Status::Held);
+}
+
+#[test]
 fn a_foreign_station_that_announces_what_is_held_is_reported_once_a_minute_and_not_fought() {
     let mut node = Node::of_three();
     node.take(&[ME, ANN]);
