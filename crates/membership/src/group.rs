@@ -135,6 +135,9 @@ struct Contact {
     down: Option<Instant>,
     /// Down for so long that it counts no longer.
     given_up: bool,
+    /// It counted no longer when it seemed to come up again. One that is only heard is not back
+    /// before it takes this one as live: as long as it counts for nothing.
+    uncounted: bool,
     /// It was declared down when this one itself was cut off rather, or was never heard: that says
     /// nothing of it.
     doubted: bool,
@@ -183,6 +186,7 @@ impl Contact {
             mutual: false,
             down: None,
             given_up: false,
+            uncounted: false,
             doubted: false,
             left: false,
             left_run: None,

@@ -134,6 +134,7 @@ impl Group {
         };
         if contact.mutual != mutual && (contact.live || !mutual) {
             contact.mutual = mutual;
+            contact.uncounted &= !mutual;
             if contact.live {
                 self.show(name);
                 self.queue_exchange(now, name);

@@ -196,6 +196,7 @@ impl Group {
     fn came_up(&mut self, now: Instant, identity: Identity) {
         let name = identity.name.clone();
         self.keep_contact(&identity);
+        self.comes_back(&name);
         let Some(contact) = self.contacts.get_mut(&name) else {
             return;
         };
@@ -247,6 +248,7 @@ impl Group {
 
     fn renamed(&mut self, now: Instant, identity: Identity) {
         let name = identity.name.clone();
+        self.comes_back(&name);
         if let Some(contact) = self.contacts.get_mut(&name) {
             contact.identity = identity;
             contact.suspect = None;

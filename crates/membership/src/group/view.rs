@@ -182,7 +182,19 @@ impl Group {
     }
 
     fn counts(&self, contact: &Contact) -> bool {
-        contact.live || !(contact.given_up || self.went_cleanly(contact))
+        let gone = || contact.given_up || self.went_cleanly(contact);
+        !contact.uncounted && (contact.live || !gone())
+    }
+
+    /// It comes up, or goes on as another run, so far as it is heard.
+    pub(super) fn comes_back(&mut self, name: &NodeName) {
+        let counts = self
+            .contacts
+            .get(name)
+            .is_none_or(|contact| self.counts(contact));
+        if let Some(contact) = self.contacts.get_mut(name) {
+            contact.uncounted = !counts;
+        }
     }
 
     /// It said that it leaves, or had nothing left to do.

@@ -77,6 +77,44 @@ fn those_that_hear_all_and_are_heard_by_few_count_only_who_hears_them() {
 }
 
 #[test]
+fn one_that_was_drained_and_is_only_heard_counts_for_nothing() {
+    for seed in 0..10 {
+        let mut net = Net::new(5, seed);
+        let draining = MemberState {
+            phase: Phase::Draining,
+            ..MemberState::default()
+        };
+        let now = net.now;
+        net.hosts[4].group.set_state(now, draining);
+        net.until(ms(3000), Net::whole);
+        net.run(ms(500));
+        for from in [0, 1] {
+            net.cut.extend([2, 3, 4].map(|to| (from, to)));
+        }
+        net.run(ms(3000));
+        for _ in 0..4000 {
+            net.run(ms(1));
+            for index in [0, 1] {
+                // Two of four.
+                assert_eq!(net.view(index).standing, Standing::Half, "seed {seed}");
+            }
+        }
+        net.cut.clear();
+        net.until(ms(2000), Net::whole);
+        let ready = MemberState {
+            phase: Phase::Ready,
+            ..MemberState::default()
+        };
+        let now = net.now;
+        net.hosts[4].group.set_state(now, ready);
+        net.run(ms(500));
+        net.part(&[0, 1], &[2, 3, 4]);
+        net.run(ms(1000));
+        assert_eq!(net.view(0).standing, Standing::Minority, "it counts again");
+    }
+}
+
+#[test]
 fn in_a_tie_the_one_that_is_ready_stands() {
     for seed in 0..40 {
         for settling in [0, 1] {
