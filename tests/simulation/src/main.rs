@@ -13,9 +13,6 @@ use herald_simulation::{Run, Scenario};
 /// How many lines of a failed run's history are shown.
 const LAST_LINES: usize = 80;
 
-/// Seeds that are known to fail, and why; a line each.
-const KNOWN: &str = include_str!("../known-failures");
-
 /// Simulates clusters of speakers in virtual time, and checks what is promised.
 #[derive(Debug, Parser)]
 struct Args {
@@ -54,30 +51,14 @@ fn main() -> Result<ExitCode> {
         });
     }
     let begin = Instant::now();
-    let (known, failed): (Vec<_>, Vec<_>) = all(&args)
-        .into_iter()
-        .partition(|(seed, _)| args.nodes.is_none() && reason(*seed).is_some());
+    let failed = all(&args);
     let count = args.seeds.end.saturating_sub(args.seeds.start);
     writeln!(
         out,
-        "{count} seeds in {:.1?}, {} failed, {} besides that are known to",
+        "{count} seeds in {:.1?}, {} failed",
         begin.elapsed(),
-        failed.len(),
-        known.len()
+        failed.len()
     )?;
-    for (seed, what) in &known {
-        let why = reason(*seed).unwrap_or_default();
-        writeln!(out, "known failure, seed {seed}: {what} ({why})")?;
-    }
-    let listed = KNOWN.lines().filter_map(seed_and_reason);
-    for (seed, _) in listed.filter(|(seed, _)| args.nodes.is_none() && args.seeds.contains(seed)) {
-        if !known.iter().any(|(failed, _)| *failed == seed) {
-            writeln!(
-                out,
-                "seed {seed} is listed as a known failure and does not fail"
-            )?;
-        }
-    }
     for (seed, what) in &failed {
         writeln!(out, "seed {seed}: {what}")?;
     }
@@ -86,17 +67,6 @@ fn main() -> Result<ExitCode> {
     };
     replay(&mut out, *seed, args.nodes, LAST_LINES)?;
     Ok(ExitCode::FAILURE)
-}
-
-fn seed_and_reason(line: &str) -> Option<(u64, &str)> {
-    let (seed, reason) = line.split_once(' ')?;
-    Some((seed.parse().ok()?, reason))
-}
-
-/// Why the seed is known to fail.
-fn reason(seed: u64) -> Option<&'static str> {
-    let mut known = KNOWN.lines().filter_map(seed_and_reason);
-    known.find_map(|(known, reason)| (known == seed).then_some(reason))
 }
 
 /// Runs all seeds, on as many threads as there are processors; gives those that failed.
