@@ -1,7 +1,8 @@
 //! The speaker's side of `herald bgp`.
 
-use std::fs::Permissions;
+use std::fs::{File, Permissions};
 use std::io;
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use herald_runtime::supervise::TaskResult;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::{UnixListener, UnixSocket, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +31,9 @@ const ASKING: Duration = Duration::from_secs(2);
 
 /// How long the whole answer may take a client.
 const ANSWERING: Duration = Duration::from_secs(30);
+
+/// How many clients may wait in the kernel.
+const BACKLOG: u32 = 64;
 
 /// How long to wait after the socket could not be made.
 const AGAIN: Duration = Duration::from_secs(30);
@@ -133,8 +137,13 @@ async fn listen(path: &Path) -> io::Result<UnixListener> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let listener = UnixListener::bind(&new)?;
-    std::fs::set_permissions(&new, Permissions::from_mode(0o600))?;
+    let socket = UnixSocket::new_stream()?;
+    // Linux makes the file with the mode that the socket has, less the umask: no moment is left in
+    // which others may open it.
+    let inode = File::from(socket.as_fd().try_clone_to_owned()?);
+    inode.set_permissions(Permissions::from_mode(0o600))?;
+    socket.bind(&new)?;
+    let listener = socket.listen(BACKLOG)?;
     std::fs::rename(&new, path)?;
     Ok(listener)
 }

@@ -153,6 +153,34 @@ async fn the_socket_is_for_the_own_user_and_goes_with_the_speaker() {
     assert!(listen(&speaker.socket()).await.is_ok());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_socket_is_for_the_own_user_from_its_first_moment_on() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join(SOCKET);
+    let new = path.with_extension("sock.new");
+    let done = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let ends = Arc::clone(&done);
+    let seen = std::thread::spawn(move || {
+        let mut seen = std::collections::BTreeMap::<u32, usize>::new();
+        while !ends.load(Ordering::Relaxed) {
+            if let Ok(file) = std::fs::metadata(&new) {
+                *seen.entry(file.permissions().mode() & 0o777).or_default() += 1;
+            }
+        }
+        seen
+    });
+    // Until it was seen often enough at the moments between.
+    let end = Instant::now() + Duration::from_millis(500);
+    while Instant::now() < end {
+        drop(listen(&path).await.expect("it can be made"));
+        std::fs::remove_file(&path).expect("it is there");
+    }
+    done.store(true, Ordering::Relaxed);
+    let seen = seen.join().expect("no panic");
+    assert!(seen.keys().all(|mode| *mode == 0o600), "{seen:?}");
+    assert!(!seen.is_empty(), "it was seen");
+}
+
 #[tokio::test]
 async fn one_who_asks_nonsense_or_too_much_is_told_so_and_no_more() {
     let speaker = Speaker::start().await;
