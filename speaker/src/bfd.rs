@@ -53,6 +53,9 @@ pub struct BfdStatuses {
     pub peers: BTreeMap<String, BfdStatus>,
     /// How many packets of all sessions, and of strangers, were dropped.
     pub discards: Discards,
+    /// How many the kernel dropped before: from senders that are farther away than peers may be, or
+    /// because more came than could be taken.
+    pub kernel_drops: u64,
 }
 
 /// How the session beside a BGP session is.

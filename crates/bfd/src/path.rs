@@ -80,8 +80,8 @@ impl Path {
             && self.peer().is_ipv4() == arrival.from.to_canonical().is_ipv4()
     }
 
-    /// The least TTL of a received packet.
-    pub(crate) fn least_ttl(&self, settings: &Settings) -> u8 {
+    /// The least TTL or hop limit of a received packet: 255 from the same link (RFC 5881 5).
+    pub fn least_ttl(&self, settings: &Settings) -> u8 {
         match self {
             Self::SingleHop { .. } => TTL,
             Self::MultiHop { .. } => settings.minimum_ttl.unwrap_or(MULTIHOP_TTL),

@@ -11,8 +11,11 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::unix::AsyncFd;
 
 use crate::datagram::{ask_for_envelopes, control_buffer, receive};
-use crate::socket::{Builder, attempt, drain, readable, register, source, take_what_is_there};
-use crate::{Dscp, Error, SocketStep};
+use crate::filter::least_hop_limit;
+use crate::socket::{
+    Builder, attempt, drain, is_stranded, readable, register, source, take_what_is_there,
+};
+use crate::{Dscp, Error, SocketStep, option};
 
 /// The longest packet that the length field of BFD can describe.
 const MAX_PACKET: usize = 255;
@@ -42,6 +45,8 @@ pub struct Datagram<'a> {
 #[derive(Debug)]
 pub struct Receiver {
     socket: AsyncFd<Socket>,
+    v6: bool,
+    interface: Option<String>,
 }
 
 impl Receiver {
@@ -50,8 +55,10 @@ impl Receiver {
 
     /// Listens at `local`, which is an address of this node or the unspecified one of a family (IPv6
     /// does not include IPv4), with the port of one kind of session; on one interface or VRF if it is
-    /// given by name. Must be called within a tokio runtime.
-    pub fn open(local: SocketAddr, interface: Option<&str>) -> Result<Self, Error> {
+    /// given by name. The kernel drops what arrives with a TTL or hop limit below `least`, so that those
+    /// who are farther away than peers may be cannot fill the buffer. Must be called within a tokio
+    /// runtime.
+    pub fn open(local: SocketAddr, interface: Option<&str>, least: u8) -> Result<Self, Error> {
         let builder = open(format!("BFD receiver at {local}"), local)?;
         if local.is_ipv6() {
             let step = SocketStep::Other("keep IPv4 out");
@@ -59,6 +66,9 @@ impl Receiver {
         }
         builder
             .step(SocketStep::PacketDetails, ask_for_envelopes)?
+            .step(SocketStep::MinimumHopLimit, |socket| {
+                socket.attach_filter(&least_hop_limit(local.is_ipv6(), least))
+            })?
             .interface(interface)?
             .address(local)?;
         let (socket, name) = builder.finish();
@@ -66,7 +76,29 @@ impl Receiver {
         let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
         let step = SocketStep::Other("register the socket");
         let socket = attempt(&name, step, register(socket))?;
-        Ok(Self { socket })
+        Ok(Self {
+            socket,
+            v6: local.is_ipv6(),
+            interface: interface.map(str::to_owned),
+        })
+    }
+
+    /// Replaces the least TTL or hop limit. What has arrived before is not looked at again.
+    pub fn set_least(&self, least: u8) -> io::Result<()> {
+        let filter = least_hop_limit(self.v6, least);
+        self.socket.get_ref().attach_filter(&filter)
+    }
+
+    /// How many datagrams the kernel has dropped here: they came from too far away, or faster than they
+    /// were taken. It begins anew after 4,294,967,295.
+    pub fn drops(&self) -> io::Result<u32> {
+        option::drops(self.socket.get_ref())
+    }
+
+    /// The interface or VRF that it was opened on is gone, or has another name: what has its name now
+    /// needs a receiver of its own.
+    pub fn is_stranded(&self) -> bool {
+        is_stranded(self.socket.get_ref(), self.interface.as_deref())
     }
 
     /// Waits for packets and calls `handle` with each; returns how many there were, at most
@@ -131,6 +163,7 @@ pub struct Sender {
     socket: Socket,
     remote: SocketAddr,
     source_port: u16,
+    interface: Option<String>,
 }
 
 impl Sender {
@@ -150,7 +183,13 @@ impl Sender {
             socket,
             remote,
             source_port,
+            interface: session.interface.clone(),
         })
+    }
+
+    /// As [`Receiver::is_stranded`].
+    pub fn is_stranded(&self) -> bool {
+        is_stranded(&self.socket, self.interface.as_deref())
     }
 
     /// Sends a packet. Does not wait: if the queue of the interface is full the error is of kind

@@ -1,4 +1,4 @@
-//! Classic BPF programs for packet sockets.
+//! Classic BPF programs for sockets.
 
 use socket2::SockFilter;
 
@@ -26,10 +26,46 @@ pub struct Instruction {
 const LOAD_WORD: u16 = 0x20;
 const JUMP_IF_EQUAL: u16 = 0x15;
 const RETURN: u16 = 0x06;
+const LOAD_BYTE: u16 = 0x30;
+const LOAD_HALF: u16 = 0x28;
+const JUMP_IF_NOT_LESS: u16 = 0x35;
+
+/// Where the network header begins, for a program that begins behind it (`SKF_NET_OFF`).
+const NETWORK_HEADER: u32 = 0xfff0_0000;
 
 /// Where the kernel's own data about a frame has the index of the interface it was received on, the
 /// topmost one (`SKF_AD_OFF + SKF_AD_IFINDEX`).
 const RECEIVING_INTERFACE: u32 = 0xffff_f000 + 8;
+
+/// Takes packets that arrive with this TTL or hop limit, or a higher one, at a UDP socket. For these the
+/// kernel knows no option: `IP_MINTTL` and `IPV6_MINHOPCOUNT` are heeded by TCP alone.
+pub(crate) fn least_hop_limit(v6: bool, least: u8) -> [SockFilter; 4] {
+    let place = if v6 { 7 } else { 8 };
+    [
+        SockFilter::new(LOAD_BYTE, 0, 0, NETWORK_HEADER + place),
+        SockFilter::new(JUMP_IF_NOT_LESS, 0, 1, least.into()),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+        SockFilter::new(RETURN, 0, 0, 0),
+    ]
+}
+
+/// Of what netlink tells about routes, links and addresses it takes the default routes, the links, and
+/// the addresses that go.
+pub(crate) fn route_news() -> [SockFilter; 8] {
+    // `nlmsg_type` is in the order of this host, and loaded in that of the network.
+    let kind = |kind: u16| u32::from(kind.to_be());
+    [
+        SockFilter::new(LOAD_HALF, 0, 0, 4),
+        SockFilter::new(JUMP_IF_EQUAL, 5, 0, kind(libc::RTM_NEWADDR)),
+        SockFilter::new(JUMP_IF_EQUAL, 1, 0, kind(libc::RTM_NEWROUTE)),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 2, kind(libc::RTM_DELROUTE)),
+        // `rtm_dst_len`.
+        SockFilter::new(LOAD_BYTE, 0, 0, 17),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 1, 0),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+        SockFilter::new(RETURN, 0, 0, 0),
+    ]
+}
 
 /// `program` behind a guard that drops what another interface received.
 ///

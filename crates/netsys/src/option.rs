@@ -52,6 +52,34 @@ pub(crate) fn set<T: OptionValue>(
     }
 }
 
+/// The socket's own count of datagrams that were dropped on their way into it, by its filter or because
+/// it was full (`SO_MEMINFO`). It begins anew after 4,294,967,295.
+#[allow(unsafe_code, reason = "no library has this option")]
+pub(crate) fn drops(socket: &impl AsFd) -> io::Result<u32> {
+    /// `SK_MEMINFO_DROPS`, and how many there are (`SK_MEMINFO_VARS`).
+    const DROPS: usize = 8;
+    const VARIABLES: usize = 9;
+    let mut all = [0_u32; VARIABLES];
+    let mut length =
+        libc::socklen_t::try_from(size_of_val(&all)).map_err(|_| ErrorKind::InvalidInput)?;
+    // SAFETY: the pointer and length describe `all`, which outlives the call and may have any
+    // content; the kernel writes no more than that length, and to `length`.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            (&raw mut all).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 {
+        Ok(all[DROPS])
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
 /// `SIOCOUTQ` (the same number as `TIOCOUTQ`): of a TCP connection, how many bytes the other end has
 /// not acknowledged yet.
 #[allow(unsafe_code, reason = "no library has this request")]

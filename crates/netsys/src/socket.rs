@@ -272,6 +272,15 @@ pub(crate) fn set_minimum_hop_limit(socket: &Socket, limit: u8) -> io::Result<()
     option::set(socket, level, name, &libc::c_int::from(limit))
 }
 
+/// The interface or VRF that the socket was bound to is gone, or has another name: what has its name now
+/// sends and receives nothing for this socket.
+pub(crate) fn is_stranded(socket: &Socket, interface: Option<&str>) -> bool {
+    interface.is_some_and(|interface| match socket.device() {
+        Ok(device) => device.is_none_or(|name| name != interface.as_bytes()),
+        Err(error) => error.raw_os_error() == Some(libc::ENODEV),
+    })
+}
+
 /// Makes a socket known to the runtime.
 #[allow(
     unsafe_code,

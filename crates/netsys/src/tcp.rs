@@ -36,6 +36,16 @@ impl Hops {
     /// As far as packets go.
     pub const ANY: Self = Self::Limit(NonZeroU8::MAX);
 
+    /// Sends what either asks for, and takes what either takes.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Limit(one), Self::Limit(two)) => Self::Limit(one.max(two)),
+            (Self::Within(one), Self::Within(two)) => Self::Within(one.max(two)),
+            _ => Self::ANY,
+        }
+    }
+
     const fn sent(self) -> u8 {
         match self {
             Self::Limit(hops) => hops.get(),
@@ -161,6 +171,13 @@ pub fn reset_when_closed(connection: &impl AsFd) -> io::Result<()> {
     SockRef::from(connection).set_linger(Some(Duration::ZERO))
 }
 
+/// The interface or VRF that a connection is bound to is gone: nothing will ever arrive on it, even if
+/// there is one of that name again.
+pub fn is_stranded(connection: &impl AsFd) -> bool {
+    let device = SockRef::from(connection).device();
+    device.is_err_and(|error| error.raw_os_error() == Some(libc::ENODEV))
+}
+
 /// How many bytes that were written to a connection its peer has not acknowledged yet, sent or not.
 /// If this stays as it is, the peer takes nothing (RFC 9687).
 pub fn queued(connection: &impl AsFd) -> io::Result<usize> {
@@ -190,5 +207,12 @@ mod tests {
         assert_eq!(sent_and_least(Hops::Within(hops(255))), (255, 1));
         assert_eq!(sent_and_least(Hops::ONE), (1, 0));
         assert_eq!(sent_and_least(Hops::ANY), (255, 0));
+        let either = |one: Hops, two| sent_and_least(one.or(two));
+        assert_eq!(either(Hops::ONE, Hops::Within(hops(1))), (255, 0));
+        assert_eq!(
+            either(Hops::Within(hops(3)), Hops::Within(hops(1))),
+            (255, 253)
+        );
+        assert_eq!(either(Hops::ONE, Hops::Limit(hops(3))), (3, 0));
     }
 }

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use herald_bfd::{Event, EventKind, Inbox, Path, SessionId, Sessions, State};
+use herald_bfd::{Event, EventKind, Inbox, Path, SessionId, Sessions, Settings, State};
 use herald_runtime::supervise::TaskResult;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::line::Line;
-use super::receivers::Receivers;
+use super::receivers::{Receivers, Wanted};
 use super::request::{Request, Requested};
 use super::{BfdStatus, BfdStatuses};
 
@@ -156,7 +156,14 @@ impl Driver {
         for line in self.lines.values_mut() {
             line.retry(now);
         }
-        if news || self.refresh.is_some_and(|at| at <= now) {
+        let refresh = self.refresh.is_some_and(|at| at <= now);
+        if refresh {
+            self.receivers.review(now);
+            for line in self.lines.values_mut() {
+                line.review(now);
+            }
+        }
+        if news || refresh {
             self.publish(now);
         }
         inbox
@@ -209,8 +216,10 @@ impl Driver {
             paths.entry(request.path).or_default().push((name, request));
         }
         for (id, line) in &mut self.lines {
-            let first = paths.get(&line.path()).and_then(|users| users.first());
-            if first.is_none_or(|(_, request)| !line.serves(request)) {
+            let served = paths
+                .get(&line.path())
+                .and_then(|users| chosen(users, line));
+            if served.is_none() {
                 line.users.clear();
                 // It is gone already if it was retired before.
                 let _ = self.sessions.retire(now, *id);
@@ -220,9 +229,11 @@ impl Driver {
         self.transmit(now);
         let before = std::mem::take(&mut self.refused);
         for users in paths.values() {
-            let Some((_, request)) = users.first() else {
+            let (Some((_, first)), Some(request)) = (users.first(), self.request(users)) else {
                 continue;
             };
+            // The profile is that of the first, whosever address the session has.
+            let settings = first.settings.clone();
             let (users, others): (Vec<_>, Vec<_>) = users
                 .iter()
                 .copied()
@@ -231,7 +242,7 @@ impl Driver {
             let elsewhere = "another peer of this address, in another VRF, is watched by BFD: one of \
                              the two has to go without";
             self.refuse(&before, &others, elsewhere);
-            match self.session(now, request) {
+            match self.session(now, request.path, settings) {
                 Ok(id) => {
                     let line = self.lines.entry(id);
                     let line = line.or_insert_with(|| Line::open(now, request));
@@ -264,11 +275,23 @@ impl Driver {
         }
     }
 
+    /// The one of the users of a path whose socket its session has, or else is to have.
+    fn request<'a>(&self, users: &[(&'a String, &'a Request)]) -> Option<&'a Request> {
+        let (_, first) = users.first()?;
+        let line = self.sessions.find(first.path);
+        let line = line.and_then(|id| self.lines.get(&id));
+        line.and_then(|line| chosen(users, line)).or(Some(first))
+    }
+
     /// The session of the path, with these settings.
-    fn session(&mut self, now: Instant, request: &Request) -> Result<SessionId, String> {
-        let settings = request.settings.clone();
-        let Some(id) = self.sessions.find(request.path) else {
-            let added = self.sessions.add(now, request.path, settings);
+    fn session(
+        &mut self,
+        now: Instant,
+        path: Path,
+        settings: Settings,
+    ) -> Result<SessionId, String> {
+        let Some(id) = self.sessions.find(path) else {
+            let added = self.sessions.add(now, path, settings);
             return added.map_err(|error| error.to_string());
         };
         if self.sessions.settings(id) == Some(&settings) {
@@ -296,13 +319,20 @@ impl Driver {
     }
 
     fn open_receivers(&mut self, now: Instant) {
-        let kinds: BTreeSet<_> = self.lines.values().map(Line::kind).collect();
-        self.receivers.want(now, &kinds);
+        let mut wanted = Wanted::new();
+        for (id, line) in &self.lines {
+            let settings = self.sessions.settings(*id);
+            let least = settings.map_or(u8::MAX, |settings| line.path().least_ttl(settings));
+            let of_kind = wanted.entry(line.kind()).or_insert(least);
+            *of_kind = least.min(*of_kind);
+        }
+        self.receivers.want(now, wanted);
     }
 
     fn publish(&mut self, now: Instant) {
         let mut statuses = BfdStatuses {
             discards: self.sessions.discards().clone(),
+            kernel_drops: self.receivers.dropped(),
             ..BfdStatuses::default()
         };
         for (id, line) in &self.lines {
@@ -338,6 +368,15 @@ impl Driver {
     }
 }
 
+/// The first of these that is served by the socket of a session which is there: it goes on as long as
+/// anybody uses it, whatever becomes of the address of another. They have to be in the VRF of the first.
+fn chosen<'a>(users: &[(&'a String, &'a Request)], line: &Line) -> Option<&'a Request> {
+    let (_, first) = users.first()?;
+    let mut of_vrf = users.iter().filter(|(_, it)| it.vrf == first.vrf);
+    let (_, served) = of_vrf.find(|(_, request)| line.serves(request))?;
+    Some(served)
+}
+
 async fn until(instant: Option<Instant>) {
     match instant {
         Some(instant) => tokio::time::sleep_until(instant.into()).await,
@@ -350,29 +389,74 @@ mod tests {
     use super::*;
     use crate::bfd::{PathFailed, requests};
 
-    #[tokio::test]
-    async fn one_address_in_two_vrfs_is_not_taken_for_one_path() {
-        let (wanted, requests_here) = requests();
-        let request = |vrf: Option<&str>| Request {
+    type Told = watch::Receiver<Arc<BfdStatuses>>;
+
+    fn driver(requests: Requested) -> (Driver, Told) {
+        let (statuses, told) = watch::channel(Arc::default());
+        let io = DriverIo {
+            requests,
+            statuses,
+            seed: [1; 32],
+        };
+        (Driver::new(io), told)
+    }
+
+    fn request(local: u8, vrf: Option<&str>) -> Request {
+        Request {
             path: Path::SingleHop {
                 peer: [127, 0, 0, 9].into(),
                 interface: None,
             },
-            local: [127, 0, 0, 1].into(),
+            local: [127, 0, 0, local].into(),
             vrf: vrf.map(str::to_owned),
-            settings: herald_bfd::Settings::default(),
+            settings: Settings::default(),
             echo: false,
             failed: PathFailed::default(),
-        };
-        wanted.set("a", Some(request(None)));
-        wanted.set("b", Some(request(Some("red"))));
-        wanted.set("c", Some(request(None)));
-        let (statuses, told) = watch::channel(Arc::default());
-        let mut driver = Driver::new(DriverIo {
-            requests: requests_here,
-            statuses,
-            seed: [1; 32],
-        });
+        }
+    }
+
+    /// The sessions that have not ended, and who uses them.
+    fn users(driver: &Driver) -> Vec<(SessionId, String)> {
+        let lines = driver.lines.iter();
+        let used = lines.filter(|(_, line)| !line.users.is_empty());
+        used.map(|(id, line)| (*id, line.names())).collect()
+    }
+
+    #[tokio::test]
+    async fn a_session_goes_on_while_one_of_two_peers_gets_another_source_address() {
+        let (wanted, requests_here) = requests();
+        let (mut driver, _told) = driver(requests_here);
+        wanted.set("a", Some(request(1, None)));
+        wanted.set("b", Some(request(1, None)));
+        driver.apply(Instant::now());
+        let before = users(&driver);
+        assert!(
+            matches!(&before[..], [(_, names)] if names == "a, b"),
+            "{before:?}"
+        );
+        // First it goes, and then it is there with another address.
+        for (of_a, names) in [(None, "b"), (Some(request(2, None)), "a, b")] {
+            wanted.set("a", of_a);
+            driver.apply(Instant::now());
+            assert_eq!(users(&driver), [(before[0].0, names.to_owned())]);
+        }
+        // With the last that has the address, the session goes.
+        wanted.set("b", Some(request(2, None)));
+        driver.apply(Instant::now());
+        let after = users(&driver);
+        assert!(
+            matches!(&after[..], [(id, _)] if *id != before[0].0),
+            "{after:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn one_address_in_two_vrfs_is_not_taken_for_one_path() {
+        let (wanted, requests_here) = requests();
+        wanted.set("a", Some(request(1, None)));
+        wanted.set("b", Some(request(1, Some("red"))));
+        wanted.set("c", Some(request(1, None)));
+        let (mut driver, told) = driver(requests_here);
         driver.apply(Instant::now());
         let users: Vec<_> = driver.lines.values().map(Line::names).collect();
         assert_eq!(users, ["a, c"]);

@@ -82,6 +82,17 @@ impl Line {
         self.sender.as_ref().err().map(|failure| failure.retry_at)
     }
 
+    /// Looks after the socket: a VRF that is made anew needs another one.
+    pub(super) fn review(&mut self, now: Instant) {
+        if self.sender.as_ref().is_ok_and(Sender::is_stranded) {
+            self.sender = Err(Failure {
+                error: String::new(),
+                retry_at: now,
+            });
+            self.retry(now);
+        }
+    }
+
     /// Opens the socket, if that is due.
     pub(super) fn retry(&mut self, now: Instant) {
         let Err(failure) = &self.sender else { return };

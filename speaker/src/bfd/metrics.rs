@@ -120,10 +120,10 @@ impl Collector for Sessions {
             None,
             MetricType::Counter,
         )?;
-        for (reason, count) in statuses.discards.iter() {
-            let labels = Reason {
-                reason: reason.name(),
-            };
+        let discards = statuses.discards.iter();
+        let discards = discards.map(|(reason, count)| (reason.name(), count));
+        for (reason, count) in discards.chain([("kernel", statuses.kernel_drops)]) {
+            let labels = Reason { reason };
             let mut one = family.encode_family(&labels)?;
             one.encode_counter(&count, None::<&Exemplar<Reason, u64>>)?;
         }
@@ -186,6 +186,7 @@ mod tests {
         let text = text(BfdStatuses {
             peers: [("tor".to_owned(), status)].into(),
             discards: machine.discards().clone(),
+            kernel_drops: 7,
         });
         let tor = "{peer=\"192.0.2.2\",vrf=\"default\",name=\"tor\"}";
         for line in [
@@ -197,6 +198,7 @@ mod tests {
             format!("frrk8s_bfd_control_packet_output{tor} 1"),
             "herald_bfd_packets_dropped_total{reason=\"truncated\"} 1".to_owned(),
             "herald_bfd_packets_dropped_total{reason=\"ttl\"} 0".to_owned(),
+            "herald_bfd_packets_dropped_total{reason=\"kernel\"} 7".to_owned(),
         ] {
             let found = text.lines().any(|l| l == line);
             assert!(found, "{line} is missing in\n{text}");

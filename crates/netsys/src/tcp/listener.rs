@@ -7,7 +7,7 @@ use socket2::{Domain, Protocol, SockRef, Type};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{Hops, Password, password, set_hops_named};
-use crate::socket::{Builder, attempt, set_minimum_hop_limit};
+use crate::socket::{Builder, attempt, is_stranded, set_minimum_hop_limit};
 use crate::{Dscp, Error, SocketStep};
 
 /// Where to listen.
@@ -43,8 +43,9 @@ impl ListenOptions {
 /// A socket that listens, with a password for each peer or prefix of peers.
 #[derive(Debug)]
 pub struct Listener {
-    listener: TcpListener,
+    socket: TcpListener,
     name: String,
+    interface: Option<String>,
 }
 
 /// Listens. Must be called within a tokio runtime.
@@ -80,7 +81,11 @@ pub fn listen(options: &ListenOptions) -> Result<Listener, Error> {
     let (socket, name) = builder.finish();
     let listener = TcpListener::from_std(socket.into());
     let listener = attempt(&name, SocketStep::Other("register the socket"), listener)?;
-    Ok(Listener { listener, name })
+    Ok(Listener {
+        socket: listener,
+        name,
+        interface: options.interface.clone(),
+    })
 }
 
 impl Listener {
@@ -88,7 +93,7 @@ impl Listener {
     /// that its handshake was signed with. An error may pass, as when the limit of open files is
     /// reached: wait a little before the next call.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        self.listener.accept().await
+        self.socket.accept().await
     }
 
     /// Sets, replaces or removes the password of the peers in the prefix `address/length`; the
@@ -103,16 +108,22 @@ impl Listener {
         length: u8,
         password: Option<&Password>,
     ) -> Result<(), Error> {
-        password::set_named(&self.listener, &self.name, (address, length), password)
+        password::set_named(&self.socket, &self.name, (address, length), password)
     }
 
     /// Changes what holds for the connections that are made from now on.
     pub fn set_hops(&self, hops: Hops) -> Result<(), Error> {
-        set_hops_named(&SockRef::from(&self.listener), &self.name, hops)
+        set_hops_named(&SockRef::from(&self.socket), &self.name, hops)
+    }
+
+    /// The interface or VRF that it listens on is gone, or has another name: what has its name now needs
+    /// a listener of its own.
+    pub fn is_stranded(&self) -> bool {
+        is_stranded(&SockRef::from(&self.socket), self.interface.as_deref())
     }
 
     /// Where it listens.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+        self.socket.local_addr()
     }
 }
