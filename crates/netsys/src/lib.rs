@@ -6,7 +6,7 @@
 //! - [`GroupMemberships`]: IPv6 multicast groups joined on one interface, as many as needed.
 //! - [`Monitor`]: the interfaces with their addresses, and every change of them; by a
 //!   [`CarrierWatch`] also the loss of a carrier before the kernel tells of it.
-//! - [`default_gateway`] and [`GatewayWatch`]: where the default routes go.
+//! - [`GatewayWatch`]: where the default routes go, whatever other routes there are.
 //! - [`tcp`]: connections for BGP, with passwords and TTL security.
 //! - [`bfd`]: datagrams for BFD, with the TTL and interface of what is received.
 //! - [`take_precedence`]: for a thread that must not wait long for a processor.
@@ -32,7 +32,7 @@ mod thread;
 pub use addresses::{interface_name, is_on_link};
 pub use error::Error;
 pub use filter::{Instruction, MAX_INSTRUCTIONS};
-pub use gateway::{Gateway, GatewayWatch, default_gateway};
+pub use gateway::{Gateway, GatewayWatch};
 pub use groups::GroupMemberships;
 pub use monitor::{CarrierWatch, Change, Interface, InterfaceAddress, Monitor};
 pub use packet::{EtherType, PacketSocket};

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use herald_api::config::bgp::PeerEndpoint;
 use herald_model::IpFamily;
-use herald_netsys::{GatewayWatch, Monitor, default_gateway};
+use herald_netsys::{GatewayWatch, Monitor};
 use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 
@@ -227,15 +227,14 @@ async fn follow_gateway(
     tell: impl Fn(Result<Remote, String>),
 ) {
     let mut watch = loop {
-        match GatewayWatch::start() {
+        match GatewayWatch::start(family == IpFamily::V6, vrf.as_deref()) {
             Ok(watch) => break watch,
             Err(error) => tell(Err(error.to_string())),
         }
         tokio::time::sleep(RETRY).await;
     };
     loop {
-        let found = default_gateway(family == IpFamily::V6, vrf.as_deref()).await;
-        tell(match found {
+        tell(match watch.gateway().await {
             Ok(Some(gateway)) => Ok(remote(gateway.address, gateway.interface)),
             Ok(None) => Err(no_gateway(family, vrf.as_deref())),
             Err(error) => Err(error.to_string()),
