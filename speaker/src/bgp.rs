@@ -26,11 +26,12 @@ mod queue;
 mod routes;
 mod status;
 mod surroundings;
+mod transition;
 
 pub use driver::{Driver, DriverIo, Plans, Statuses};
-pub use metrics::register_metrics;
+pub use metrics::{register_metrics, register_strangers};
 pub use path::{BfdPlan, Reach};
-pub use plan::{PeerPlan, Unsupported};
+pub use plan::{EarlierLife, PeerPlan, Unsupported};
 pub use question::{Advertised, Question};
 pub use queue::RouteQueue;
 #[cfg(test)]

@@ -106,6 +106,8 @@ pub(crate) struct Settings {
     pub(crate) handover: Duration,
     /// How long routers have to find other paths before the process ends as planned.
     pub(crate) bgp_shutdown_wait: Duration,
+    /// Which boot of the node this is, if the kernel tells.
+    pub(crate) boot: Option<String>,
 }
 
 /// The speaker's state.
@@ -183,7 +185,10 @@ impl Engine {
             0
         };
         let mut comings = None;
+        let mut earlier = None;
         if let Some(saved) = &saved {
+            let same_boot = saved.boot.is_some() && saved.boot == settings.boot;
+            earlier = Some(bgp::EarlierLife::before(now, same_boot));
             cluster.expect(&saved.world, saved.members.keys().cloned());
             ownership.resume(saved.held.iter().copied());
             comings = Some((saved.damping.clone(), saved.left_cleanly));
@@ -193,7 +198,7 @@ impl Engine {
             lan: LanWatch::new(me.clone()),
             announcing: Announcing::new(me.clone()),
             routes: Routes::new(io.routes.clone(), saved.is_some()),
-            planner: Planner::new(me, io.plans.clone(), saved.is_some()),
+            planner: Planner::new(me, io.plans.clone(), earlier),
             problems: Problems::default(),
             shut_since: None,
             leaving: None,

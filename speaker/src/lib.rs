@@ -138,6 +138,7 @@ pub async fn run(args: Args, log: &Log) -> anyhow::Result<()> {
     };
     let farewell = args.bgp_shutdown_wait + engine::WITHDRAWAL;
     bgp::register_metrics(&mut registry, sessions_here.clone());
+    let strangers = bgp::register_strangers(&mut registry);
     let session_events = sessions::Events {
         client: client.clone(),
         namespace: namespace.clone(),
@@ -181,6 +182,7 @@ pub async fn run(args: Args, log: &Log) -> anyhow::Result<()> {
         ignore_exclude: args.ignore_exclude_lb,
         handover: args.handover_limit,
         bgp_shutdown_wait: args.bgp_shutdown_wait,
+        boot: state::boot(),
     };
     let metrics = Metrics::register(&mut registry, &me);
     let engine = Engine::new(Instant::now(), settings, engine_io, metrics, saved);
@@ -204,7 +206,10 @@ pub async fn run(args: Args, log: &Log) -> anyhow::Result<()> {
     let end = supervisor.token();
     let port = args.bgp_listen_port;
     let sessions = on_own_thread("bgp", move || {
-        bgp::Driver::new(bgp_io).listening_at(port).run(end)
+        bgp::Driver::new(bgp_io)
+            .listening_at(port)
+            .counting_strangers(strangers)
+            .run(end)
     });
     let end = supervisor.token();
     let engine = on_own_thread("engine", move || engine.run(journal, end));

@@ -49,6 +49,23 @@ pub struct Saved<W, D> {
     pub held: BTreeSet<IpAddr>,
     /// It handed over what it had before it ended.
     pub left_cleanly: bool,
+    /// The boot of the node that it ran in, if the kernel tells.
+    pub boot: Option<String>,
+}
+
+/// What tells one boot of the node from all others; in a container too it is that of the node.
+pub(crate) fn boot() -> Option<String> {
+    match std::fs::read_to_string("/proc/sys/kernel/random/boot_id") {
+        Ok(boot) => Some(boot.trim().to_owned()),
+        Err(error) => {
+            tracing::warn!(
+                %error,
+                "the kernel does not tell which boot of the node this is: routers with graceful \
+                 restart are told that it may have begun anew"
+            );
+            None
+        }
+    }
 }
 
 /// What [`open`] gives.

@@ -62,8 +62,9 @@ pub struct Session {
     config: Config,
     rng: ChaCha8Rng,
     started: bool,
-    /// The peer has not been told all routes since this speaker started.
-    restarted: bool,
+    /// The peer has not been told all routes since this speaker started: what it may have of an earlier
+    /// life is not made up for.
+    untold: bool,
     /// The peer took offence at the capabilities: the next OPEN has none (RFC 5492 section 3).
     capabilities_refused: bool,
     /// At most one that was dialled, one that was accepted, and one that is established.
@@ -71,6 +72,8 @@ pub struct Session {
     next_connection: u64,
     /// Idle until then, after an error.
     hold_off: Option<Instant>,
+    /// Whose error it was. If the peer's word ended the session, so does its next connection the wait.
+    ended_by: Side,
     /// When to connect next.
     dial_at: Option<Instant>,
     backoff: Backoff,
@@ -82,12 +85,19 @@ pub struct Session {
     last_received: Option<Notification>,
 }
 
+/// One of the two ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Us,
+    Peer,
+}
+
 impl Session {
     /// A session that is not started. Two sessions must not have the same seed: they would do all at
     /// the same time.
     pub fn new(config: Config, seed: u64) -> Self {
         Self {
-            restarted: config.restart.is_some_and(|restart| restart.restarted),
+            untold: true,
             config,
             rng: ChaCha8Rng::seed_from_u64(seed),
             capabilities_refused: false,
@@ -95,6 +105,7 @@ impl Session {
             connections: Vec::new(),
             next_connection: 0,
             hold_off: None,
+            ended_by: Side::Us,
             dial_at: None,
             backoff: Backoff::default(),
             state: State::Idle,
@@ -196,7 +207,7 @@ impl Session {
         if !self.config.direction.accepts() {
             self.write_notification(id, &Notification::new(ErrorCode::CONNECTION_REJECTED));
             self.actions.push_back(Action::Close(id));
-        } else if self.started && self.hold_off.is_none() {
+        } else if self.started && (self.hold_off.is_none() || self.ended_by == Side::Peer) {
             self.accept(now, id, endpoints);
         } else {
             // In Idle without a word (RFC 4271 8.2.2): it is no error of the peer's.
@@ -275,7 +286,7 @@ impl Session {
     /// The peer has been told all routes that there were at the start: this speaker has restarted no
     /// longer (RFC 4724 section 3).
     pub fn handle_synchronized(&mut self) {
-        self.restarted = false;
+        self.untold = false;
     }
 
     /// Does what is due. Earlier does no harm.

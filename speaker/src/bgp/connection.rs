@@ -10,6 +10,8 @@ use herald_netsys::tcp;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
+use super::transition::{Security, Transition};
+
 /// How long a connection that is to be closed may take to send its last words, and the peer to close
 /// its side: a socket closed with something unread is reset, and the last words with it.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -29,6 +31,10 @@ pub(super) struct Connection {
     /// The peer has not acknowledged all, as far as it is known.
     unacknowledged: bool,
     closing: Option<Closing>,
+    /// All bytes that were to be sent.
+    written: u64,
+    /// What it is secured by is changing.
+    transition: Option<Transition>,
     /// What was found behind the last bytes: the kernel tells an error once.
     failed: Option<io::Error>,
 }
@@ -58,6 +64,8 @@ impl Connection {
             sent: 0,
             unacknowledged: false,
             closing: None,
+            written: 0,
+            transition: None,
             failed: None,
         }
     }
@@ -75,6 +83,7 @@ impl Connection {
 
     /// To be sent after all that was to be sent before.
     pub(super) fn write(&mut self, bytes: Vec<u8>) {
+        self.written += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         if self.sent >= CHUNK {
             self.unsent.drain(..self.sent);
             self.sent = 0;
@@ -104,6 +113,53 @@ impl Connection {
         count
     }
 
+    /// It was secured by `old`, and is to be by `new` when its other end is, too.
+    pub(super) fn change(
+        &mut self,
+        now: Instant,
+        old: &Security,
+        new: &Security,
+    ) -> Result<(), herald_netsys::Error> {
+        let old = match self.transition.take() {
+            Some(under_way) => under_way.security(),
+            None => old.clone(),
+        };
+        let unacknowledged = u64::try_from(self.unacknowledged()).unwrap_or(u64::MAX);
+        let acknowledged = self.written.saturating_sub(unacknowledged);
+        let transition = Transition::new(now, old, new.clone(), acknowledged);
+        let both = transition.security();
+        self.transition = Some(transition);
+        self.secure(&both)
+    }
+
+    /// Goes on with a change. An error keeps what it had.
+    pub(super) fn tend(&mut self, now: Instant) -> Result<(), herald_netsys::Error> {
+        if self
+            .transition
+            .as_ref()
+            .is_none_or(|it| now < it.next_look())
+        {
+            return Ok(());
+        }
+        let unacknowledged = self.unacknowledged();
+        let waiting = u64::try_from(unacknowledged).unwrap_or(u64::MAX);
+        let acknowledged = self.written.saturating_sub(waiting);
+        let Some(transition) = &mut self.transition else {
+            return Ok(());
+        };
+        let (security, over) = transition.look(now, unacknowledged, acknowledged);
+        if over {
+            self.transition = None;
+        }
+        security.map_or(Ok(()), |security| self.secure(&security))
+    }
+
+    /// Sets what it is secured by, at once.
+    pub(super) fn secure(&self, security: &Security) -> Result<(), herald_netsys::Error> {
+        tcp::set_password(&self.stream, security.password.as_ref())?;
+        tcp::set_hops(&self.stream, security.hops)
+    }
+
     /// To be closed when all is sent.
     pub(super) fn close(&mut self, now: Instant) {
         self.closing.get_or_insert(Closing {
@@ -116,9 +172,12 @@ impl Connection {
         self.closing.is_some()
     }
 
-    /// When a connection that is to be closed is closed whatever happens.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.closing.map(|closing| closing.at)
+    /// When something is due: a connection that is to be closed is closed whatever happens, or one that
+    /// changes is to be looked at.
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        let closing = self.closing.map(|closing| closing.at);
+        let look = self.transition.as_ref().map(Transition::next_look);
+        closing.into_iter().chain(look).min()
     }
 
     /// Waits until something can be read, or written if something is to be.

@@ -10,13 +10,14 @@ use herald_announce::bgp::Route;
 use herald_bgp::routes::{Path, Table};
 use herald_netsys::tcp;
 use herald_runtime::supervise::TaskResult;
+use prometheus_client::metrics::counter::Counter;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinSet, LocalSet};
 use tokio_util::sync::CancellationToken;
 
-use super::listener::Listeners;
+use super::listener::{Listeners, clashes};
 use super::path::Watch;
 use super::peer::{Ears, Peer, SharedTable, Situation, Wanted};
 use super::plan::PeerPlan;
@@ -106,6 +107,14 @@ impl Driver {
         self
     }
 
+    /// Counts there who connects and is no peer, once it is known [where to
+    /// listen](Self::listening_at).
+    #[must_use]
+    pub fn counting_strangers(mut self, counter: Counter) -> Self {
+        self.listeners.count_strangers(counter);
+        self
+    }
+
     /// Drives until `token` is cancelled; then the sessions end, so that peers with graceful restart
     /// keep the routes and all others drop them at once; or all of them, if the node
     /// [leaves](RouteQueue::set_leaving).
@@ -114,6 +123,7 @@ impl Driver {
     }
 
     async fn drive(mut self, token: &CancellationToken) -> TaskResult {
+        let mut interfaces = self.surroundings.interfaces();
         self.apply();
         loop {
             tokio::select! {
@@ -142,6 +152,10 @@ impl Driver {
                 },
                 changed = self.surroundings.changed() => {
                     changed?;
+                    self.orient();
+                }
+                Ok(()) = interfaces.changed() => {
+                    self.listeners.review();
                     self.orient();
                 }
                 () = any_changed(&mut self.peers) => self.publish(),
@@ -201,14 +215,20 @@ impl Driver {
             found.push((name, place, guest));
         }
         let guests = found.iter().filter_map(|(.., guest)| guest.clone());
-        self.listeners.set_guests(guests.collect());
+        let mut guests: Vec<_> = guests.collect();
+        let clashes = clashes(&guests);
+        guests.retain(|guest| !clashes.contains_key(&guest.name));
+        self.listeners.set_guests(guests);
         for (name, place, guest) in found {
             let Some(peer) = self.peers.get(name) else {
                 continue;
             };
             let deaf = guest.as_ref().and_then(|it| self.listeners.failure(it));
             let (remote, problem) = match place {
-                Ok(remote) => (Some(remote), deaf.map(str::to_owned)),
+                Ok(remote) => {
+                    let clash = clashes.get(name).map(String::as_str);
+                    (Some(remote), clash.or(deaf).map(str::to_owned))
+                }
                 Err(problem) => (None, problem),
             };
             let situation = Situation { remote, problem };

@@ -12,6 +12,7 @@ use futures::future::select_all;
 use herald_model::IpFamily;
 use herald_netsys::interface_name;
 use herald_netsys::tcp::{self, Hops, ListenOptions, Listener, Password};
+use prometheus_client::metrics::counter::Counter;
 use tokio::net::TcpStream;
 
 use super::plan::Remote;
@@ -36,6 +37,40 @@ pub(super) struct Guest {
     pub(super) local: Option<IpAddr>,
     pub(super) hops: Hops,
     pub(super) password: Option<Password>,
+}
+
+/// Guests that cannot be let in, and why, in words: they have a link-local address in common with one of
+/// another interface, and another password. The kernel finds a password by the address alone (for
+/// interfaces, `TCP_MD5SIG_FLAG_IFINDEX` knows VRFs and nothing else).
+pub(super) fn clashes(guests: &[Guest]) -> BTreeMap<String, String> {
+    let mut first: BTreeMap<(Place, IpAddr), &Guest> = BTreeMap::new();
+    let mut clashes = BTreeMap::new();
+    for guest in guests {
+        let Some(interface) = &guest.remote.interface else {
+            continue;
+        };
+        let address = guest.remote.address;
+        let first = first.entry((guest.place(), address)).or_insert(guest);
+        let elsewhere = first
+            .remote
+            .interface
+            .as_ref()
+            .filter(|it| *it != interface);
+        if let Some(elsewhere) = elsewhere.filter(|_| first.password != guest.password) {
+            let problem = format!(
+                "it cannot connect: {address} on {interface} is also the address of the BGPPeer {} on \
+                 {elsewhere}, which has another password, and the kernel does not tell the two apart; \
+                 give the BGPPeers {} and {} one password, or one of the routers another address, or \
+                 leave it to this node to connect (annotation {}: outbound)",
+                first.name,
+                first.name,
+                guest.name,
+                herald_api::annotations::BGP_CONNECTION
+            );
+            clashes.insert(guest.name.clone(), problem);
+        }
+    }
+    clashes
 }
 
 /// What a socket listens to.
@@ -101,11 +136,27 @@ impl Listeners {
         }
     }
 
+    /// Strangers are counted there.
+    pub(super) fn count_strangers(&mut self, counter: Counter) {
+        self.strangers.refused = counter;
+    }
+
     /// Listens to exactly these, sorted by what they are preferred by where an address is that of
     /// several.
     pub(super) fn set_guests(&mut self, guests: Vec<Guest>) {
         if guests != self.guests {
             self.guests = guests;
+            self.update();
+        }
+    }
+
+    /// Looks after the sockets, for the interfaces of this node have changed: a VRF that is made anew
+    /// needs another socket, and one that was missing may be there.
+    pub(super) fn review(&mut self) {
+        let before = self.sockets.len();
+        self.sockets
+            .retain(|_, socket| !socket.listener.is_stranded());
+        if self.sockets.len() < before || !self.failures.is_empty() {
             self.update();
         }
     }
@@ -285,6 +336,8 @@ fn hops(guests: &[&Guest]) -> Hops {
 /// Those who connect and are no peers.
 #[derive(Debug, Default)]
 struct Strangers {
+    /// All of them.
+    refused: Counter,
     /// How many there were since they were last told of.
     untold: u64,
     /// When they may be told of again.
@@ -307,6 +360,7 @@ impl Strangers {
 
     /// One more. How many there were if it is time to tell.
     fn count(&mut self, now: Instant) -> Option<u64> {
+        self.refused.inc();
         self.untold += 1;
         if self.next.is_some_and(|next| now < next) {
             return None;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
@@ -166,6 +167,18 @@ const OWN: [Metric; 9] = [
     },
 ];
 
+/// Who connects to the node and is no peer; the registry adds `_total`.
+const STRANGERS: &str = "herald_bgp_strangers_refused";
+
+/// Registers the number of those who connect to the node and are no peers; they are counted in what it
+/// gives.
+pub fn register_strangers(registry: &mut Registry) -> Counter {
+    let counter = Counter::default();
+    let help = "Connections to the BGP port that were closed because no peer may make them";
+    registry.register(STRANGERS, help, counter.clone());
+    counter
+}
+
 /// Registers the metrics of all sessions.
 pub fn register_metrics(registry: &mut Registry, statuses: watch::Receiver<Arc<Statuses>>) {
     registry.register_collector(Box::new(Sessions(statuses)));
@@ -295,7 +308,7 @@ mod tests {
                 OWN.iter()
                     .map(|metric| format!("herald_bgp_{}", total(metric))),
             );
-        for name in names {
+        for name in names.chain([format!("{STRANGERS}_total")]) {
             assert!(
                 page.contains(&format!("`{name}`")),
                 "{name} is not documented"

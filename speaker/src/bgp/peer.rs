@@ -144,8 +144,10 @@ impl Peer {
             if self.stopping && self.connections.is_empty() {
                 break;
             }
-            let closing = self.connections.values().filter_map(Connection::deadline);
-            let due = self.session.next_timeout().into_iter().chain(closing).min();
+            let connections = self.connections.values();
+            let connections = connections.filter_map(Connection::next_timeout);
+            let due = self.session.next_timeout().into_iter();
+            let due = due.chain(connections).min();
             tokio::select! {
                 changed = self.ears.wanted.changed(), if !self.stopping => match changed {
                     Ok(()) => self.want(Instant::now()),
@@ -155,7 +157,10 @@ impl Peer {
                 // Of a peer that is to go this one is closed, too: that is no end before its time.
                 Ok(()) = self.ears.situation.changed(), if !self.stopping => {}
                 changed = self.ears.interfaces.changed(), if !self.stopping => match changed {
-                    Ok(()) => self.review_addresses(false),
+                    Ok(()) => {
+                        self.review_addresses(false);
+                        self.review_connections(Instant::now());
+                    }
                     Err(_) => break,
                 },
                 Some(stream) = self.ears.accepted.recv() => self.accepted(Instant::now(), stream),
@@ -211,7 +216,8 @@ impl Peer {
             )
         };
         let moved = way(old) != way(new);
-        let secured = (old.hops, &old.password) != (new.hops, &new.password);
+        let (was, is) = (old.security(), new.security());
+        let secured = was != is;
         let state = self.session.state();
         let talks = matches!(
             state,
@@ -228,11 +234,9 @@ impl Peer {
             self.path.update(&plan);
         }
         if secured {
-            // The peer of a live connection gets the same change about now. One that has it already hears
-            // nothing else: neither the rest of an exchange nor the end of the connection, for which it
-            // would wait as long as its hold time.
-            for connection in self.connections.values() {
-                if let Err(error) = self.secure(connection.stream()) {
+            // The peer of a live connection gets the same change about now.
+            for connection in self.connections.values_mut() {
+                if let Err(error) = connection.change(now, &was, &is) {
                     tracing::error!(peer = self.name, %error, "the session keeps what it had");
                 }
             }
@@ -265,24 +269,18 @@ impl Peer {
         }
     }
 
-    /// Gives a connection the password and the hops that are planned.
-    fn secure(&self, stream: &TcpStream) -> Result<(), herald_netsys::Error> {
-        tcp::set_password(stream, self.plan.password.as_ref())?;
-        tcp::set_hops(stream, self.plan.hops)
-    }
-
     /// The peer has connected.
     fn accepted(&mut self, now: Instant, stream: TcpStream) {
         if self.stopping || self.connections.len() >= MOST_CONNECTIONS {
             let _ = tcp::reset_when_closed(&stream);
             return;
         }
+        let connection = Connection::new(stream);
         // Since its handshake the plan may have changed.
-        if let Err(error) = self.secure(&stream) {
+        if let Err(error) = connection.secure(&self.plan.security()) {
             tracing::error!(peer = self.name, %error, "a connection of the peer is closed");
             return;
         }
-        let connection = Connection::new(stream);
         // Else it is gone already.
         if let Ok(endpoints) = connection.endpoints() {
             let id = self.session.handle_accepted(now, endpoints);
@@ -313,13 +311,13 @@ impl Peer {
         }
         let opened = outcome
             .and_then(|stream| {
+                let connection = Connection::new(stream);
                 // Since it was begun the plan may have changed.
-                self.secure(&stream)?;
-                Ok(stream)
+                connection.secure(&self.plan.security())?;
+                Ok(connection)
             })
             .map_err(|error| error.of_attempt())
-            .and_then(|stream| {
-                let connection = Connection::new(stream);
+            .and_then(|connection| {
                 let endpoints = connection.endpoints().map_err(|error| error.to_string())?;
                 Ok((connection, endpoints))
             });
@@ -335,6 +333,11 @@ impl Peer {
     /// Takes in what arrived, does what is due, and carries out what follows.
     fn settle(&mut self, now: Instant) {
         self.turn(now);
+        for connection in self.connections.values_mut() {
+            if let Err(error) = connection.tend(now) {
+                tracing::error!(peer = self.name, %error, "the session keeps what it had");
+            }
+        }
         self.receive(now);
         if self.session.next_timeout().is_some_and(|due| due <= now) {
             // What the peer has taken meanwhile counts.
@@ -454,6 +457,18 @@ impl Peer {
         if let Some(addresses) = found.or_else(|| up_just_now.then(Addresses::default)) {
             self.feed
                 .set_addresses(addresses, &mut self.table.borrow_mut());
+        }
+    }
+
+    /// Gives up connections whose interface or VRF is gone: nothing arrives on them any more, so that
+    /// otherwise only the hold timer would end them.
+    fn review_connections(&mut self, now: Instant) {
+        let stranded = self
+            .connections
+            .extract_if(.., |_, connection| tcp::is_stranded(connection.stream()));
+        for (id, _) in stranded {
+            let why = "the interface that it was on is gone";
+            self.session.handle_closed(now, id, Some(why));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU8;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use herald_api::config::bgp::{BgpPeer, Connection, Password, PeerAsn, PeerEndpoint};
 use herald_api::kinds::DynamicAsn;
@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::listener::Guest;
 use super::path::BfdPlan;
+use super::transition::Security;
 
 /// How long peers keep the routes of a speaker that restarts, in seconds.
 const RESTART_TIME: u16 = 120;
@@ -40,6 +41,24 @@ pub struct PeerPlan {
     pub bfd: Option<BfdPlan>,
 }
 
+/// What routers may have of an earlier life of this speaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EarlierLife {
+    until: Instant,
+    same_boot: bool,
+}
+
+impl EarlierLife {
+    /// One before `now`, at which this life begins. `same_boot`: the node has forwarded all the time
+    /// since.
+    pub fn before(now: Instant, same_boot: bool) -> Self {
+        Self {
+            until: now + Duration::from_secs(RESTART_TIME.into()),
+            same_boot,
+        }
+    }
+}
+
 /// The address of a peer, with its interface if it is of one link only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Remote {
@@ -57,19 +76,19 @@ pub enum Unsupported {
 
 impl PeerPlan {
     /// The plan for a peer on the node `me`, whose IPv4 address is `address`, if it has one.
-    /// `restarted`: this speaker has started anew and may have left routes with the peer.
+    /// `earlier`: this speaker has started anew and may have left routes with the peer.
     pub fn new(
         peer: &BgpPeer,
         me: &NodeName,
         address: Option<Ipv4Addr>,
-        restarted: bool,
+        earlier: Option<EarlierLife>,
     ) -> Result<Self, Unsupported> {
         let password = peer.password.as_ref().map(Password::as_bytes);
         let password = password.map(tcp::Password::new).transpose();
         let password = password
             .map_err(|error| Unsupported::Password(peer.name.clone(), error.to_string()))?;
         Ok(Self {
-            session: config(peer, identifier(peer, me, address), restarted),
+            session: config(peer, identifier(peer, me, address), earlier),
             endpoint: peer.endpoint.clone(),
             port: peer.port,
             source: peer.source_address,
@@ -112,6 +131,14 @@ impl PeerPlan {
         Some(&self.vrf).filter(|vrf| !vrf.is_empty())
     }
 
+    /// What connections with the peer are secured by.
+    pub(super) fn security(&self) -> Security {
+        Security {
+            hops: self.hops,
+            password: self.password.clone(),
+        }
+    }
+
     /// How a connection to the peer is made if it is there.
     pub(super) fn options(&self, remote: &Remote) -> tcp::Options {
         tcp::Options {
@@ -125,7 +152,7 @@ impl PeerPlan {
     }
 }
 
-fn config(peer: &BgpPeer, id: BgpId, restarted: bool) -> Config {
+fn config(peer: &BgpPeer, id: BgpId, earlier: Option<EarlierLife>) -> Config {
     let local = Asn(peer.local_asn.unwrap_or(peer.my_asn));
     let expected = match peer.peer_asn {
         PeerAsn::Number(number) => ExpectedAs::Exactly(Asn(number)),
@@ -151,8 +178,8 @@ fn config(peer: &BgpPeer, id: BgpId, restarted: bool) -> Config {
     config.restart = peer.graceful_restart.then_some(Restart {
         time: RESTART_TIME,
         long_lived: None,
-        restarted,
-        forwarding_kept: true,
+        restarted: earlier.map(|earlier| earlier.until),
+        forwarding_kept: earlier.is_some_and(|earlier| earlier.same_boot),
     });
     let seconds = |time: Duration| u16::try_from(time.as_secs()).unwrap_or(u16::MAX);
     config.timers = Timers {

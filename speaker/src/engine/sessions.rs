@@ -6,7 +6,7 @@ use herald_model::NodeName;
 use tokio::sync::watch;
 
 use super::Engine;
-use crate::bgp::{PeerPlan, Plans};
+use crate::bgp::{EarlierLife, PeerPlan, Plans};
 use crate::channel::send_if_other;
 use crate::world::Sessions;
 
@@ -15,17 +15,17 @@ use crate::world::Sessions;
 pub(super) struct Planner {
     me: NodeName,
     plans: watch::Sender<Arc<Plans>>,
-    /// Routers may have routes of an earlier life of this speaker.
-    restarted: bool,
+    /// Of which routers may have routes.
+    earlier: Option<EarlierLife>,
 }
 
 impl Planner {
-    pub(super) fn new(me: NodeName, plans: watch::Sender<Arc<Plans>>, restarted: bool) -> Self {
-        Self {
-            me,
-            plans,
-            restarted,
-        }
+    pub(super) fn new(
+        me: NodeName,
+        plans: watch::Sender<Arc<Plans>>,
+        earlier: Option<EarlierLife>,
+    ) -> Self {
+        Self { me, plans, earlier }
     }
 
     /// The sessions are to be these. Gives what stands in the way of some, one text each. Sessions
@@ -34,7 +34,7 @@ impl Planner {
         let mut problems = Vec::new();
         let mut plans = Plans::new();
         for peer in &sessions.peers {
-            match PeerPlan::new(peer, &self.me, sessions.address, self.restarted) {
+            match PeerPlan::new(peer, &self.me, sessions.address, self.earlier) {
                 Ok(plan) => {
                     plans.insert(peer.name.clone(), Arc::new(plan));
                 }

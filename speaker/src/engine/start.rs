@@ -118,6 +118,7 @@ impl Engine {
                 generation,
                 held: self.held.clone(),
                 left_cleanly,
+                boot: self.settings.boot.clone(),
             },
         }
     }

@@ -54,6 +54,11 @@ async fn start() -> Running {
 
 /// The same with a group, and with what is in the directory.
 async fn start_in(directory: tempfile::TempDir, grouped: bool) -> Running {
+    start_in_boot(directory, grouped, "the boot").await
+}
+
+/// The same in this boot of the node.
+async fn start_in_boot(directory: tempfile::TempDir, grouped: bool, boot: &str) -> Running {
     // Installed by another test already, perhaps.
     herald_runtime::install_crypto_provider();
     let nowhere = Config::new("http://127.0.0.1:1".parse().expect("valid"));
@@ -106,6 +111,7 @@ async fn start_in(directory: tempfile::TempDir, grouped: bool) -> Running {
         ignore_exclude: false,
         handover: Duration::from_secs(5),
         bgp_shutdown_wait: Duration::from_millis(300),
+        boot: Some(boot.to_owned()),
     };
     let metrics = Metrics::register(&mut registry, &"me".into());
     let token = supervisor.token();
@@ -270,6 +276,14 @@ impl Running {
             tokio::task::yield_now().await;
         }
         tokio::task::yield_now().await;
+    }
+
+    /// Ends as a process does that is killed, and leaves what is on its disk.
+    async fn killed(self) -> tempfile::TempDir {
+        self.task.abort();
+        self.state_writer.abort();
+        let _ = self.state_writer.await;
+        self.directory
     }
 
     async fn end(self) {

@@ -72,6 +72,7 @@ fn example() -> State {
         generation: 7,
         held: BTreeSet::from(["2001:db8::1".parse().expect("valid")]),
         left_cleanly: false,
+        boot: None,
     }
 }
 
@@ -112,9 +113,10 @@ proptest! {
         generation: u64,
         held in btree_set(any::<IpAddr>(), 0..20),
         left_cleanly: bool,
+        boot: Option<String>,
     ) {
         let members = example().members;
-        let state = State { world, members, damping, generation, held, left_cleanly };
+        let state = State { world, members, damping, generation, held, left_cleanly, boot };
         prop_assert_eq!(decoded(&encoded(&state)).ok(), Some(state));
     }
 
@@ -254,12 +256,12 @@ async fn what_a_speaker_left_half_written_is_in_nobodys_way() {
 async fn a_file_of_another_version_and_a_damaged_one_are_kept_under_another_name() {
     let mut future = encoded(&example());
     future[11] = 9;
-    let past = of_version(1);
+    let past = of_version(2);
     let mut damaged = encoded(&example());
     damaged[60] ^= 1;
     for (bytes, name) in [
         (future, "herald.state.version-9"),
-        (past, "herald.state.version-1"),
+        (past, "herald.state.version-2"),
         (damaged, "herald.state.damaged"),
     ] {
         let root = TempDir::new().expect("a directory");

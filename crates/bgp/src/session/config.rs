@@ -1,6 +1,6 @@
 //! How one session is to be.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::wire::{Asn, BgpId, ExpectedAs, Families, Role};
 
@@ -70,9 +70,10 @@ pub struct Restart {
     /// How long it is to keep them after that as a last resort, in seconds, at most 16,777,215
     /// (RFC 9494).
     pub long_lived: Option<u32>,
-    /// The speaker has started anew and may have left routes with the peer.
-    pub restarted: bool,
-    /// Traffic was served all the time: the node itself did not restart.
+    /// The speaker has started anew, and until then the peer may keep routes of its earlier life. The
+    /// first session in that time says so (RFC 4724 4.1).
+    pub restarted: Option<Instant>,
+    /// Traffic was served all the time since that earlier life: the node itself did not restart.
     pub forwarding_kept: bool,
 }
 
@@ -210,7 +211,7 @@ impl Config {
         let said = |config: &Self| Self {
             direction: Direction::default(),
             restart: config.restart.map(|restart| Restart {
-                restarted: false,
+                restarted: None,
                 ..restart
             }),
             timers: Timers {
@@ -258,7 +259,7 @@ mod tests {
                     it.restart = Some(Restart {
                         time: 4096,
                         long_lived: None,
-                        restarted: false,
+                        restarted: None,
                         forwarding_kept: false,
                     });
                 },
@@ -269,7 +270,7 @@ mod tests {
                     it.restart = Some(Restart {
                         time: 4095,
                         long_lived: Some(1 << 24),
-                        restarted: false,
+                        restarted: None,
                         forwarding_kept: false,
                     });
                 },

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::backoff::jitter;
 use super::connection::{Connection, Endpoints, Origin, Phase};
-use super::{Action, ConnectionId, Down, Event, Reason, Session, State, Stop};
+use super::{Action, ConnectionId, Down, Event, Reason, Session, Side, State, Stop};
 use crate::wire::{ErrorCode, MessageType, Notification};
 
 /// The wait for the next attempt when nobody is at fault.
@@ -64,7 +64,7 @@ impl Session {
     /// Sends the own OPEN, once.
     pub(super) fn greet(&mut self, now: Instant, id: ConnectionId) {
         let mut bytes = Vec::new();
-        self.our_open().encode(&mut bytes);
+        self.our_open(now).encode(&mut bytes);
         match self.connection_mut(id) {
             Some(connection) if !connection.greeted => connection.greeted = true,
             _ => return,
@@ -240,6 +240,10 @@ impl Session {
             let wait = self.backoff.fail(self.config.timers.idle, &mut self.rng);
             self.dial_at = None;
             self.hold_off = Some(now + wait);
+            self.ended_by = match reason {
+                Reason::Notified(_) => Side::Peer,
+                _ => Side::Us,
+            };
         } else if self.config.direction.dials() && self.is_unoccupied() && self.dial_at.is_none() {
             let wait = self.backoff.fail(self.config.timers.connect, &mut self.rng);
             self.dial_at = Some(now + wait);

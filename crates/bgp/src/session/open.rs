@@ -12,33 +12,33 @@ use crate::wire::{
 
 impl Session {
     /// What this side says of itself.
-    pub(super) fn our_open(&self) -> Open {
+    pub(super) fn our_open(&self, now: Instant) -> Open {
         let config = &self.config;
         let families = config.families;
-        let kept = |restart: &super::Restart| {
-            if restart.forwarding_kept {
-                families
-            } else {
-                Families::NONE
-            }
-        };
+        // A session that comes back while this speaker lives has lost nothing.
+        let kept = |restart: &super::Restart| restart.forwarding_kept || !self.untold;
+        let restarting = |until: Option<Instant>| until.is_some_and(|until| now < until);
         let internal = match config.peer_as {
             ExpectedAs::Exactly(asn) => asn == config.local_as,
             ExpectedAs::Internal => true,
             ExpectedAs::External => false,
         };
         let graceful_restart = config.restart.as_ref().map(|restart| GracefulRestart {
-            restarting: self.restarted,
+            restarting: self.untold && restarting(restart.restarted),
             notification: true,
             restart_time: restart.time,
             families,
-            forwarding: kept(restart),
+            forwarding: if kept(restart) {
+                families
+            } else {
+                Families::NONE
+            },
         });
         let long_lived_graceful_restart = config.restart.as_ref().and_then(|restart| {
             let stale_time = restart.long_lived?;
             let one = |named: bool| {
                 named.then_some(LongLived {
-                    forwarding: restart.forwarding_kept,
+                    forwarding: kept(restart),
                     stale_time,
                 })
             };
@@ -74,7 +74,7 @@ impl Session {
 
     /// The peer's OPEN has come.
     pub(super) fn handle_open(&mut self, now: Instant, id: ConnectionId, theirs: &Open) {
-        let ours = self.our_open();
+        let ours = self.our_open(now);
         let negotiated = match self.check(&ours, theirs) {
             Ok(negotiated) => Arc::new(negotiated),
             Err((reason, notification)) => {

@@ -1,5 +1,6 @@
 use std::num::NonZeroU8;
 
+use prometheus_client::registry::Registry;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -49,6 +50,34 @@ fn a_peer_is_known_by_its_address_its_interface_and_what_it_connects_to() {
     let here: IpAddr = "fe80::1".parse().expect("an address");
     assert!(near.is(address("[fe80::2%7]:9"), here, name_of));
     assert!(!near.is(address("[fe80::2%8]:9"), here, name_of));
+}
+
+#[test]
+fn one_link_local_address_on_two_interfaces_cannot_have_two_passwords() {
+    let near = |name: &str, interface: &str, password: Option<&str>| {
+        let mut guest = guest(name, "fe80::2");
+        guest.remote.interface = Some(interface.to_owned());
+        guest.password = password.and_then(|password| Password::new(password).ok());
+        guest
+    };
+    let one = near("one", "eth0", Some("first"));
+    let told = |second: Guest| clashes(&[one.clone(), second]);
+    assert!(told(near("two", "eth1", Some("first"))).is_empty());
+    assert!(told(near("two", "eth0", Some("second"))).is_empty());
+    let mut elsewhere = near("two", "eth1", Some("second"));
+    elsewhere.vrf = Some("red".to_owned());
+    assert!(told(elsewhere).is_empty());
+    for password in [None, Some("second")] {
+        let told = told(near("two", "eth1", password));
+        let problems: Vec<_> = told.iter().collect();
+        let [(name, problem)] = problems[..] else {
+            panic!("{problems:?}");
+        };
+        assert_eq!(name, "two");
+        for word in ["BGPPeers one and two", "fe80::2 on eth1", "on eth0"] {
+            assert!(problem.contains(word), "{word}: {problem}");
+        }
+    }
 }
 
 #[test]
@@ -109,6 +138,8 @@ async fn it_listens_while_there_is_a_peer_that_may_connect() {
 async fn a_stranger_is_closed_without_a_byte() {
     let port = free_port().await;
     let mut listeners = Listeners::new(port);
+    let mut registry = Registry::default();
+    listeners.count_strangers(crate::bgp::register_strangers(&mut registry));
     listeners.set_guests(vec![guest("far", "192.0.2.1")]);
     let there = SocketAddr::from(([127, 0, 0, 1], port));
     let mut stream = TcpStream::connect(there).await.expect("connects");
@@ -120,6 +151,10 @@ async fn a_stranger_is_closed_without_a_byte() {
         }
     }
     assert_eq!(bytes, b"");
+    let mut page = String::new();
+    prometheus_client::encoding::text::encode(&mut page, &registry).expect("encodes");
+    let line = "herald_bgp_strangers_refused_total 1";
+    assert!(page.lines().any(|it| it == line), "{page}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -481,15 +481,22 @@ async fn without_the_api_sessions_and_routes_are_those_of_the_disk_except_where_
     };
     let written = tokio::time::timeout(Duration::from_secs(5), written);
     written.await.expect("written");
-    running.task.abort();
-    running.state_writer.abort();
-    let _ = running.state_writer.await;
+    let directory = running.killed().await;
 
-    let mut second = start_in(running.directory, false).await;
+    let mut second = start_in(directory, false).await;
     second.interfaces.send_replace(Some(vec![lan("eth0")]));
     let plans = second.plans(&["tor"]).await;
     let restart = plans["tor"].session.restart;
-    assert!(restart.is_some_and(|restart| restart.restarted));
+    let restart = restart.expect("as the peer asks for");
+    assert!(
+        restart
+            .restarted
+            .is_some_and(|until| until > Instant::now())
+    );
+    assert!(
+        restart.forwarding_kept,
+        "the node has forwarded all the time"
+    );
     let mut told = Told::default();
     told.reaches(&second, "locked", &BOTH).await;
     assert!(told.complete);
@@ -521,5 +528,28 @@ async fn without_the_api_sessions_and_routes_are_those_of_the_disk_except_where_
     none.await.expect("the engine runs");
     second.send(Input::Services(all(Vec::new()))).await;
     told.reaches(&second, "tor", &[]).await;
+    second.end().await;
+}
+
+#[tokio::test]
+async fn a_node_that_began_anew_has_not_forwarded_meanwhile() {
+    let running = start().await;
+    let graceful = json!({ "enableGracefulRestart": true });
+    running.send_with_bgp(vec![peer("tor", &graceful)]).await;
+    let mut told = Told::default();
+    told.reaches(&running, "tor", &BOTH).await;
+    let file = running.directory.path().join("herald.state");
+    while !String::from_utf8_lossy(&std::fs::read(&file).unwrap_or_default()).contains("shop") {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let directory = running.killed().await;
+    let mut second = start_in_boot(directory, false, "another boot").await;
+    second.interfaces.send_replace(Some(vec![lan("eth0")]));
+    let plans = second.plans(&["tor"]).await;
+    let restart = plans["tor"].session.restart.expect("as it asks for");
+    assert!(
+        restart.restarted.is_some() && !restart.forwarding_kept,
+        "{restart:?}"
+    );
     second.end().await;
 }

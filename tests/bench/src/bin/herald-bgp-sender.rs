@@ -133,7 +133,7 @@ impl Sender {
 
     fn peer(&self, address: IpAddr, asn: u32) -> Result<()> {
         let peer = peer(address, asn, self.bfd);
-        let plan = PeerPlan::new(&peer, &NodeName::from("bench"), Some(self.id), false)?;
+        let plan = PeerPlan::new(&peer, &NodeName::from("bench"), Some(self.id), None)?;
         let mut plans = Plans::clone(&self.plans.borrow());
         plans.insert(peer.name, Arc::new(plan));
         self.plans.send_replace(Arc::new(plans));

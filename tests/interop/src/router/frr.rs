@@ -217,7 +217,9 @@ impl Control for Frr {
     }
 
     fn command(&self, command: &str) -> Result<String> {
-        self.vty("bgpd")?.ask(command)
+        // Lines of a configuration belong to one place in it.
+        let mut vty = self.vty("bgpd")?;
+        command.lines().map(|line| vty.ask(line)).collect()
     }
 
     fn neighbors(&self) -> Result<Vec<Neighbor>> {

@@ -11,7 +11,7 @@ use herald_api::config::bgp::{BfdProfile, BgpPeer, PeerBfd};
 use herald_lab::Netns;
 use herald_model::{Cidr, NodeName, ServiceKey};
 use herald_speaker::bfd::{self, BfdStatus, BfdStatuses, Requests};
-use herald_speaker::bgp::{self, PeerPlan, PeerStatus, Plans, RouteQueue, Statuses};
+use herald_speaker::bgp::{self, EarlierLife, PeerPlan, PeerStatus, Plans, RouteQueue, Statuses};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -145,8 +145,9 @@ impl Herald {
 
 fn planned(peers: &[BgpPeer], restarted: bool) -> Result<Plans> {
     let me = NodeName::from("herald");
+    let earlier = restarted.then(|| EarlierLife::before(Instant::now(), true));
     let plans = peers.iter().map(|peer| {
-        let plan = PeerPlan::new(peer, &me, Some(ID), restarted)?;
+        let plan = PeerPlan::new(peer, &me, Some(ID), earlier)?;
         Ok((peer.name.clone(), Arc::new(plan)))
     });
     plans.collect()

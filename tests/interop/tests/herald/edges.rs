@@ -240,3 +240,51 @@ fn ttl_security_holds_for_a_router_that_connects() -> Result<()> {
     bare.down();
     Ok(())
 }
+
+#[test]
+#[ignore = "needs root and the lab: run by make test"]
+fn a_vrf_that_is_made_anew_is_listened_on_again() -> Result<()> {
+    let bare = network()?;
+    let routers = [
+        Router::start(&bare, "frr", "frr", &frr(""))?,
+        Router::start(&bare, "bird", "bird", &bird(""))?,
+    ];
+    // Any interface that routers can be reached by does for one.
+    let mut inbound = peers(Connection::Inbound);
+    for peer in &mut inbound {
+        "br0".clone_into(&mut peer.vrf);
+    }
+    let end = CancellationToken::new();
+    let mut herald = Herald::start(&bare.netns("herald"), inbound.to_vec(), end)?;
+    announce(&mut herald);
+    for router in &routers {
+        wait_routes(router)?;
+    }
+    bare.ip("herald", ["link del br0"])?;
+    for router in &routers {
+        eventually(SOON / 3, "the end of a session without interface", || {
+            let down = herald.last_down(router.name()).unwrap_or_default();
+            Ok(down.contains("is gone").then_some(()))
+        })?;
+    }
+    bare.ip(
+        "herald",
+        [
+            "link add br0 type bridge forward_delay 0".to_owned(),
+            "link set br0 up".to_owned(),
+            format!("addr add {HERALD}/24 dev br0"),
+            "addr add fd99:1::1/64 dev br0 nodad".to_owned(),
+            "link set frr master br0".to_owned(),
+            "link set bird master br0".to_owned(),
+        ],
+    )?;
+    // They would notice it when something of theirs is not answered.
+    routers[0].command("clear bgp *")?;
+    routers[1].command("restart herald")?;
+    for router in &routers {
+        wait_routes(router)?;
+    }
+    herald.stop()?;
+    bare.down();
+    Ok(())
+}

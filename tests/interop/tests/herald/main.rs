@@ -5,6 +5,7 @@
 mod agreements;
 mod capture;
 mod cases;
+mod changes;
 mod edges;
 mod links;
 mod restart;

@@ -22,7 +22,7 @@ fn with_time(seconds: u16, long_lived: Option<u32>) -> impl Fn(&mut PeerPlan) {
         plan.session.restart = Some(Restart {
             time: seconds,
             long_lived,
-            restarted: false,
+            restarted: None,
             forwarding_kept: true,
         });
     }

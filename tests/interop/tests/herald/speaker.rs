@@ -10,7 +10,7 @@ use herald_announce::bgp::{Attributes, Table};
 use herald_api::config::bgp::BgpPeer;
 use herald_lab::Netns;
 use herald_model::{Cidr, NodeName, ServiceKey};
-use herald_speaker::bgp::{Driver, DriverIo, PeerPlan, Plans, RouteQueue, Statuses};
+use herald_speaker::bgp::{Driver, DriverIo, EarlierLife, PeerPlan, Plans, RouteQueue, Statuses};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -153,8 +153,9 @@ pub(super) fn planned_as(
     change: impl Fn(&mut PeerPlan),
 ) -> Result<Plans> {
     let me = NodeName::from("herald");
+    let earlier = restarted.then(|| EarlierLife::before(Instant::now(), true));
     let plans = peers.into_iter().map(|peer| {
-        let mut plan = PeerPlan::new(&peer, &me, Some(HERALD), restarted)?;
+        let mut plan = PeerPlan::new(&peer, &me, Some(HERALD), earlier)?;
         change(&mut plan);
         Ok((peer.name, Arc::new(plan)))
     });

@@ -160,7 +160,7 @@ fn a_peer_with_graceful_restart_that_connects_again_has_restarted() {
         restart: Some(crate::session::Restart {
             time: 60,
             long_lived: None,
-            restarted: false,
+            restarted: None,
             forwarding_kept: true,
         }),
         ..both(id(1))
@@ -271,6 +271,22 @@ fn a_collision_that_both_sides_lost_is_tried_again_soon() {
     script.notify(dialled, &lost);
     assert_eq!(script.session.state(), State::Active);
     assert!(script.until_dial() <= secs(1));
+}
+
+#[test]
+fn a_peer_that_ended_the_session_may_come_back_at_once() {
+    let (mut script, first) = Script::established(both(id(1)), &peer_open());
+    let changed = crate::wire::Notification::new(ErrorCode::OTHER_CONFIGURATION_CHANGE);
+    script.notify(first, &changed);
+    assert_eq!(script.session.state(), State::Idle);
+    let second = script.accept();
+    script.open(second, &peer_open());
+    script.keepalive(second);
+    assert_eq!(script.session.state(), State::Established);
+    // The wait that is over later touches nothing.
+    script.pass(secs(5));
+    assert_eq!(script.session.state(), State::Established);
+    assert_eq!(script.dials.len(), 1);
 }
 
 #[test]

@@ -247,7 +247,7 @@ proptest! {
             restart: graceful.then_some(Restart {
                 time: 60,
                 long_lived: Some(60),
-                restarted: true,
+                restarted: Some(Instant::now() + Duration::from_mins(2)),
                 forwarding_kept: true,
             }),
             ..config()

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::RngExt;
 
@@ -31,7 +31,7 @@ fn graceful(mut config: Config) -> Config {
     config.restart = Some(Restart {
         time: 60,
         long_lived: None,
-        restarted: true,
+        restarted: Some(Instant::now() + Duration::from_mins(2)),
         forwarding_kept: true,
     });
     config

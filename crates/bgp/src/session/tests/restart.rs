@@ -1,9 +1,14 @@
 //! Graceful restart as the side that restarts (RFC 4724, 8538, 9494), and the end of each family.
 
+use std::time::{Duration, Instant};
+
 use super::script::{Script, config, endpoints, peer_open};
 use crate::routes::{Feed, Path, Table};
 use crate::session::{Config, Event, Restart, Stop};
 use crate::wire::{Families, Family, GracefulRestart, LongLived, Open, PerFamily};
+
+/// How long the peer keeps routes of the earlier life.
+const WINDOW: Duration = Duration::from_mins(2);
 
 const END_OF_IPV4: &[u8] = &[0, 0, 0, 0];
 const END_OF_IPV6: &[u8] = &[0, 0, 0, 6, 0x90, 15, 0, 3, 0, 2, 1];
@@ -13,7 +18,7 @@ fn restarting() -> Config {
         restart: Some(Restart {
             time: 120,
             long_lived: Some(3600),
-            restarted: true,
+            restarted: Some(Instant::now() + WINDOW),
             forwarding_kept: true,
         }),
         ..config()
@@ -106,6 +111,47 @@ fn it_has_restarted_until_the_peer_was_told_all() {
     let connection = script.connect();
     assert!(!restart(&script, connection).restarting);
     assert_eq!(restart(&script, connection).forwarding, Families::BOTH);
+}
+
+#[test]
+fn it_has_restarted_no_longer_than_the_peer_keeps_what_it_had() {
+    let (mut script, first) = Script::connected(restarting());
+    script.pass(WINDOW);
+    script.session.handle_closed(script.now, first, None);
+    script.drain();
+    script.until_dial();
+    let connection = script.connect();
+    let open = script.sent_open(connection);
+    let restart = open.capabilities.graceful_restart.unwrap();
+    assert!(!restart.restarting);
+    assert_eq!(restart.forwarding, Families::BOTH);
+}
+
+#[test]
+fn what_was_lost_by_a_restart_of_the_node_is_made_up_for_when_all_was_told() {
+    let mut config = restarting();
+    config.restart.as_mut().unwrap().forwarding_kept = false;
+    let (mut table, mut feed) = (Table::new(), Feed::new("router"));
+    let (mut script, _) = Script::established(config, &peer_open());
+    up(&script, &mut feed, &mut table);
+    for (complete, forwarding) in [(false, Families::NONE), (true, Families::BOTH)] {
+        table.set_complete(complete);
+        feed.fill(script.now, &mut script.session, &mut table);
+        script.events.clear();
+        script.session.stop(script.now, &Stop::Reset(String::new()));
+        script.drain();
+        up(&script, &mut feed, &mut table);
+        script.until_dial();
+        let connection = script.connect();
+        let open = script.sent_open(connection);
+        let restart = open.capabilities.graceful_restart.unwrap();
+        assert_eq!(restart.forwarding, forwarding);
+        assert_eq!(restart.restarting, !complete);
+        script.open(connection, &peer_open());
+        script.events.clear();
+        script.keepalive(connection);
+        up(&script, &mut feed, &mut table);
+    }
 }
 
 #[test]

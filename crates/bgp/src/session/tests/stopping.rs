@@ -14,7 +14,7 @@ fn graceful() -> (Config, Open) {
         restart: Some(Restart {
             time: 120,
             long_lived: None,
-            restarted: false,
+            restarted: None,
             forwarding_kept: true,
         }),
         ..config()
