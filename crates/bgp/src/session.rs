@@ -217,6 +217,15 @@ impl Session {
         id
     }
 
+    /// The peer has opened a connection, and has as many as the caller keeps for one peer. The next
+    /// actions tell it so (RFC 4486 section 4) and close that connection; the others go on.
+    pub fn handle_accepted_without_room(&mut self) -> ConnectionId {
+        let id = self.new_id();
+        self.write_notification(id, &Notification::new(ErrorCode::OUT_OF_RESOURCES));
+        self.actions.push_back(Action::Close(id));
+        id
+    }
+
     /// The peer has sent bytes.
     pub fn handle_received(&mut self, now: Instant, id: ConnectionId, bytes: &[u8]) {
         self.receive(now, id, bytes);

@@ -56,6 +56,9 @@ pub(super) struct Ears {
 /// How many connections a session may have; those that say their last words count.
 const MOST_CONNECTIONS: usize = 8;
 
+/// So many more are told that they are too many (RFC 4486). Those beyond them are reset.
+const MOST_TOLD: usize = 4;
+
 /// The table of all sessions of the thread.
 pub(super) type SharedTable = Rc<RefCell<Table>>;
 
@@ -271,7 +274,8 @@ impl Peer {
 
     /// The peer has connected.
     fn accepted(&mut self, now: Instant, stream: TcpStream) {
-        if self.stopping || self.connections.len() >= MOST_CONNECTIONS {
+        let count = self.connections.len();
+        if self.stopping || count >= MOST_CONNECTIONS + MOST_TOLD {
             let _ = tcp::reset_when_closed(&stream);
             return;
         }
@@ -283,7 +287,11 @@ impl Peer {
         }
         // Else it is gone already.
         if let Ok(endpoints) = connection.endpoints() {
-            let id = self.session.handle_accepted(now, endpoints);
+            let id = if count < MOST_CONNECTIONS {
+                self.session.handle_accepted(now, endpoints)
+            } else {
+                self.session.handle_accepted_without_room()
+            };
             self.connections.insert(id, connection);
         }
     }

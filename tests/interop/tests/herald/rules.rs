@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use herald_announce::bgp::Attributes;
-use herald_api::config::bgp::BgpPeer;
+use herald_api::config::bgp::{self, BgpPeer};
 use herald_interop::eventually;
-use herald_interop::raw::wire::{Open, capability, four_octet_as, multiprotocol};
+use herald_interop::raw::wire::{Open, capability, four_octet_as, multiprotocol, route_refresh};
 use herald_interop::raw::{Connection, Event, Message, OpenSeen, RawPeer, Speaker, UpdateSeen};
 use herald_lab::Bare;
 use herald_model::Cidr;
@@ -95,11 +95,14 @@ fn updates(peer: &RawPeer, connection: &mut Connection) -> Result<Vec<UpdateSeen
     Ok(updates)
 }
 
+fn owned((code, subcode, data): (u8, u8, &[u8])) -> (u8, u8, Vec<u8>) {
+    (code, subcode, data.to_vec())
+}
+
 /// Code, subcode and data of the NOTIFICATION that ends a session; `None` if it ends without one.
 fn last_word(connection: &mut Connection) -> Result<Option<(u8, u8, Vec<u8>)>> {
     let ended = connection.receive_until(Instant::now() + SOON, |message| {
-        let (code, subcode, data) = message.notification()?;
-        Some((code, subcode, data.to_vec()))
+        message.notification().map(owned)
     })?;
     match ended {
         Ok(notification) => Ok(Some(notification)),
@@ -343,4 +346,46 @@ fn rfc_8950_ipv4_routes_have_an_ipv6_next_hop_only_where_both_take_it() -> Resul
         pair.down(herald)?;
     }
     Ok(())
+}
+
+#[test]
+#[ignore = "needs root and the lab: run by make test"]
+fn rfc_4486_a_peer_with_too_many_connections_is_told_so_and_keeps_its_session() -> Result<()> {
+    let pair = Pair::new()?;
+    let herald = pair.herald(
+        plans(|peer| peer.connection = bgp::Connection::Both, |_| {})?,
+        &few(),
+    );
+    let mut session = pair.peer.establish()?;
+    pair.peer.settle(&mut session)?;
+    // Each takes the place of the one before, which is closed a second later: a machine that is busy
+    // may be too slow to have as many as that at the same time.
+    let mut told = None;
+    for _ in 0..5 {
+        let mut burst = Vec::new();
+        for _ in 0..11 {
+            burst.push(pair.peer.dial()?);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let last = burst.last_mut().context("one")?;
+        let soon = Instant::now() + Duration::from_millis(1500);
+        told = last
+            .receive_until(soon, |message| message.notification().map(owned))?
+            .ok();
+        if told == Some((6, 8, vec![])) {
+            break;
+        }
+    }
+    ensure!(told == Some((6, 8, vec![])), "{told:?}");
+    // When they are closed there is room again, for a word about the collision.
+    std::thread::sleep(Duration::from_secs(2));
+    let mut next = pair.peer.dial()?;
+    next.send(&pair.peer.open().message())?;
+    let word = last_word(&mut next)?;
+    ensure!(word == Some((6, 7, vec![])), "{word:?}");
+    // The session has noticed nothing.
+    session.send(&route_refresh(1, 0, 1))?;
+    let again = updates(&pair.peer, &mut session)?;
+    ensure!(!again.is_empty(), "the session has ended");
+    pair.down(herald)
 }

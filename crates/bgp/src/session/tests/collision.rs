@@ -305,3 +305,18 @@ fn connections_are_refused_when_they_are_not_wanted() {
     dials_only.assert_ended(accepted, ErrorCode::CONNECTION_REJECTED, &[]);
     assert_eq!(dials_only.session.state(), State::Connect);
 }
+
+#[test]
+fn rfc_4486_a_connection_too_many_is_told_so_and_the_session_goes_on() {
+    let (mut script, connection) = Script::established(both(id(1)), &peer_open());
+    let more = script.accept_without_room();
+    script.assert_ended(more, ErrorCode::OUT_OF_RESOURCES, &[]);
+    let told = script.session.last_sent().map(|told| told.error);
+    assert_eq!(told, Some(ErrorCode::OUT_OF_RESOURCES));
+    // What comes on it afterwards is nobody's.
+    script.open(more, &peer_open());
+    script.keepalive(connection);
+    assert!(!script.is_closed(connection));
+    assert_eq!(script.session.state(), State::Established);
+    assert_eq!(script.session.counters().downs, 0);
+}

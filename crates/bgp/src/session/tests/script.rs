@@ -129,6 +129,13 @@ impl Script {
         connection
     }
 
+    /// The peer connects once more than the caller keeps connections.
+    pub(super) fn accept_without_room(&mut self) -> ConnectionId {
+        let connection = self.session.handle_accepted_without_room();
+        self.drain();
+        connection
+    }
+
     pub(super) fn bytes(&mut self, connection: ConnectionId, bytes: &[u8]) {
         self.session.handle_received(self.now, connection, bytes);
         self.drain();
