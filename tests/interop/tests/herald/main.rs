@@ -7,6 +7,7 @@ mod capture;
 mod cases;
 mod changes;
 mod edges;
+mod features;
 mod links;
 mod restart;
 mod routers;

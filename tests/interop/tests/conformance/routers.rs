@@ -1,6 +1,5 @@
 //! The conformance cases against BIRD and FRR: the scripts are right if speakers that the world runs
 //! take them as expected, but for what is known of these versions.
-#![cfg(test)]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
