@@ -111,7 +111,7 @@ simulate: ## Run random faults on simulated clusters (SIMULATE_ARGS="--seeds 0..
 	$(CARGO) run --release --locked --quiet -p herald-simulation -- $(or $(SIMULATE_ARGS),--seeds 0..2000)
 
 .PHONY: fuzz
-fuzz: ## Fuzz each decoder for a minute (FUZZ_SECONDS=3600, FUZZ="bgp_update"); needs a nightly compiler
+fuzz: ## Fuzz each decoder for a minute (FUZZ_SECONDS=3600, FUZZ="bgp_update")
 	@.ci/fuzz $(or $(FUZZ_SECONDS),60) $(FUZZ)
 
 .PHONY: large
