@@ -1,6 +1,7 @@
 //! IP prefixes and ranges as a pool's `spec.addresses` writes them (compat.md 1.1 and 1.8).
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
@@ -64,12 +65,21 @@ impl fmt::Display for IpFamily {
 
 /// A prefix: all addresses that share their first `prefix_len` bits. Host bits are always zero.
 /// Serialized as the pair of its first address and its length.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "(IpAddr, u8)", try_from = "(IpAddr, u8)")]
 pub struct Cidr {
     family: IpFamily,
-    first: u128,
+    /// In network order. As a number it would be aligned, and each prefix of very many be half as
+    /// large again.
+    first: [u8; 16],
     prefix_len: u8,
+}
+
+impl Hash for Cidr {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u128(self.first_number());
+        state.write_u16(u16::from_be_bytes([self.family.bits(), self.prefix_len]));
+    }
 }
 
 impl Cidr {
@@ -83,7 +93,7 @@ impl Cidr {
         let first = address_number(address) & !host_mask(family, prefix_len);
         Some(Self {
             family,
-            first,
+            first: first.to_be_bytes(),
             prefix_len,
         })
     }
@@ -100,17 +110,17 @@ impl Cidr {
 
     /// The lowest address, as a number.
     pub fn first_number(self) -> u128 {
-        self.first
+        u128::from_be_bytes(self.first)
     }
 
     /// The highest address, as a number.
     pub fn last_number(self) -> u128 {
-        self.first | host_mask(self.family, self.prefix_len)
+        self.first_number() | host_mask(self.family, self.prefix_len)
     }
 
     /// The lowest address.
     pub fn first(self) -> IpAddr {
-        self.family.address(self.first)
+        self.family.address(self.first_number())
     }
 
     /// The highest address.
@@ -121,14 +131,14 @@ impl Cidr {
     /// True if `address` is one of the prefix's.
     pub fn contains(self, address: IpAddr) -> bool {
         IpFamily::of(address) == self.family
-            && (self.first..=self.last_number()).contains(&address_number(address))
+            && (self.first_number()..=self.last_number()).contains(&address_number(address))
     }
 
     /// True if the two have an address in common.
     pub fn overlaps(self, other: Self) -> bool {
         self.family == other.family
-            && self.first <= other.last_number()
-            && other.first <= self.last_number()
+            && self.first_number() <= other.last_number()
+            && other.first_number() <= self.last_number()
     }
 
     /// The fewest prefixes that cover exactly the addresses from `first` to `last` (both
@@ -152,7 +162,7 @@ impl Cidr {
             }
             prefixes.push(Self {
                 family,
-                first: next,
+                first: next.to_be_bytes(),
                 prefix_len: family.bits() - host_bits,
             });
             let covered = next | low_bits(host_bits);
@@ -166,7 +176,7 @@ impl Cidr {
 
 impl From<Cidr> for (IpAddr, u8) {
     fn from(cidr: Cidr) -> Self {
-        (cidr.family.address(cidr.first), cidr.prefix_len)
+        (cidr.first(), cidr.prefix_len)
     }
 }
 

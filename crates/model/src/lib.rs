@@ -4,11 +4,13 @@
 //! knows Kubernetes' wire types, a clock, a task or a socket.
 
 mod address;
+mod cidr_map;
 mod labels;
 mod member;
 mod names;
 
 pub use address::{AddressParseError, Cidr, IpFamily, address_number, parse_addresses};
+pub use cidr_map::{CidrMap, NeighbourHasher, Neighbours};
 pub use labels::{LabelSelector, Labels, Operator, Requirement, SelectorError};
 pub use member::{GroupView, LanInterface, MacAddress, Member, MemberState, Phase, Standing};
 pub use names::{NodeName, ServiceKey};

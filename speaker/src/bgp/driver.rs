@@ -281,15 +281,13 @@ impl Driver {
     fn route(&mut self) {
         let waiting = self.io.routes.take();
         let mut table = self.table.borrow_mut();
-        let mut changes = waiting.changes.into_iter().peekable();
-        while let Some((first, route)) = changes.next() {
-            // Neighbours mostly have the same route.
-            let same = std::iter::from_fn(|| {
-                let next = changes.next_if(|(_, next)| is_same(next.as_ref(), route.as_ref()));
-                next.map(|(prefix, _)| prefix)
-            });
-            let paths: Vec<Path> = route.as_deref().map(paths).unwrap_or_default();
-            table.set_all(std::iter::once(first).chain(same), &paths);
+        // Neighbours mostly have the same route.
+        let mut groups = waiting
+            .changes
+            .chunk_by(|one, other| is_same(one.route.as_ref(), other.route.as_ref()));
+        while let Some(same @ [first, ..]) = groups.next() {
+            let paths: Vec<Path> = first.route.as_deref().map(paths).unwrap_or_default();
+            table.set_all(same.iter().map(|change| change.prefix), &paths);
         }
         if waiting.complete {
             table.set_complete(true);

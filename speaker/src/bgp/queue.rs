@@ -1,14 +1,13 @@
 //! Routes on their way from the engine to the thread of the sessions.
 
-use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use herald_announce::bgp::{Change, Route};
-use herald_model::Cidr;
+use herald_announce::bgp::Change;
 use tokio::sync::Notify;
 
-/// Changes that have not been taken yet, one for each prefix at most: whoever puts them there never
-/// waits, and what changes twice meanwhile is told once.
+/// Changes that have not been taken yet: whoever puts them there never waits. They take no more
+/// memory than about twice as many prefixes as there are.
 #[derive(Debug, Clone, Default)]
 pub struct RouteQueue(Arc<Inner>);
 
@@ -21,7 +20,10 @@ struct Inner {
 /// What waits.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
-    pub(crate) changes: BTreeMap<Cidr, Option<Arc<Route>>>,
+    /// In the order in which they came: of two for a prefix the later one holds.
+    pub(crate) changes: Vec<Change>,
+    /// How many there were when each prefix was there once.
+    prefixes: usize,
     /// All that this node announces has been put here.
     pub(crate) complete: bool,
     /// Nobody takes up what this node announces when the process has ended.
@@ -29,20 +31,17 @@ pub(crate) struct Waiting {
 }
 
 impl RouteQueue {
+    /// How many Services to decide on, or prefixes to look at, before what follows is put here, when
+    /// there are many: the sessions tell it while the rest is decided. As the last UPDATE of each part
+    /// may be a short one, there are ten full ones before it.
+    pub const PART: usize = 8192;
+
     /// These prefixes have these routes from now on.
     pub fn put(&self, changes: Vec<Change>) {
         if changes.is_empty() {
             return;
         }
-        let changes = changes.into_iter().map(|c| (c.prefix, c.route));
-        self.change(|waiting| {
-            if waiting.changes.is_empty() {
-                // They are in order, and so the map is made at once.
-                waiting.changes = changes.collect();
-            } else {
-                waiting.changes.extend(changes);
-            }
-        });
+        self.change(|waiting| waiting.add(changes));
     }
 
     /// All that this node announces has been put here once: peers that kept the routes of an earlier
@@ -69,6 +68,7 @@ impl RouteQueue {
             .unwrap_or_else(PoisonError::into_inner);
         Waiting {
             changes: std::mem::take(&mut waiting.changes),
+            prefixes: std::mem::take(&mut waiting.prefixes),
             complete: waiting.complete,
             leaving: waiting.leaving,
         }
@@ -83,5 +83,59 @@ impl RouteQueue {
         change(&mut waiting);
         drop(waiting);
         self.0.news.notify_one();
+    }
+}
+
+impl Waiting {
+    fn add(&mut self, changes: Vec<Change>) {
+        if self.changes.is_empty() {
+            self.prefixes = changes.len();
+            self.changes = changes;
+            return;
+        }
+        self.changes.extend(changes);
+        if self.changes.len() > RouteQueue::PART.max(2 * self.prefixes) {
+            let mut known = HashSet::with_capacity(self.changes.len());
+            self.changes.reverse();
+            self.changes.retain(|change| known.insert(change.prefix));
+            self.changes.reverse();
+            self.prefixes = self.changes.len();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use herald_announce::bgp::Route;
+
+    use super::*;
+
+    fn change(number: u8, announced: bool) -> Change {
+        Change {
+            prefix: format!("192.0.2.{number}/32").parse().expect("valid"),
+            route: announced.then(|| Arc::new(Route::default())),
+        }
+    }
+
+    #[test]
+    fn what_nobody_takes_is_kept_once_for_each_prefix_and_the_last_holds() {
+        let queue = RouteQueue::default();
+        for round in 0..1000 {
+            queue.put(
+                (0..200)
+                    .map(|number| change(number, round % 2 == 0))
+                    .collect(),
+            );
+            queue.put(vec![change(200, true)]);
+        }
+        let waiting = queue.take();
+        assert!(waiting.changes.len() <= RouteQueue::PART);
+        for number in 0..=200 {
+            let wanted = change(number, number == 200);
+            let mut all = waiting.changes.iter().rev();
+            let last = all.find(|change| change.prefix == wanted.prefix);
+            assert_eq!(last, Some(&wanted));
+        }
+        assert!(queue.take().changes.is_empty());
     }
 }

@@ -99,8 +99,7 @@ impl Routes {
             prefix,
             route: Some(Arc::clone(route)),
         });
-        self.queue
-            .put(routes.map(|change| self.manner.apply(change)).collect());
+        self.put(routes.collect());
     }
 
     /// Nobody takes up what this node announces: no peer is to keep it when the process ends.
@@ -157,14 +156,28 @@ impl Routes {
         }
     }
 
-    /// Hands over the routes that changed, and says once that they are all.
+    /// Hands over the routes that changed so far, but no withdrawals yet.
+    pub(super) fn publish_part(&mut self, now: Instant) {
+        let changes = self.table.take_routes(now);
+        self.put(changes);
+    }
+
+    /// Hands over what changed, and says once that it is all.
     pub(super) fn publish(&mut self, now: Instant) {
-        let changes = self.table.take_changes(now).into_iter();
-        self.queue
-            .put(changes.map(|change| self.manner.apply(change)).collect());
+        while let Some(changes) = self.table.take_part(now, RouteQueue::PART) {
+            self.put(changes);
+        }
         if !std::mem::replace(&mut self.complete, true) {
             self.queue.set_complete();
         }
+    }
+
+    fn put(&self, mut changes: Vec<Change>) {
+        if self.manner != Manner::Plain {
+            let told = changes.into_iter().map(|change| self.manner.apply(change));
+            changes = told.collect();
+        }
+        self.queue.put(changes);
     }
 
     /// When a weight changes that has to wait.
@@ -177,8 +190,11 @@ impl Engine {
     /// Brings the sessions and their routes up to date.
     pub(super) fn settle_routes(&mut self, now: Instant) {
         self.plan_sessions();
-        let outcomes = self.cluster.world.take_announcements();
-        if !outcomes.is_empty() {
+        loop {
+            let outcomes = self.cluster.world.take_announcements(RouteQueue::PART);
+            if outcomes.is_empty() {
+                break;
+            }
             let peers = self.cluster.world.bgp_peers_here();
             let peers: Vec<_> = peers.map(|peer| peer.name.clone()).collect();
             for (key, outcome) in outcomes {
@@ -188,6 +204,7 @@ impl Engine {
                     self.tell_route(&key, transition);
                 }
             }
+            self.routes.publish_part(now);
         }
         self.routes.publish(now);
     }

@@ -174,13 +174,16 @@ impl World {
         here.map(|(peer, _)| peer)
     }
 
-    /// The Services whose routes may have changed since the last call, with what this node
-    /// announces of them or why nothing.
-    pub fn take_announcements(&mut self) -> Vec<(ServiceKey, Result<Announcement, NoRoute>)> {
-        let dirty = std::mem::take(&mut self.bgp.dirty);
-        let outcomes = dirty.into_iter().map(|key| {
+    /// Services whose routes may have changed, with what this node announces of them or why nothing.
+    /// At most so many; fewer if these were the last.
+    pub fn take_announcements(
+        &mut self,
+        most: usize,
+    ) -> Vec<(ServiceKey, Result<Announcement, NoRoute>)> {
+        let outcomes = (0..most).map_while(|_| {
+            let key = self.bgp.dirty.pop_first()?;
             let outcome = self.announcement(&key);
-            (key, outcome)
+            Some((key, outcome))
         });
         outcomes.collect()
     }

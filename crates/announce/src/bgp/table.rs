@@ -1,16 +1,20 @@
 //! The routes of a node: what its Services announce, put together by prefix.
 
+use std::collections::hash_map::Entry as Place;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
+use foldhash::fast::RandomState;
 use herald_model::{Cidr, ServiceKey};
 
 use super::{Announcement, Attributes, Damper, Path, Peers, quantise};
 
 mod pool;
+mod prefixes;
 
 use pool::Interned;
+use prefixes::{Entry, Mark, Prefixes};
 
 /// A route as one peer gets it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -101,10 +105,8 @@ pub struct Change {
 /// a prefix in common.
 #[derive(Debug, Default)]
 pub struct Table {
-    services: HashMap<ServiceKey, Announcement>,
-    prefixes: BTreeMap<Cidr, Entry>,
-    /// Prefixes to be looked at.
-    marked: BTreeSet<Cidr>,
+    services: HashMap<ServiceKey, Announcement, RandomState>,
+    prefixes: Prefixes,
     /// Prefixes whose weight has to wait.
     waiting: BTreeSet<(Instant, Cidr)>,
     paths: Interned<Path>,
@@ -116,19 +118,8 @@ pub struct Table {
 struct Told {
     announced: Interned<Announced>,
     routes: Interned<Route>,
-}
-
-/// What is known of a prefix. There may be very many, so it is small.
-#[derive(Debug, Default)]
-struct Entry {
-    /// The different ones, each with the number of Services that have it.
-    paths: Vec<(Arc<Path>, usize)>,
-    /// Of all Services, each counted once.
-    endpoints: u64,
-    /// What was last told.
-    told: Option<Arc<Route>>,
-    /// Only with a path that is weighted.
-    weight: Option<Box<Weight>>,
+    /// The route that a path alone makes. Neighbours mostly have the same path.
+    last: Option<(Arc<Path>, Arc<Route>)>,
 }
 
 /// The weight of a prefix.
@@ -146,18 +137,26 @@ impl Table {
 
     /// What the node announces for a Service is this from now on; `None` if nothing.
     pub fn set(&mut self, service: &ServiceKey, announcement: Option<Announcement>) {
-        if self.services.get(service) == announcement.as_ref() {
-            return;
-        }
-        if let Some(old) = self.services.remove(service) {
-            self.subtract(&old);
-        }
-        if let Some(mut new) = announcement {
-            for (_, path) in &mut new.routes {
-                *path = self.paths.share(path);
+        let Some(mut new) = announcement else {
+            if let Some(old) = self.services.remove(service) {
+                self.prefixes.subtract(&old, &Announcement::default());
             }
-            self.add(&new);
-            self.services.insert(service.clone(), new);
+            return;
+        };
+        for (_, path) in &mut new.routes {
+            *path = self.paths.share(path);
+        }
+        match self.services.get_mut(service) {
+            Some(old) if *old == new => {}
+            Some(place) => {
+                self.prefixes.subtract(place, &new);
+                self.prefixes.add(&new);
+                *place = new;
+            }
+            None => {
+                self.prefixes.add(&new);
+                self.services.insert(service.clone(), new);
+            }
         }
     }
 
@@ -166,41 +165,61 @@ impl Table {
         self.services.get(service)
     }
 
-    /// The prefixes whose routes have changed since the last call, in ascending order. Ask again at
+    /// The prefixes whose routes have changed since the last call, withdrawals last. Ask again at
     /// [`next_timeout`](Self::next_timeout).
     pub fn take_changes(&mut self, now: Instant) -> Vec<Change> {
+        let mut changes = Vec::new();
+        while let Some(part) = self.take_part(now, usize::MAX) {
+            changes.extend(part);
+        }
+        changes
+    }
+
+    /// A part of [`take_changes`](Self::take_changes) for which it looks at `most` prefixes at most;
+    /// `None` if there are no changes left.
+    pub fn take_part(&mut self, now: Instant, most: usize) -> Option<Vec<Change>> {
         while let Some((when, prefix)) = self.waiting.first().copied()
             && when <= now
         {
             self.waiting.pop_first();
-            self.marked.insert(prefix);
+            self.prefixes.mark(prefix);
         }
-        let mut changes = Vec::new();
-        // Neighbours mostly have the same path, and so the same route.
-        let mut last: Option<(Arc<Path>, Arc<Route>)> = None;
-        for prefix in std::mem::take(&mut self.marked) {
-            let Some(entry) = self.prefixes.get_mut(&prefix) else {
+        let (looked, mark) = self.prefixes.take(most)?;
+        Some(self.look(now, looked, mark))
+    }
+
+    /// The changes so far, without the withdrawals: a prefix that one Service no longer has may be
+    /// one that another is about to get, and so they wait for [`take_part`](Self::take_part).
+    pub fn take_routes(&mut self, now: Instant) -> Vec<Change> {
+        let marked = self.prefixes.take_changed(usize::MAX);
+        self.look(now, marked, Mark::Changed)
+    }
+
+    fn look(&mut self, now: Instant, prefixes: Vec<Cidr>, mark: Mark) -> Vec<Change> {
+        let mut changes = Vec::with_capacity(prefixes.len());
+        for prefix in prefixes {
+            let Place::Occupied(mut place) = self.prefixes.entry(prefix) else {
                 continue;
             };
+            let entry = place.get_mut();
+            if entry.mark != mark {
+                // It is told with the others of the other mark, or has been told.
+                continue;
+            }
+            entry.mark = Mark::None;
             if let Some(when) = entry.waits_until() {
                 self.waiting.remove(&(when, prefix));
             }
-            let route = match (entry.only_path(), &last) {
-                (Some(path), Some((known, route))) if Arc::ptr_eq(path, known) => {
-                    Some(Arc::clone(route))
-                }
-                _ => entry.route(now, &mut self.told),
-            };
-            last = entry.only_path().cloned().zip(route.clone()).or(last);
+            let route = entry.route(now, &mut self.told);
             if let Some(when) = entry.waits_until() {
                 self.waiting.insert((when, prefix));
             }
-            if entry.told != route {
-                entry.told.clone_from(&route);
-                changes.push(Change { prefix, route });
+            let before = std::mem::replace(&mut entry.told, route.clone());
+            if route.is_none() {
+                place.remove();
             }
-            if entry.told.is_none() {
-                self.prefixes.remove(&prefix);
+            if before != route {
+                changes.push(Change { prefix, route });
             }
         }
         changes
@@ -211,50 +230,12 @@ impl Table {
         self.waiting.first().map(|(when, _)| *when)
     }
 
-    /// The routes as they were last told, in ascending order of their prefixes.
+    /// The routes as they were last told, in no order.
     pub fn routes(&self) -> impl Iterator<Item = (Cidr, &Arc<Route>)> {
         self.prefixes
             .iter()
             .filter_map(|(prefix, entry)| Some((*prefix, entry.told.as_ref()?)))
     }
-
-    fn add(&mut self, announcement: &Announcement) {
-        for (prefix, paths) in by_prefix(announcement) {
-            let entry = self.prefixes.entry(prefix).or_default();
-            entry.endpoints += u64::from(announcement.endpoints);
-            for (_, path) in paths {
-                match entry.paths.iter_mut().find(|(p, _)| Arc::ptr_eq(p, path)) {
-                    Some((_, count)) => *count += 1,
-                    None => entry.paths.push((Arc::clone(path), 1)),
-                }
-            }
-            self.marked.insert(prefix);
-        }
-    }
-
-    fn subtract(&mut self, announcement: &Announcement) {
-        for (prefix, paths) in by_prefix(announcement) {
-            let Some(entry) = self.prefixes.get_mut(&prefix) else {
-                continue;
-            };
-            let endpoints = u64::from(announcement.endpoints);
-            entry.endpoints = entry.endpoints.saturating_sub(endpoints);
-            for (_, path) in paths {
-                if let Some((_, count)) = entry.paths.iter_mut().find(|(p, _)| Arc::ptr_eq(p, path))
-                {
-                    *count -= 1;
-                }
-            }
-            entry.paths.retain(|(_, count)| *count > 0);
-            self.marked.insert(prefix);
-        }
-    }
-}
-
-/// The prefixes of an announcement, each once, with its paths.
-fn by_prefix(announcement: &Announcement) -> impl Iterator<Item = (Cidr, &[(Cidr, Arc<Path>)])> {
-    let groups = announcement.routes.chunk_by(|(a, _), (b, _)| a == b);
-    groups.filter_map(|paths| Some((paths.first()?.0, paths)))
 }
 
 impl Entry {
@@ -272,6 +253,21 @@ impl Entry {
 
     /// The route that the paths make, with the weight that may be shown at `now`.
     fn route(&mut self, now: Instant, told: &mut Told) -> Option<Arc<Route>> {
+        let Some(only) = self.only_path() else {
+            return self.merged(now, told);
+        };
+        if let Some((path, route)) = &told.last
+            && Arc::ptr_eq(path, only)
+        {
+            return Some(Arc::clone(route));
+        }
+        let only = Arc::clone(only);
+        let route = self.merged(now, told)?;
+        told.last = Some((only, Arc::clone(&route)));
+        Some(route)
+    }
+
+    fn merged(&mut self, now: Instant, told: &mut Told) -> Option<Arc<Route>> {
         let weight = self.weight(now);
         let paths = || self.paths.iter().map(|(path, _)| &**path);
         let named: BTreeSet<&String> = paths()
@@ -298,9 +294,8 @@ impl Entry {
             self.weight = None;
             return None;
         }
-        let endpoints = u32::try_from(self.endpoints).unwrap_or(u32::MAX);
         let weight = self.weight.get_or_insert_default();
-        let damped = weight.damper.show(now, quantise(endpoints));
+        let damped = weight.damper.show(now, quantise(self.endpoints));
         weight.waits_until = damped.again;
         Some(damped.weight)
     }

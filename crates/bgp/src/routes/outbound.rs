@@ -1,8 +1,9 @@
 //! What one session has told its peer, and what it still has to.
 
 mod poll;
+mod waiting;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::catalogue::{Catalogue, PathsId};
@@ -10,6 +11,7 @@ use super::sets::{NOTHING, Sets};
 use super::slots::Slots;
 use super::view::View;
 use crate::wire::{Attributes, Family, PerFamily};
+use waiting::Waiting;
 
 /// One session's side of the table.
 ///
@@ -23,8 +25,8 @@ pub(super) struct Outbound {
     by_paths: HashMap<(PathsId, Family), u32>,
     /// By the numbers of the prefixes.
     states: Vec<State>,
-    /// What waits, ordered by what is said: withdrawals first, then set by set.
-    pending: BTreeSet<(u32, u32)>,
+    /// What waits, by what is said: withdrawals first, then set by set.
+    pending: Waiting,
     progress: PerFamily<Progress>,
 }
 
@@ -82,10 +84,9 @@ impl Outbound {
             sets: Sets::default(),
             by_paths: HashMap::new(),
             states: vec![State::NEW; slots.end()],
-            pending: BTreeSet::new(),
+            pending: Waiting::default(),
             progress: PerFamily::default(),
         };
-        let mut pending = Vec::new();
         for (index, slot) in slots.iter() {
             let Some(paths) = slot.paths else {
                 continue;
@@ -103,11 +104,8 @@ impl Outbound {
             let progress = outbound.progress.get_mut(family);
             progress.marked += 1;
             progress.wanted += 1;
-            pending.push((want, index));
+            outbound.pending.push(want, index);
         }
-        // From a sorted list the set is made at once.
-        pending.sort_unstable();
-        outbound.pending = pending.into_iter().collect();
         for family in Family::ALL {
             if outbound.view.tells(family) {
                 outbound.progress.get_mut(family).round = Some(Round::First);
@@ -120,16 +118,18 @@ impl Outbound {
         &self.view
     }
 
-    /// Sets what is to be told of a prefix.
+    /// Sets what is to be told of prefixes of a family.
     pub(super) fn put(
         &mut self,
-        index: u32,
+        indexes: impl IntoIterator<Item = u32>,
         family: Family,
         paths: Option<PathsId>,
         catalogue: &Catalogue,
     ) {
         let want = paths.map_or(NOTHING, |paths| self.set_of(paths, family, catalogue));
-        self.want(index, family, want);
+        for index in indexes {
+            self.want(index, family, want);
+        }
     }
 
     /// Sets how the session speaks. What this changes waits to be told again.
@@ -143,7 +143,7 @@ impl Outbound {
         }
         for (index, slot) in slots.iter() {
             let family = Family::of(slot.prefix);
-            self.put(index, family, slot.paths, catalogue);
+            self.put([index], family, slot.paths, catalogue);
         }
     }
 
@@ -241,10 +241,10 @@ impl Outbound {
         }
         self.sets.hold(want);
         if before.is_pending() {
-            self.pending.remove(&(place_of(before.want, family), index));
+            self.pending.remove(place_of(before.want, family), index);
         }
         if after.is_pending() {
-            self.pending.insert((place_of(after.want, family), index));
+            self.pending.push(place_of(after.want, family), index);
         }
         self.sets.release(before.want);
         if unmark {

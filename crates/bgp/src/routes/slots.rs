@@ -1,8 +1,8 @@
 //! Each prefix has a small number, by which the sessions keep what they told of it.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
-use herald_model::Cidr;
+use herald_model::{Cidr, CidrMap};
 
 use super::catalogue::PathsId;
 
@@ -21,7 +21,7 @@ pub(super) struct Slot {
 pub(super) struct Slots {
     all: Vec<Slot>,
     free: Vec<u32>,
-    by_prefix: HashMap<Cidr, u32>,
+    by_prefix: CidrMap<u32>,
 }
 
 impl Slots {
@@ -32,9 +32,10 @@ impl Slots {
 
     /// The number of a prefix.
     pub(super) fn take(&mut self, prefix: Cidr) -> u32 {
-        if let Some(index) = self.find(prefix) {
-            return index;
-        }
+        let place = match self.by_prefix.entry(prefix) {
+            Entry::Occupied(known) => return *known.get(),
+            Entry::Vacant(place) => place,
+        };
         let slot = Slot {
             prefix,
             paths: None,
@@ -51,7 +52,7 @@ impl Slots {
             self.all.push(slot);
             index
         };
-        self.by_prefix.insert(prefix, index);
+        place.insert(index);
         index
     }
 
@@ -70,9 +71,10 @@ impl Slots {
         };
         if slot.paths.is_none()
             && slot.holders == 0
-            && self.by_prefix.get(&slot.prefix) == Some(&index)
+            && let Entry::Occupied(known) = self.by_prefix.entry(slot.prefix)
+            && *known.get() == index
         {
-            self.by_prefix.remove(&slot.prefix);
+            known.remove();
             self.free.push(index);
         }
     }

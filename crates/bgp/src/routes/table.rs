@@ -31,6 +31,14 @@ pub struct Written {
     pub unsendable: u64,
 }
 
+/// A prefix whose paths are others than they were.
+#[derive(Debug)]
+struct Changed {
+    index: u32,
+    family: Family,
+    before: Option<PathsId>,
+}
+
 /// The routes that are to be announced, shared by all sessions.
 ///
 /// A prefix has paths; of those the first that is for a session is what it tells. Nothing is kept
@@ -74,22 +82,28 @@ impl Table {
 
     /// Announces all these prefixes with these paths; with none they are withdrawn.
     pub fn set_all(&mut self, prefixes: impl IntoIterator<Item = Cidr>, paths: &[Path]) {
-        if paths.is_empty() {
-            for prefix in prefixes {
-                self.remove(prefix);
-            }
-            return;
-        }
         // It is held to the end, so that the number stands for the same paths all the time.
-        let paths = self.catalogue.take(paths);
-        for prefix in prefixes {
-            let index = self.slots.take(prefix);
-            if self.slots.get(index).and_then(|slot| slot.paths) != Some(paths) {
-                self.catalogue.hold(paths);
-                self.put(index, Some(paths));
-            }
+        let paths = (!paths.is_empty()).then(|| self.catalogue.take(paths));
+        let changed: Vec<Changed> = prefixes
+            .into_iter()
+            .filter_map(|prefix| {
+                let index = match paths {
+                    Some(_) => self.slots.take(prefix),
+                    None => self.slots.find(prefix)?,
+                };
+                if self.slots.get(index)?.paths == paths {
+                    return None;
+                }
+                if let Some(paths) = paths {
+                    self.catalogue.hold(paths);
+                }
+                self.change(index, paths)
+            })
+            .collect();
+        self.tell(&changed, paths);
+        if let Some(paths) = paths {
+            self.release(paths);
         }
-        self.release(paths);
     }
 
     /// Withdraws a prefix. False if it was not announced.
@@ -308,9 +322,14 @@ impl Table {
     }
 
     fn put(&mut self, index: u32, paths: Option<PathsId>) {
-        let Some(slot) = self.slots.get_mut(index) else {
-            return;
-        };
+        if let Some(changed) = self.change(index, paths) {
+            self.tell(&[changed], paths);
+        }
+    }
+
+    /// Sets the paths of a prefix, of which the sessions are to be told.
+    fn change(&mut self, index: u32, paths: Option<PathsId>) -> Option<Changed> {
+        let slot = self.slots.get_mut(index)?;
         let before = std::mem::replace(&mut slot.paths, paths);
         let family = Family::of(slot.prefix);
         match (before, paths) {
@@ -324,14 +343,30 @@ impl Table {
         if let Some(before) = before {
             self.catalogue.leave(before, family);
         }
+        Some(Changed {
+            index,
+            family,
+            before,
+        })
+    }
+
+    /// Has the sessions tell these prefixes with their new paths, and lets go of the old ones.
+    fn tell(&mut self, changed: &[Changed], paths: Option<PathsId>) {
         for outbound in self.outbounds.values_mut() {
-            outbound.put(index, family, paths, &self.catalogue);
+            for same in changed.chunk_by(|one, other| one.family == other.family) {
+                if let Some(Changed { family, .. }) = same.first() {
+                    let indexes = same.iter().map(|changed| changed.index);
+                    outbound.put(indexes, *family, paths, &self.catalogue);
+                }
+            }
         }
-        if let Some(before) = before {
-            self.release(before);
-        }
-        if paths.is_none() {
-            self.slots.release(index);
+        for Changed { index, before, .. } in changed {
+            if let Some(before) = before {
+                self.release(*before);
+            }
+            if paths.is_none() {
+                self.slots.release(*index);
+            }
         }
     }
 

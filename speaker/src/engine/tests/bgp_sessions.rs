@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use herald_announce::bgp::Route;
+use herald_announce::bgp::{Change, Route};
 use herald_api::kinds::{BGPAdvertisement, BGPPeer, L2Advertisement};
 use herald_bgp::wire::{Family, GracefulRestart, Negotiated};
 use herald_model::{Cidr, ServiceKey};
@@ -78,7 +78,7 @@ impl Told {
         let waiting = running.routes.take();
         self.complete |= waiting.complete;
         self.leaving |= waiting.leaving;
-        for (prefix, route) in waiting.changes {
+        for Change { prefix, route } in waiting.changes {
             match route {
                 Some(route) => self.routes.insert(prefix, route),
                 None => self.routes.remove(&prefix),

@@ -96,7 +96,7 @@ fn announcing() -> World {
 
 /// The Services that were marked, after what follows for each was taken.
 fn marked(world: &mut World) -> Vec<String> {
-    let outcomes = world.take_announcements();
+    let outcomes = world.take_announcements(usize::MAX);
     outcomes
         .iter()
         .map(|(key, _)| key.name().to_owned())
@@ -300,7 +300,7 @@ fn only_where_their_number_is_limited_other_nodes_count() {
             prefixes(&world, "one") == Err("enoughNodes")
         });
     let theirs = theirs.expect("one of twenty");
-    world.take_announcements();
+    world.take_announcements(usize::MAX);
     world.set_group(&"n1".into(), &view(false));
     assert_eq!(marked(&mut world), ["one"]);
     assert_eq!(prefixes(&world, "one"), Ok(one(&format!("{theirs}/32"))));
@@ -465,7 +465,7 @@ fn nothing_that_matters_goes_unmarked() {
                     world.set_service(&key(name), Some(facts));
                 }
             }
-            told.extend(world.take_announcements());
+            told.extend(world.take_announcements(usize::MAX));
             for (key, told) in &told {
                 let now = world.announcement(key);
                 assert_eq!(*told, now, "round {round}, step {step}: {key}");

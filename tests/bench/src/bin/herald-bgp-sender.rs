@@ -1,7 +1,8 @@
 //! Herald's sessions alone, to be measured beside other speakers: what the running speaker has from
 //! the decision about a Service on, told over a Unix socket what to announce.
 //!
-//! Each route is a Service of its own. The commands are those of `peer/senders/control.go`.
+//! Each route is a Service of its own. Decisions are handed over as the speaker hands them over. The
+//! commands are those of `peer/senders/control.go`.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{IpAddr, Ipv4Addr};
@@ -68,6 +69,7 @@ fn main() -> Result<()> {
         plans,
         queue,
         table: Table::new(),
+        services: Vec::new(),
         bfd: args.bfd,
     };
     let served = sender.serve(&args.socket);
@@ -99,6 +101,8 @@ struct Sender {
     plans: watch::Sender<Arc<Plans>>,
     queue: RouteQueue,
     table: Table,
+    /// Those that were ever announced, by number: the speaker has them from its watch.
+    services: Vec<ServiceKey>,
     bfd: bool,
 }
 
@@ -123,10 +127,7 @@ impl Sender {
             ["announce", from, count, community] => {
                 self.announce(from.parse()?, count.parse()?, community.parse()?)
             }
-            ["withdraw", from, count] => {
-                self.withdraw(from.parse()?, count.parse()?);
-                Ok(())
-            }
+            ["withdraw", from, count] => self.withdraw(from.parse()?, count.parse()?),
             _ => bail!("no command: {line:?}"),
         }
     }
@@ -149,31 +150,42 @@ impl Sender {
             },
             weighted: false,
         });
-        for number in from..from + count {
-            let announcement = Announcement {
+        self.decide(from, count, |number| {
+            Ok(Some(Announcement {
                 routes: vec![(prefix(number)?, Arc::clone(&path))],
                 endpoints: 1,
-            };
-            self.table.set(&service(number), Some(announcement));
+            }))
+        })
+    }
+
+    fn withdraw(&mut self, from: u32, count: u32) -> Result<()> {
+        self.decide(from, count, |_| Ok(None))
+    }
+
+    fn decide(
+        &mut self,
+        from: u32,
+        count: u32,
+        announcement: impl Fn(u32) -> Result<Option<Announcement>>,
+    ) -> Result<()> {
+        let now = Instant::now();
+        for number in from..from + count {
+            let place = usize::try_from(number)?;
+            while self.services.len() <= place {
+                let name = format!("web-{}", self.services.len());
+                self.services.push(ServiceKey::new("default", name));
+            }
+            let service = self.services.get(place).context("no such Service")?;
+            self.table.set(service, announcement(number)?);
+            if usize::try_from(number - from)? % RouteQueue::PART == RouteQueue::PART - 1 {
+                self.queue.put(self.table.take_routes(now));
+            }
         }
-        self.tell();
+        while let Some(changes) = self.table.take_part(now, RouteQueue::PART) {
+            self.queue.put(changes);
+        }
         Ok(())
     }
-
-    fn withdraw(&mut self, from: u32, count: u32) {
-        for number in from..from + count {
-            self.table.set(&service(number), None);
-        }
-        self.tell();
-    }
-
-    fn tell(&mut self) {
-        self.queue.put(self.table.take_changes(Instant::now()));
-    }
-}
-
-fn service(number: u32) -> ServiceKey {
-    ServiceKey::new("default", format!("web-{number}"))
 }
 
 /// The host route with a number: 20.0.0.0 and so many further.

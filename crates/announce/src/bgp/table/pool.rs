@@ -4,11 +4,15 @@ use std::collections::HashSet;
 use std::hash::Hash;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 /// Values of which equal ones are shared. One that nobody else has any more goes when the pool has
 /// grown to twice its size after the last time.
 #[derive(Debug)]
 pub(super) struct Interned<T> {
-    values: HashSet<Arc<T>>,
+    values: HashSet<Arc<T>, RandomState>,
+    /// What was shared last, as it was given and as it is.
+    last: Option<[Arc<T>; 2]>,
     /// The size at which to look for values that are not used.
     clean_at: usize,
 }
@@ -18,7 +22,8 @@ const SMALLEST: usize = 64;
 impl<T> Default for Interned<T> {
     fn default() -> Self {
         Self {
-            values: HashSet::new(),
+            values: HashSet::default(),
+            last: None,
             clean_at: SMALLEST,
         }
     }
@@ -35,10 +40,17 @@ impl<T: Eq + Hash> Interned<T> {
 
     /// The same for a value that is ready to be shared.
     pub(super) fn share(&mut self, value: &Arc<T>) -> Arc<T> {
-        match self.values.get(value) {
+        if let Some([given, shared]) = &self.last
+            && Arc::ptr_eq(given, value)
+        {
+            return Arc::clone(shared);
+        }
+        let shared = match self.values.get(value) {
             Some(shared) => Arc::clone(shared),
             None => self.add(Arc::clone(value)),
-        }
+        };
+        self.last = Some([Arc::clone(value), Arc::clone(&shared)]);
+        shared
     }
 
     fn add(&mut self, value: Arc<T>) -> Arc<T> {

@@ -23,7 +23,7 @@ impl Outbound {
             if self.write_mark(slots, complete, buffer, &mut written) {
                 continue;
             }
-            let Some(&(place, _)) = self.pending.first() else {
+            let Some(place) = self.pending.first_place() else {
                 break;
             };
             self.write_update(place, slots, buffer, &mut written, &mut withdrawn);
@@ -43,8 +43,8 @@ impl Outbound {
         let writer = self.view.writer();
         let prefixes = self
             .pending
-            .range((place, 0)..=(place, u32::MAX))
-            .filter_map(|(_, index)| Some(slots.get(*index)?.prefix));
+            .at(place)
+            .filter_map(|index| Some(slots.get(index)?.prefix));
         let taken = match self.sets.get(place) {
             Some(attributes) => writer.announce(attributes, prefixes, buffer),
             None => writer.withdraw(prefixes, buffer),
@@ -55,7 +55,7 @@ impl Outbound {
         };
         written.updates += 1;
         for _ in 0..taken {
-            let Some((_, index)) = self.pending.pop_first() else {
+            let Some(index) = self.pending.pop(place) else {
                 return;
             };
             if self.told_now(index, slots) {
@@ -98,19 +98,15 @@ impl Outbound {
 
     /// No message has room for this: prefixes that the peer has must go, others are not told.
     fn give_up(&mut self, place: u32, slots: &Slots, written: &mut Written) {
-        let hopeless: Vec<_> = self
-            .pending
-            .range((place, 0)..=(place, u32::MAX))
-            .map(|(_, index)| *index)
-            .collect();
+        let hopeless: Vec<_> = self.pending.at(place).collect();
         for index in hopeless {
             written.unsendable += 1;
             if let Some(slot) = slots.get(index) {
                 self.want(index, Family::of(slot.prefix), NOTHING);
             }
-            // A withdrawal that cannot be written is of a family that was never told.
-            self.pending.remove(&(place, index));
         }
+        // A withdrawal that cannot be written is of a family that was never told.
+        while self.pending.pop(place).is_some() {}
     }
 
     /// Begins and ends rounds. True if a message was written.
@@ -172,9 +168,12 @@ impl Outbound {
                 continue;
             }
             // Withdrawals belong to it, too: after its end the peer has dropped them by itself.
+            let waits = state.is_pending();
             state.marked = true;
             marked += 1;
-            self.pending.insert((place_of(state.want, family), index));
+            if !waits {
+                self.pending.push(place_of(state.want, family), index);
+            }
         }
         let progress = self.progress.get_mut(family);
         progress.asked = false;
