@@ -38,7 +38,8 @@ pub(crate) fn table(rows: &[Row]) -> String {
     aligned(&cells)
 }
 
-fn ratio(ratio: f64) -> String {
+/// A ratio as the tables have it.
+pub(crate) fn ratio(ratio: f64) -> String {
     if ratio < 0.1 {
         format!("{ratio:.3}")
     } else {

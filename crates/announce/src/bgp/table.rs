@@ -384,6 +384,24 @@ mod tests {
     }
 
     #[test]
+    fn a_prefix_that_goes_over_to_another_service_is_never_withdrawn() {
+        let now = Instant::now();
+        let [one, other] = ["one", "other"].map(|name| ServiceKey::new("default", name));
+        let mut table = Table::new();
+        table.set(&one, Some(with_endpoints(4)));
+        assert_eq!(table.take_routes(now).len(), 1);
+        table.set(&one, None);
+        assert!(table.take_routes(now).is_empty(), "somebody may get it");
+        table.set(&other, Some(with_endpoints(4)));
+        assert!(table.take_changes(now).is_empty(), "it is as it was");
+        table.set(&other, None);
+        assert!(table.take_routes(now).is_empty());
+        let changes = table.take_part(now, 1).expect("nobody got it");
+        assert!(matches!(&changes[..], [Change { route: None, .. }]));
+        assert_eq!(table.take_part(now, 1), None);
+    }
+
+    #[test]
     fn a_weight_that_waits_is_told_in_time_and_one_that_returns_never() {
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);

@@ -305,7 +305,10 @@ struct Follower(BTreeMap<Cidr, Arc<Route>>);
 
 impl Follower {
     fn follow(&mut self, table: &mut Table, now: Instant) {
-        for change in table.take_changes(now) {
+        let routes = table.take_routes(now);
+        assert!(routes.iter().all(|change| change.route.is_some()));
+        let parts = std::iter::from_fn(|| table.take_part(now, 2));
+        for change in routes.into_iter().chain(parts.flatten()) {
             let before = self.0.get(&change.prefix);
             assert_ne!(before, change.route.as_ref(), "a change changes something");
             match change.route {

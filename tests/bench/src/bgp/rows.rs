@@ -86,6 +86,12 @@ impl Look<'_> {
         values.into_iter().reduce(f64::max)
     }
 
+    /// Herald's median divided by BIRD's.
+    fn to_bird(&self, figure: Figure, receiver: Receiver, routes: usize) -> Option<f64> {
+        let of = |sender| self.median(figure, sender, receiver, routes);
+        Some(of(Sender::Herald)? / of(Sender::Bird).filter(|value| *value > 0.0)?)
+    }
+
     /// A cell for everybody; "not possible" for who was asked in vain.
     fn cells(
         &self,
@@ -129,6 +135,7 @@ impl Look<'_> {
         Row {
             what: format!("{routes} /32 {word}, {place}"),
             cells: self.cells(figure, receiver, routes, seconds),
+            ratio: self.to_bird(figure, receiver, routes),
             target,
             met,
         }
@@ -143,6 +150,7 @@ impl Look<'_> {
                 optimum.map_or_else(String::new, |count| format!("{count:.0}"))
             ),
             cells: self.cells(figure, Receiver::Wire, routes, greatest),
+            ratio: None,
             target: "≤ 1.2 × the fewest",
             met: at_most(of(figure), optimum.map(|count| count * 1.2)),
         }
@@ -163,6 +171,7 @@ impl Look<'_> {
             Row {
                 what: what.to_owned(),
                 cells: self.cells(figure, Receiver::Wire, 0, seconds),
+                ratio: self.to_bird(figure, Receiver::Wire, 0),
                 target: if judged { "≤ MetalLB" } else { "" },
                 met: met.filter(|_| judged),
             }
@@ -189,6 +198,7 @@ impl Look<'_> {
             Row {
                 what: format!("{beside}: {word}"),
                 cells: self.cells(figure, Receiver::Wire, routes, text),
+                ratio: self.to_bird(figure, Receiver::Wire, routes),
                 target,
                 met: met.filter(|_| !target.is_empty()),
             }
@@ -213,6 +223,7 @@ impl Look<'_> {
                 withdrawals::KEPT
             ),
             cells,
+            ratio: None,
             target: "session stays, none away",
             met: of(Figure::Lost)
                 .zip(of(Figure::Flaps))
@@ -228,12 +239,14 @@ impl Look<'_> {
             Row {
                 what: format!("{beside}: on the wire to all, median and worst"),
                 cells: self.cells(Figure::OneMore, Receiver::Wire, routes, with_worst),
+                ratio: self.to_bird(Figure::OneMore, Receiver::Wire, routes),
                 target: "≤ 20 ms",
                 met: at_most(of(Figure::OneMore), Some(0.020)),
             },
             Row {
                 what: format!("{beside}: UPDATEs a peer"),
                 cells: self.cells(Figure::OneMoreUpdates, Receiver::Wire, routes, greatest),
+                ratio: None,
                 target: "1",
                 met: at_most(of(Figure::OneMoreUpdates), Some(1.0)),
             },
@@ -246,6 +259,7 @@ impl Look<'_> {
                 "silent cut until {receiver}'s route is gone, BFD 50 ms × 3, median and worst"
             ),
             cells: self.cells(Figure::Gone, receiver, 1, with_worst),
+            ratio: self.to_bird(Figure::Gone, receiver, 1),
             target,
             met: at_most(
                 self.worst(Figure::Gone, Sender::Herald, receiver, 1),
@@ -261,6 +275,7 @@ impl Look<'_> {
                 load::SESSIONS
             ),
             cells: self.cells(Figure::Downs, Receiver::Bird, routes, greatest),
+            ratio: None,
             target: "none",
             met: at_most(
                 self.worst(Figure::Downs, Sender::Herald, Receiver::Bird, routes),
