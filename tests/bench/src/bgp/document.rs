@@ -32,13 +32,14 @@ pub(crate) fn write(path: &Path, args: &BgpArgs, samples: &Samples) -> Result<()
 /// How often Herald's figure was measured at least, wherever it was.
 fn times(samples: &Samples, figure: Figure) -> usize {
     let receivers = [Receiver::Wire, Receiver::Frr, Receiver::Bird];
-    let counts = receivers.into_iter().flat_map(|receiver| {
-        samples.sizes(figure).into_iter().map(|routes| {
+    let sizes = samples.sizes(figure);
+    let counts = receivers.iter().flat_map(|receiver| {
+        sizes.iter().map(|routes| {
             samples.count(Key {
                 figure,
                 sender: Sender::Herald,
-                receiver,
-                routes,
+                receiver: *receiver,
+                routes: *routes,
             })
         })
     });

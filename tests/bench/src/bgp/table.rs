@@ -4,7 +4,7 @@ use super::sender::Sender;
 use crate::report::aligned;
 
 /// What was measured of everybody, in words.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Row {
     pub(crate) what: String,
     /// In the order of [`Sender::ALL`].
