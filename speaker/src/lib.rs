@@ -56,8 +56,9 @@ use crate::layer2::{Driver, DriverIo, Exclude, Lease};
 use crate::metrics::Metrics;
 use crate::presence::Presence;
 
-/// How much longer than the handover, or the farewell to routers, the end of the engine may take: the
-/// farewell to the group and the last write of the state.
+/// How much longer than the handover and the farewell to routers, which may begin anew while addresses
+/// are handed over, the end of the engine may take: the farewell to the group and the last write of the
+/// state.
 const FINISH: Duration = Duration::from_secs(3);
 
 /// How many questions about routes may wait for the thread of the sessions.
@@ -174,7 +175,7 @@ pub async fn run(args: Args, log: &Log) -> anyhow::Result<()> {
         conflicts,
         presence_lost: Arc::clone(&presence_lost),
         ready: Some(readiness.block("the stores")),
-        drain: Some(supervisor.drain(args.handover_limit.max(farewell) + FINISH)),
+        drain: Some(supervisor.drain(args.handover_limit + farewell + FINISH)),
     };
     let settings = Settings {
         me: me.clone(),

@@ -6,7 +6,7 @@
 //!
 //! A peer with graceful restart notices nothing, because the next process goes on with the session:
 //! the node serves what it announced meanwhile. Only if the node itself is to go, which its object
-//! says, it is told like the others.
+//! says before the end or while it is waited for, it is told like the others.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -27,6 +27,8 @@ pub(super) struct Leaving {
     /// The peers that notice nothing.
     unaware: BTreeSet<String>,
     stage: Stage,
+    /// Some routers were told that the routes are gone.
+    withdrawn: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,11 +53,26 @@ impl Leaving {
         let mut leaving = Self {
             unaware,
             stage: Stage::Over,
+            withdrawn: false,
         };
         if leaving.is_told(statuses) {
             leaving.stage = Stage::Shut(shut_since.unwrap_or(now) + wait);
         }
         leaving
+    }
+
+    /// Only now it is known that the node goes. Those that were to notice nothing get the same as the
+    /// others; what others were told already is not taken back, so that they have no time of their own
+    /// once the others have none left.
+    fn node_goes(&mut self, now: Instant, statuses: &Statuses, wait: Duration) {
+        if std::mem::take(&mut self.unaware).is_empty() || !self.is_told(statuses) {
+            return;
+        }
+        self.stage = if self.withdrawn {
+            Stage::Withdrawing(now + WITHDRAWAL)
+        } else {
+            Stage::Shut(now + wait)
+        };
     }
 
     fn manner(&self) -> Manner {
@@ -68,7 +85,10 @@ impl Leaving {
     /// Goes on to the next stage if it is time.
     fn advance(&mut self, now: Instant, statuses: &Statuses) {
         self.stage = match self.stage {
-            Stage::Shut(until) if now >= until => Stage::Withdrawing(now + WITHDRAWAL),
+            Stage::Shut(until) if now >= until => {
+                self.withdrawn = true;
+                Stage::Withdrawing(now + WITHDRAWAL)
+            }
             Stage::Withdrawing(until) if now >= until || !self.is_told(statuses) => Stage::Over,
             stage => stage,
         };
@@ -113,6 +133,7 @@ impl Engine {
     /// Since when the node says of itself that it goes, and how far the farewell to routers is.
     pub(super) fn settle_leaving(&mut self, now: Instant) {
         let node = self.cluster.world.node(&self.settings.me);
+        let was_shut = self.shut_since.is_some();
         self.shut_since = match node {
             Some(node) if node.draining => self.shut_since.or(Some(now)),
             _ => None,
@@ -120,8 +141,14 @@ impl Engine {
         let Some(leaving) = &mut self.leaving else {
             return;
         };
+        let goes = !was_shut && self.shut_since.is_some();
         let before = leaving.manner();
-        leaving.advance(now, &self.io.sessions.borrow());
+        let statuses = self.io.sessions.borrow().clone();
+        if goes {
+            leaving.node_goes(now, &statuses, self.settings.bgp_shutdown_wait);
+            self.routes.set_leaving();
+        }
+        leaving.advance(now, &statuses);
         let manner = leaving.manner();
         if before != manner || matches!(manner, Manner::Shut(_)) {
             self.routes.set_manner(manner);
@@ -205,6 +232,33 @@ mod tests {
         ] {
             assert!(Leaving::new(now, &sessions, None, WAIT).is_over());
         }
+    }
+
+    #[test]
+    fn a_node_that_turns_out_to_go_keeps_nothing_at_any_router() {
+        let now = Instant::now();
+        let later = now + WAIT / 2;
+        let keeping = statuses(vec![("keeps", told(true))]);
+        let mut leaving = Leaving::new(now, &keeping, None, WAIT);
+        assert!(leaving.is_over(), "the router is not to notice");
+        leaving.node_goes(later, &keeping, WAIT);
+        assert_eq!(leaving.manner(), Manner::Shut(names(&[])));
+        assert_eq!(leaving.next_timeout(later), Some(later + WAIT));
+        leaving.advance(later + WAIT, &keeping);
+        assert_eq!(leaving.manner(), Manner::Withdrawn(names(&[])));
+        assert!(!leaving.is_over());
+
+        // Others are told already; after them there is no wait for a single one.
+        let both = statuses(vec![("keeps", told(true)), ("plain", told(false))]);
+        let mut leaving = Leaving::new(now, &both, None, WAIT);
+        leaving.node_goes(later, &both, WAIT);
+        assert_eq!(leaving.manner(), Manner::Shut(names(&[])));
+        assert_eq!(leaving.next_timeout(later), Some(later + WAIT));
+        let mut leaving = Leaving::new(now, &both, None, WAIT);
+        leaving.advance(now + WAIT, &both);
+        leaving.node_goes(now + WAIT, &both, WAIT);
+        assert_eq!(leaving.manner(), Manner::Withdrawn(names(&[])));
+        assert!(!leaving.is_over());
     }
 
     #[test]

@@ -136,18 +136,25 @@ impl Running {
 
     /// The session with `tor` is up and has been told so many routes; with graceful restart or not.
     fn session(&self, told: usize, keeps: bool) {
-        let (mut status, counters) = testing::up("198.51.100.9:179");
-        let mut count = PeerCounters::default();
-        *count.told.get_mut(Family::Ipv4Unicast) = told;
-        counters.set(count);
-        if keeps && let Some(up) = &mut status.up {
-            up.negotiated = Arc::new(Negotiated {
-                graceful_restart: Some(GracefulRestart::default()),
-                ..up.negotiated.as_ref().clone()
-            });
-        }
-        let statuses = [("tor".to_owned(), status)].into();
-        self.sessions.send_replace(Arc::new(statuses));
+        self.have_sessions(&[("tor", told, keeps)]);
+    }
+
+    /// The same of several peers.
+    fn have_sessions(&self, sessions: &[(&str, usize, bool)]) {
+        let statuses = sessions.iter().map(|(name, told, keeps)| {
+            let (mut status, counters) = testing::up("198.51.100.9:179");
+            let mut count = PeerCounters::default();
+            *count.told.get_mut(Family::Ipv4Unicast) = *told;
+            counters.set(count);
+            if *keeps && let Some(up) = &mut status.up {
+                up.negotiated = Arc::new(Negotiated {
+                    graceful_restart: Some(GracefulRestart::default()),
+                    ..up.negotiated.as_ref().clone()
+                });
+            }
+            ((*name).to_owned(), status)
+        });
+        self.sessions.send_replace(Arc::new(statuses.collect()));
     }
 
     /// Ends when the engine has ended in order.
@@ -344,6 +351,25 @@ async fn on_a_drained_node_every_router_is_told_at_once_and_none_keeps_the_route
         begun.elapsed() < Duration::from_millis(250),
         "it has waited"
     );
+    assert!(told.leaving, "nobody takes up the session");
+    running.ended().await;
+}
+
+#[tokio::test]
+async fn a_node_that_turns_out_to_be_drained_after_sigterm_leaves_nothing_at_any_router() {
+    let (running, mut told) = announcing().await;
+    // The end waits for the one without graceful restart.
+    running.have_sessions(&[("other", 2, false), ("tor", 2, true)]);
+    running.supervisor.draining().cancel();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    told.is_shut(&running, false).await;
+    assert!(!told.leaving);
+    let drained = node(&json!({ "herald.io/drain": "" }));
+    running.send(Input::Nodes(Event::Applied(drained))).await;
+    let begun = Instant::now();
+    told.is_shut(&running, true).await;
+    told.reaches(&running, "tor", &[]).await;
+    assert!(begun.elapsed() >= Duration::from_millis(300), "too soon");
     assert!(told.leaving, "nobody takes up the session");
     running.ended().await;
 }
