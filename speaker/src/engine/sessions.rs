@@ -1,5 +1,6 @@
 //! The BGP sessions that this node is to have, from the peers of the configuration.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use herald_model::NodeName;
@@ -17,6 +18,8 @@ pub(super) struct Planner {
     plans: watch::Sender<Arc<Plans>>,
     /// Of which routers may have routes.
     earlier: Option<EarlierLife>,
+    /// The peers of which it was said that their password is not known.
+    locked: BTreeSet<String>,
 }
 
 impl Planner {
@@ -25,7 +28,20 @@ impl Planner {
         plans: watch::Sender<Arc<Plans>>,
         earlier: Option<EarlierLife>,
     ) -> Self {
-        Self { me, plans, earlier }
+        Self {
+            me,
+            plans,
+            earlier,
+            locked: BTreeSet::new(),
+        }
+    }
+
+    /// Those of these peers without a known password of which that was not said yet.
+    fn newly_locked<'a>(&mut self, locked: &[&'a str]) -> Vec<&'a str> {
+        let before = std::mem::take(&mut self.locked);
+        self.locked = locked.iter().map(|name| (*name).to_owned()).collect();
+        let new = locked.iter().filter(|name| !before.contains(**name));
+        new.copied().collect()
     }
 
     /// The sessions are to be these. Gives what stands in the way of some, one text each. Sessions
@@ -52,7 +68,7 @@ impl Engine {
         let Some(sessions) = self.cluster.world.take_sessions() else {
             return;
         };
-        for peer in &sessions.locked {
+        for peer in self.planner.newly_locked(&sessions.locked) {
             tracing::warn!(
                 event = "peerLocked",
                 peer,
@@ -62,5 +78,21 @@ impl Engine {
         }
         let problems = self.planner.plan(&sessions);
         self.tell_session_problems(problems);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_the_password_of_a_peer_is_not_known_is_said_once() {
+        let mut planner = Planner::new("me".into(), watch::channel(Arc::default()).0, None);
+        assert_eq!(planner.newly_locked(&["a", "b"]), ["a", "b"]);
+        // The node's object changes often.
+        assert!(planner.newly_locked(&["a", "b"]).is_empty());
+        assert_eq!(planner.newly_locked(&["b", "c"]), ["c"]);
+        assert!(planner.newly_locked(&[]).is_empty());
+        assert_eq!(planner.newly_locked(&["a"]), ["a"], "it is news again");
     }
 }
