@@ -28,6 +28,18 @@ pub struct EndpointFacts {
     pub terminating: bool,
 }
 
+/// Where an endpoint is, and whether it is ready, serving, terminating.
+type Kind = (Option<NodeName>, bool, bool, bool);
+
+/// How much an endpoint is good for, as elections and weights see it.
+fn use_of((_, ready, serving, terminating): &Kind) -> u8 {
+    match (ready, serving, terminating) {
+        (true, _, false) => 2,
+        (true, ..) | (_, true, _) => 1,
+        _ => 0,
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Slices {
     service_of: HashMap<SliceKey, ServiceKey>,
@@ -100,7 +112,9 @@ impl Slices {
 
     /// The endpoints of a Service, with their nodes found where the slice names none: each kind
     /// once, but all that there are on the node `me`. Those that have addresses of both families
-    /// count once, unless the families differ in what they say.
+    /// count once, unless the families differ in what they say; and so do those that are in several
+    /// slices, as what the best of them says: an endpoint that moves from slice to slice is in two
+    /// for a moment, and the slices of different ports may have the same endpoints.
     pub(super) fn endpoints(
         &self,
         service: &ServiceKey,
@@ -110,7 +124,7 @@ impl Slices {
         let slices = self.by_service.get(service);
         let all = slices.into_iter().flat_map(BTreeMap::values).flatten();
         let mut distinct = BTreeSet::new();
-        let mut own = BTreeMap::<_, BTreeSet<_>>::new();
+        let mut own = BTreeMap::<_, BTreeMap<_, Kind>>::new();
         for facts in all {
             let mut addresses = facts.addresses.iter();
             let node = facts.node.clone();
@@ -119,7 +133,11 @@ impl Slices {
             match facts.addresses.first() {
                 Some(address) if kind.0.is_some() && kind.0.as_ref() == me => {
                     let of_family = own.entry(IpFamily::of(*address)).or_default();
-                    of_family.insert((kind, *address));
+                    let known = of_family.entry(*address).or_insert_with(|| kind.clone());
+                    if use_of(&kind) > use_of(known) {
+                        // Other nodes see the lesser word too, and what they make of it is the same.
+                        *known = kind;
+                    }
                 }
                 _ => {
                     distinct.insert(kind);
@@ -127,14 +145,13 @@ impl Slices {
             }
         }
         let mut families: Vec<_> = own.into_values().collect();
-        families.sort_by_key(BTreeSet::len);
+        families.sort_by_key(BTreeMap::len);
         let most = families.pop().unwrap_or_default();
         // What only the other family has: other nodes see it too, and the election must be the same.
-        let others = families.into_iter().flatten().map(|(kind, _)| kind);
+        let others = families.into_iter().flat_map(BTreeMap::into_values);
         let mut others: BTreeSet<_> = others.collect();
-        others.retain(|kind| most.iter().all(|(counted, _)| counted != kind));
-        let own = most.into_iter().map(|(kind, _)| kind);
-        let endpoints = distinct.into_iter().chain(others).chain(own);
+        others.retain(|kind| most.values().all(|counted| counted != kind));
+        let endpoints = distinct.into_iter().chain(others).chain(most.into_values());
         endpoints
             .map(|(node, ready, serving, terminating)| Endpoint {
                 node,
