@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use herald_announce::{Failback, Service, TrafficPolicy};
 use herald_api::annotations::{
     ALLOW_SHARED_IP, DRAIN, DRAIN_TAINTS, FAILBACK, LABEL_EXCLUDE_NODE, TAINT_OUT_OF_SERVICE,
+    TAINT_SHUTDOWN,
 };
 use herald_api::slim;
 use herald_model::{Cidr, Labels, NodeName, ServiceKey};
@@ -146,9 +147,9 @@ pub(crate) fn node(object: &slim::Node, ignore_exclude: bool) -> NodeFacts {
         network_unavailable: object.has_condition("NetworkUnavailable"),
         excluded: !ignore_exclude && labels.contains_key(LABEL_EXCLUDE_NODE),
         out_of_service: object.has_taint(TAINT_OUT_OF_SERVICE),
-        draining: object.is_shutting_down()
-            || labels.contains_key(DRAIN)
+        draining: labels.contains_key(DRAIN)
             || DRAIN_TAINTS.iter().any(|taint| object.has_taint(taint)),
+        shutting_down: object.is_shutting_down() || object.has_taint(TAINT_SHUTDOWN),
         addresses: addresses
             .clone()
             .filter_map(|a| a.address.parse().ok())
@@ -349,10 +350,17 @@ mod tests {
             "herald.io/drain",
             "ToBeDeletedByClusterAutoscaler",
             "karpenter.sh/disrupted",
-            "node.cloudprovider.kubernetes.io/shutdown",
         ] {
             assert_eq!(tainted(taint), (true, false), "{taint}");
         }
+        // This one is over when the node is back.
+        let switched_off: slim::Node = serde_json::from_value(json!({
+            "metadata": { "name": "n1" },
+            "spec": { "taints": [{ "key": "node.cloudprovider.kubernetes.io/shutdown" }] },
+        }))
+        .expect("valid");
+        let facts = node(&switched_off, false);
+        assert!(facts.shutting_down && !facts.draining);
         assert_eq!(tainted("node.kubernetes.io/out-of-service"), (false, true));
         for taint in [
             "node.kubernetes.io/unschedulable",
@@ -365,7 +373,9 @@ mod tests {
             let object = json!({
                 "metadata": { "name": "n1" }, "status": { "conditions": [ready] },
             });
-            node(&serde_json::from_value(object).expect("valid"), false).draining
+            let facts = node(&serde_json::from_value(object).expect("valid"), false);
+            assert!(!facts.draining);
+            facts.shutting_down
         };
         assert!(said(
             "False",

@@ -41,6 +41,10 @@ pub const CONDITION_ADDRESS_ASSIGNED: &str = "herald.io/AddressAssigned";
 /// The condition of a `BGPPeer` that says whether all nodes that are to have a session have one.
 pub const CONDITION_ESTABLISHED: &str = "herald.io/Established";
 
+/// The condition of a `BGPPeer` that says whether the router learns of a dead node within a fraction of
+/// a second, and what that costs.
+pub const CONDITION_FAST_FAILURE_DETECTION: &str = "herald.io/FastFailureDetection";
+
 /// A label that keeps a node from announcing, whatever its value.
 pub const LABEL_EXCLUDE_NODE: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 
@@ -85,14 +89,15 @@ pub const BGP_CONNECTION: &str = "herald.io/bgp-connection";
 pub const DRAIN: &str = "herald.io/drain";
 
 /// Taints, whatever their value and effect, of nodes that are about to be taken away: by us, Cluster
-/// Autoscaler, Karpenter, and the cloud's node controller. Cordoning alone (`spec.unschedulable`)
-/// moves nothing.
-pub const DRAIN_TAINTS: [&str; 4] = [
+/// Autoscaler, and Karpenter. Cordoning alone (`spec.unschedulable`) moves nothing.
+pub const DRAIN_TAINTS: [&str; 3] = [
     DRAIN,
     "ToBeDeletedByClusterAutoscaler",
     "karpenter.sh/disrupted",
-    "node.cloudprovider.kubernetes.io/shutdown",
 ];
+
+/// The taint of a node that the cloud's node controller knows to be switched off.
+pub const TAINT_SHUTDOWN: &str = "node.cloudprovider.kubernetes.io/shutdown";
 
 /// The taint of a node that an operator has declared dead. Nothing that may still run there counts.
 pub const TAINT_OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";

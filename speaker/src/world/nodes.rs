@@ -25,6 +25,10 @@ pub struct NodeFacts {
     pub out_of_service: bool,
     /// It is labelled or tainted to be drained.
     pub draining: bool,
+    /// It says that it is about to be switched off, which drains it too. Nobody who reads a file
+    /// knows whether it has come back since.
+    #[serde(skip)]
+    pub shutting_down: bool,
     /// The addresses of its status.
     pub addresses: BTreeSet<IpAddr>,
     /// The first of them that is of type `InternalIP` and IPv4: routers know the node by it.
@@ -45,6 +49,8 @@ pub(super) struct Nodes {
     grouped: bool,
     /// Also names of nodes that are not known.
     unheard: BTreeSet<NodeName>,
+    /// Those that are drained only because they are about to be switched off.
+    shutting_down: BTreeSet<NodeName>,
 }
 
 /// Where a node is, and its pods are.
@@ -71,6 +77,7 @@ impl Nodes {
         self.by_name.values()
     }
 
+    /// What is known of the nodes for longer than they run.
     pub(super) fn facts(&self) -> impl Iterator<Item = (NodeName, NodeFacts)> {
         self.by_name.iter().map(|(name, node)| {
             let place = self.places.get(name).cloned().unwrap_or_default();
@@ -79,7 +86,8 @@ impl Nodes {
                 network_unavailable: node.network_unavailable,
                 excluded: node.excluded,
                 out_of_service: node.out_of_service,
-                draining: node.draining,
+                draining: node.draining && !self.shutting_down.contains(name),
+                shutting_down: false,
                 addresses: place.addresses,
                 internal: place.internal,
                 pod_cidrs: place.pod_cidrs,
@@ -107,6 +115,14 @@ impl Nodes {
                 }
             }
         }
+        if facts
+            .as_ref()
+            .is_some_and(|f| f.shutting_down && !f.draining)
+        {
+            self.shutting_down.insert(name.clone());
+        } else {
+            self.shutting_down.remove(name);
+        }
         match facts {
             Some(facts) => {
                 let node = Node {
@@ -115,7 +131,7 @@ impl Nodes {
                     network_unavailable: facts.network_unavailable,
                     excluded: facts.excluded,
                     out_of_service: facts.out_of_service,
-                    draining: facts.draining,
+                    draining: facts.draining || facts.shutting_down,
                     unheard: self.unheard.contains(name),
                     speaker: self.speaker(name),
                 };

@@ -125,6 +125,30 @@ mod tests {
     }
 
     #[test]
+    fn that_a_node_is_about_to_be_switched_off_is_not_believed_later() {
+        let mut world = rich();
+        let switched_off = NodeFacts {
+            shutting_down: true,
+            ..NodeFacts::default()
+        };
+        let both = NodeFacts {
+            draining: true,
+            ..switched_off.clone()
+        };
+        world.set_node(&"n1".into(), Some(switched_off));
+        world.set_node(&"n2".into(), Some(both));
+        let draining = |world: &World, name: &str| world.node(&name.into()).map(|n| n.draining);
+        assert_eq!(draining(&world, "n1"), Some(true));
+        let bytes = postcard::to_stdvec(&world.export()).expect("plain data");
+        let mut again = World::new();
+        again.import(postcard::from_bytes(&bytes).expect("as written"));
+        assert_eq!(draining(&again, "n1"), Some(false), "it may have come back");
+        assert_eq!(draining(&again, "n2"), Some(true), "somebody drains it");
+        world.set_node(&"n1".into(), Some(NodeFacts::default()));
+        assert_eq!(draining(&world, "n1"), Some(false));
+    }
+
+    #[test]
     fn the_first_lists_of_the_api_replace_what_was_saved_and_mark_only_what_differs() {
         let mut world = World::new();
         world.import(rich().export());
