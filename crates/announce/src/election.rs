@@ -50,6 +50,7 @@ pub fn decide<'a>(
             TrafficPolicy::Cluster => None,
             TrafficPolicy::Local => Some(service.serving_nodes().collect()),
         },
+        staying: service.staying_nodes().collect(),
         address: service.addresses.first().map(canonical_text),
     };
     let mut entrants = Vec::new();
@@ -73,6 +74,8 @@ struct Election<'a> {
     advertisements: Vec<&'a L2Advertisement>,
     /// The nodes that have an endpoint, if only those will do.
     local: Option<BTreeSet<&'a NodeName>>,
+    /// The nodes that have one that is to stay.
+    staying: BTreeSet<&'a NodeName>,
     /// The text of the first address.
     address: Option<String>,
 }
@@ -82,6 +85,8 @@ struct Election<'a> {
 struct Place {
     tier: Tier,
     phase: Phase,
+    /// Only its endpoints will do, and all of them are about to end.
+    ending: bool,
     /// How many of the Service's addresses lie in no subnet of the node.
     strange: usize,
 }
@@ -99,6 +104,8 @@ struct Entrant {
     /// `None` if it has never told; then it counts as the best of those that are up.
     place: Option<Place>,
     draining: bool,
+    /// As in [`Place`].
+    ending: bool,
     /// The first family that it cannot announce.
     lacks: Option<IpFamily>,
     hash: [u8; 32],
@@ -124,6 +131,7 @@ fn rank(mut entrants: Vec<Entrant>, mut rejected: Vec<(NodeName, Reason)>) -> De
             } else {
                 best.phase
             },
+            ending: entrant.ending,
             ..best
         });
         let candidate = &entrant.candidate;
@@ -216,17 +224,20 @@ impl Election<'_> {
             return Err(Reason::NoLocalEndpoints);
         }
         let (reached, barred) = self.reached(node, &interfaces)?;
+        let ending = self.local.is_some() && !self.staying.contains(&node.name);
         let place = reached.map(|reached| Place {
             tier: Tier {
                 unheard: node.unheard,
                 coverage: reached.coverage,
             },
             phase: node.phase(),
+            ending,
             strange: reached.strange,
         });
         Ok(Entrant {
             place,
             draining: node.draining,
+            ending,
             lacks: reached.and_then(|reached| reached.lacks),
             hash: hash(&node.name, self.address.as_deref().unwrap_or_default()),
             candidate: Candidate {

@@ -131,6 +131,11 @@ impl Service {
         self.publish_not_ready || endpoint.ready || endpoint.serving
     }
 
+    /// True if the endpoint can serve and nothing says that it is about to end.
+    pub fn is_to_stay(&self, endpoint: &Endpoint) -> bool {
+        self.publish_not_ready || endpoint.ready && !endpoint.terminating
+    }
+
     /// The nodes with an endpoint that can serve, once for each endpoint. An endpoint whose node
     /// is not known is on none.
     pub fn serving_nodes(&self) -> impl Iterator<Item = &NodeName> {
@@ -138,6 +143,15 @@ impl Service {
             .iter()
             .filter(|endpoint| self.can_serve(endpoint))
             .filter_map(|endpoint| endpoint.node.as_ref())
+    }
+
+    /// Those of the [`serving_nodes`](Self::serving_nodes) with an endpoint that [is to
+    /// stay](Self::is_to_stay), once for each such endpoint. To the endpoints of the others kube-proxy
+    /// sends traffic as long as they serve (KEP 1669), so that other nodes can take over before they
+    /// are gone.
+    pub fn staying_nodes(&self) -> impl Iterator<Item = &NodeName> {
+        let staying = self.endpoints.iter().filter(|e| self.is_to_stay(e));
+        staying.filter_map(|endpoint| endpoint.node.as_ref())
     }
 }
 

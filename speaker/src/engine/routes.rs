@@ -306,6 +306,7 @@ mod tests {
         let path = Path {
             peers: Peers::Named(peers.iter().map(|name| (*name).to_owned()).collect()),
             attributes: Attributes::default(),
+            ending: false,
             weighted: false,
         };
         Announcement {

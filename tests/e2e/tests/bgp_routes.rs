@@ -102,6 +102,24 @@ async fn addresses_are_routes_to_the_nodes_that_serve_them_and_clients_are_serve
     fabric.wait_nodes(&addresses, &[]).await?;
     gone.set_ready(true).await?;
     fabric.wait_nodes(&addresses, &["n1"]).await?;
+    // The same with another that is ready: the routers prefer that one before the backend is gone.
+    let late = lab.pod("web-late").app("web").on("n3").create().await?;
+    fabric.wait_nodes(&addresses, &["n1", "n3"]).await?;
+    late.terminate().await?;
+    fabric.wait_nodes(&addresses, &["n1"]).await?;
+    for tor in fabric.tors() {
+        let paths = tor.paths(Prefix::host(addresses[0])).await?;
+        ensure!(paths.contains_key("n3"), "{paths:?}");
+    }
+    late.set_ready(false).await?;
+    for tor in fabric.tors() {
+        eventually(SOON, "the path of n3 to go", async || {
+            let paths = tor.paths(Prefix::host(addresses[0])).await?;
+            ensure!(!paths.contains_key("n3"), "{paths:?}");
+            Ok(Some(()))
+        })
+        .await?;
+    }
 
     // Not of type LoadBalancer any longer, and again: other addresses or the same, and their routes.
     web.patch(json!({"spec": {"type": "ClusterIP", "externalTrafficPolicy": null}}))

@@ -24,7 +24,10 @@ pub struct Path {
     pub peers: Peers,
     /// What it says.
     pub attributes: Attributes,
-    /// Whether the number of endpoints on the node is to be its weight.
+    /// The node is about to go, or what serves the Service there: unless another path of the same
+    /// prefix is to stay, the route is [to be passed over](Attributes::shut_gracefully).
+    pub ending: bool,
+    /// Whether the number of endpoints on the node that are to stay is to be its weight.
     pub weighted: bool,
 }
 

@@ -16,7 +16,8 @@ pub struct Announcement {
     /// Prefixes with the paths that the advertisements make of them, in ascending order, each pair
     /// once; never empty.
     pub routes: Vec<(Cidr, Arc<Path>)>,
-    /// How many of the Service's endpoints the node sends traffic to.
+    /// How many of the Service's endpoints on the node are to stay; none if all that serve there are
+    /// about to end.
     pub endpoints: u32,
 }
 
@@ -42,6 +43,10 @@ impl Announcement {
 /// layer 2 (the hash of node and address), among the nodes that would announce and are up. One that
 /// is draining goes on in its place, but does not count, so that the next one announces before it
 /// leaves.
+///
+/// With external traffic policy `Local` a node whose endpoints are all about to end does what a node
+/// does that is drained: what comes there is still served, but routers that know another path are
+/// asked to take it.
 pub fn decide<'a>(
     service: &Service,
     advertisements: impl IntoIterator<Item = &'a Advertisement>,
@@ -184,9 +189,13 @@ impl<'a> Rules<'a> {
             return before;
         }
         let own = self.place(&node.name);
+        let ending = self.is_ending(node);
         for other in nodes {
             let up = matches!(other.speaker, Speaker::Live(_) | Speaker::Unknown { .. });
-            let counts = up && other.phase() != Phase::Draining && self.place(&other.name) < own;
+            let counts = up
+                && other.phase() != Phase::Draining
+                && (ending || !self.is_ending(other))
+                && self.place(&other.name) < own;
             if counts && let Ok(admitted) = self.admit(other) {
                 for advertisement in admitted {
                     *before.entry(advertisement.name.as_str()).or_default() += 1;
@@ -231,27 +240,20 @@ impl<'a> Rules<'a> {
         };
         Path {
             peers: advertisement.peers.clone(),
-            attributes: if node.phase() == Phase::Draining {
-                attributes.shut_gracefully()
-            } else {
-                attributes
-            },
+            attributes,
+            ending: node.phase() == Phase::Draining || self.is_ending(node),
             weighted: advertisement.link_bandwidth && self.is_local(),
         }
     }
 
-    /// How many endpoints on the node get traffic: those that are ready or, if none is, those that
-    /// still serve while they terminate, as kube-proxy has it.
+    /// Only the endpoints on the node get what comes there, and all of them are about to end.
+    fn is_ending(&self, node: &Node) -> bool {
+        self.is_local() && self.endpoints_on(&node.name) == 0
+    }
+
+    /// How many endpoints on the node are to stay.
     fn endpoints_on(&self, node: &NodeName) -> u32 {
-        let service = self.service;
-        let here = service.endpoints.iter();
-        let (mut ready, mut serving) = (0_u32, 0_u32);
-        for endpoint in here.filter(|e| e.node.as_ref() == Some(node) && service.can_serve(e)) {
-            serving = serving.saturating_add(1);
-            if service.publish_not_ready || (endpoint.ready && !endpoint.terminating) {
-                ready = ready.saturating_add(1);
-            }
-        }
-        if ready > 0 { ready } else { serving }
+        let here = self.service.staying_nodes().filter(|name| *name == node);
+        u32::try_from(here.count()).unwrap_or(u32::MAX)
     }
 }

@@ -307,8 +307,14 @@ fn merge<'a>(
     weight: Option<u32>,
 ) -> Option<Announced> {
     let all_weighted = paths.clone().all(|path| path.weighted);
+    let all_ending = paths.clone().all(|path| path.ending);
     let attributes = paths.map(|path| path.attributes.clone());
     let attributes = attributes.reduce(|one, other| one.merge(&other))?;
+    let attributes = if all_ending {
+        attributes.shut_gracefully()
+    } else {
+        attributes
+    };
     let fixed = attributes.has_link_bandwidth();
     Some(Announced {
         attributes,
@@ -326,6 +332,7 @@ mod tests {
         let path = Path {
             peers: Peers::All,
             attributes: Attributes::default(),
+            ending: false,
             weighted: true,
         };
         let prefix = "10.0.0.1/32".parse().expect("valid");

@@ -264,10 +264,12 @@ fn prefixes(service: &Service, ad: &Advertisement) -> BTreeSet<Cidr> {
 fn announcement() -> impl Strategy<Value = Announcement> {
     let prefix = prop::sample::select(vec!["10.0.0.0/24", "10.0.0.1/32", "2001:db8::/64"]);
     let prefix = prefix.prop_map(|text| text.parse::<Cidr>().expect("valid"));
-    let path = (peer_names(), attributes(), prop::bool::weighted(0.8));
-    let path = path.prop_map(|(peers, attributes, weighted)| Path {
+    let flags = (prop::bool::weighted(0.3), prop::bool::weighted(0.8));
+    let path = (peer_names(), attributes(), flags);
+    let path = path.prop_map(|(peers, attributes, (ending, weighted))| Path {
         peers,
         attributes,
+        ending,
         weighted,
     });
     let routes = prop::collection::btree_set((prefix, path), 1..4);
@@ -392,8 +394,13 @@ proptest! {
         // One advertisement, so that there is nothing to conflict with.
         cluster.advertisements.truncate(1);
         let Some(ad) = cluster.advertisements.first().cloned() else { return Ok(()) };
+        // What goes on for a while after its time takes nobody's place.
+        let ending = |node: &Node| {
+            service.traffic_policy == TrafficPolicy::Local
+                && service.staying_nodes().all(|name| *name != node.name)
+        };
         let up = |node: &&Node| {
-            !node.draining && matches!(node.speaker, Speaker::Live(_) | Speaker::Unknown { .. })
+            !node.draining && !ending(node) && matches!(node.speaker, Speaker::Live(_) | Speaker::Unknown { .. })
         };
         let announces = |node: &&Node| cluster.decide(&service, node).is_ok();
         let steady = || cluster.nodes.iter().filter(up);

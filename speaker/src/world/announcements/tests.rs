@@ -6,7 +6,7 @@ use herald_api::config::bgp::{BgpPeer, Connection, PeerAsn, PeerEndpoint, Timers
 use herald_model::{GroupView, LabelSelector, Member, MemberState};
 
 use super::super::tests::*;
-use super::super::{EndpointFacts, NodeFacts, PoolFacts};
+use super::super::{EndpointFacts, NodeFacts, PoolFacts, Service, ServiceFacts};
 use super::*;
 
 fn bgp_advertisement(name: &str) -> Advertisement {
@@ -192,6 +192,37 @@ fn a_node_counts_its_own_endpoints() {
 }
 
 #[test]
+fn an_endpoint_in_two_slices_counts_once_as_the_better_of_them_says() {
+    let mut world = announcing();
+    let count = |world: &World| world.announcement(&key("one")).map(|a| a.endpoints);
+    let own = |conditions: &[(&str, bool)]| {
+        let own = conditions.iter().map(|(address, ready)| EndpointFacts {
+            ready: *ready,
+            terminating: !ready,
+            ..endpoint(Some("n1"), &[address])
+        });
+        Some((key("one"), own.collect::<Vec<_>>()))
+    };
+    let all_count = ServiceFacts {
+        service: Service {
+            publish_not_ready: true,
+            ..local("one", &["192.0.2.1"]).service
+        },
+        ..local("one", &["192.0.2.1"])
+    };
+    world.set_slice(&slice("one"), own(&[("10.0.0.1", true)]));
+    world.set_slice(&slice("stale"), own(&[("10.0.0.1", false)]));
+    assert_eq!(count(&world), Ok(1));
+    world.set_service(&key("one"), Some(all_count));
+    assert_eq!(count(&world), Ok(1), "it is the same one all the same");
+    // A family does not outnumber the other by what it says twice.
+    let v6 = own(&[("2001:db8::1", true), ("2001:db8::2", true)]);
+    world.set_slice(&slice("v6"), v6);
+    world.set_slice(&slice("more"), own(&[("10.0.0.1", true)]));
+    assert_eq!(count(&world), Ok(2));
+}
+
+#[test]
 fn an_endpoint_that_only_one_family_says_is_ready_counts_as_other_nodes_see_it() {
     let own = |address: &str, ready| EndpointFacts {
         ready,
@@ -238,8 +269,8 @@ fn the_own_node_marks_what_sees_the_difference() {
     assert_eq!(marked(&mut world), ["one", "two"]);
     let announcement = world.announcement(&key("one")).expect("announced");
     let shut = announcement.routes.iter();
-    let mut shut = shut.map(|(_, path)| path.attributes.local_pref);
-    assert!(shut.all(|preference| preference == Some(0)));
+    let mut shut = shut.map(|(_, path)| path.ending);
+    assert!(shut.all(|ending| ending));
     world.set_node(&"n1".into(), None);
     assert_eq!(marked(&mut world), ["one", "two"]);
     assert_eq!(prefixes(&world, "one"), Err("nodeUnknown"));

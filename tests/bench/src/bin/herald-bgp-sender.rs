@@ -148,6 +148,7 @@ impl Sender {
                 communities: [Community::Standard(ASN, community)].into(),
                 ..Attributes::default()
             },
+            ending: false,
             weighted: false,
         });
         self.decide(from, count, |number| {

@@ -75,6 +75,7 @@ pub(crate) fn announcement(
     let path = Arc::new(Path {
         peers: Peers::All,
         attributes: attributes.clone(),
+        ending: false,
         weighted: weight.is_some(),
     });
     let routes = prefixes.iter().map(|prefix| (*prefix, Arc::clone(&path)));
