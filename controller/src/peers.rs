@@ -3,13 +3,16 @@
 //! Each speaker says how its own sessions are in `BGPSessionState` objects, which go with its Pod. The
 //! replica that leads puts them together. So each object has one writer, however many nodes there are;
 //! what a status holds is bounded; and what changes on many nodes at once, because a router went down,
-//! is one write.
+//! is one write. What a speaker said counts as long as its node and its Pod are known to live.
 
+mod detection;
+mod lives;
 mod summary;
 
 use std::time::Duration;
 
 use herald_api::kinds::{BGPPeer, BGPPeerStatus, BGPSessionState};
+use herald_api::slim::{Node, Pod};
 use herald_runtime::backoff::Backoff;
 use herald_runtime::lease::Leadership;
 use herald_runtime::supervise::{Supervisor, TaskResult, next_batch};
@@ -43,6 +46,8 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 enum Input {
     Peer(Event<BGPPeer>),
     Session(Event<BGPSessionState>),
+    Node(Event<Node>),
+    Pod(Event<Pod>),
 }
 
 /// Writes the statuses while this replica leads.
@@ -65,8 +70,15 @@ impl PeerStatuses {
         );
         supervisor.spawn(
             "watch bgpsessionstates",
-            sessions.forward(sender, Input::Session, token),
+            sessions.forward(sender.clone(), Input::Session, token.clone()),
         );
+        let nodes = Watch::<Node>::cluster(client, "nodes");
+        supervisor.spawn(
+            "watch nodes",
+            nodes.forward(sender.clone(), Input::Node, token.clone()),
+        );
+        let pods = Watch::<Pod>::namespaced(client, namespace, "pods");
+        supervisor.spawn("watch pods", pods.forward(sender, Input::Pod, token));
         Self {
             client: client.clone(),
             namespace: namespace.to_owned(),
@@ -98,6 +110,8 @@ impl PeerStatuses {
                         match input {
                             Input::Peer(event) => summaries.take_peer(event),
                             Input::Session(event) => summaries.take_session(event),
+                            Input::Node(event) => summaries.take_node(event),
+                            Input::Pod(event) => summaries.take_pod(event),
                         }
                     }
                 }

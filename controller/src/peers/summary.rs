@@ -2,12 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use herald_api::annotations::{CONDITION_ESTABLISHED, SESSION_PEER_NAME};
+use herald_api::annotations::{
+    CONDITION_ESTABLISHED, CONDITION_FAST_FAILURE_DETECTION, SESSION_PEER_NAME,
+};
 use herald_api::kinds::{BGPPeer, BGPPeerNode, BGPPeerStatus, BGPSessionState};
+use herald_api::slim::{Node, Pod};
 use herald_runtime::watch::Event;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::ResourceExt as _;
+
+use super::detection::Detection;
+use super::lives::{Lives, Speaker, Word};
 
 /// How many nodes a status names at most.
 const MOST_NODES: usize = 32;
@@ -21,31 +27,48 @@ const LONGEST_REASON: usize = 300;
 /// How a session is that is up.
 const ESTABLISHED: &str = "Established";
 
+/// How a session is of which nobody knows.
+const UNKNOWN: &str = "Unknown";
+
 /// The sessions of all nodes, and what the API has of them.
 #[derive(Debug, Default)]
 pub(super) struct Summaries {
-    /// What the status of each peer says; `None` as long as the watch has not told of all.
-    peers: Option<BTreeMap<String, BGPPeerStatus>>,
+    /// `None` as long as the watch has not told of all.
+    peers: Option<BTreeMap<String, Peer>>,
     /// By the names of the objects.
     sessions: Option<BTreeMap<String, Session>>,
+    lives: Lives,
     /// The peers that are to be looked at.
     marked: BTreeSet<String>,
     /// Those that are to be looked at after all others.
     put_off: BTreeSet<String>,
 }
 
+/// A peer, with what its status says.
+#[derive(Debug, Clone)]
+struct Peer {
+    detection: Detection,
+    status: BGPPeerStatus,
+}
+
 /// A session of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Session {
     peer: String,
-    node: String,
+    speaker: Speaker,
     state: String,
     reason: String,
 }
 
 impl Summaries {
     pub(super) fn take_peer(&mut self, event: Event<BGPPeer>) {
-        let status = |peer: BGPPeer| (peer.name_any(), peer.status.unwrap_or_default());
+        let status = |peer: BGPPeer| {
+            let known = Peer {
+                detection: Detection::of(&peer.spec),
+                status: peer.status.clone().unwrap_or_default(),
+            };
+            (peer.name_any(), known)
+        };
         match event {
             Event::Restarted { objects, malformed } => {
                 let known = self.peers.take().unwrap_or_default();
@@ -94,6 +117,26 @@ impl Summaries {
         }
     }
 
+    pub(super) fn take_node(&mut self, event: Event<Node>) {
+        let nodes: BTreeSet<_> = self.lives.take_node(event).into_iter().collect();
+        self.mark(|speaker| nodes.contains(&speaker.node));
+    }
+
+    pub(super) fn take_pod(&mut self, event: Event<Pod>) {
+        let pods: BTreeSet<_> = self.lives.take_pod(event).into_iter().collect();
+        self.mark(|speaker| {
+            let pod = speaker.pod.as_ref();
+            pod.is_some_and(|(name, _)| pods.contains(name))
+        });
+    }
+
+    /// The peers that these speakers have a session with are to be looked at.
+    fn mark(&mut self, are: impl Fn(&Speaker) -> bool) {
+        let sessions = self.sessions.iter().flat_map(BTreeMap::values);
+        let theirs = sessions.filter(|session| are(&session.speaker));
+        self.marked.extend(theirs.map(|it| it.peer.clone()));
+    }
+
     /// A peer whose status is not as it should be, and the status that it should have. The same until
     /// [`written`](Self::written), [`gone`](Self::gone) or [`put_off`](Self::put_off) is called.
     pub(super) fn next(&mut self, now: Timestamp) -> Option<(String, BGPPeerStatus)> {
@@ -103,8 +146,9 @@ impl Summaries {
         while let Some(name) = self.marked.first() {
             let wanted = peers.get(name).and_then(|current| {
                 let of_it = sessions.values().filter(|session| session.peer == *name);
+                let of_it = of_it.filter_map(|session| known(session, &self.lives));
                 let wanted = status(of_it.collect(), current, now);
-                (wanted != *current).then_some(wanted)
+                (wanted != current.status).then_some(wanted)
             });
             if let Some(wanted) = wanted {
                 return Some((name.clone(), wanted));
@@ -117,7 +161,7 @@ impl Summaries {
     /// The API has this status now.
     pub(super) fn written(&mut self, name: &str, status: BGPPeerStatus) {
         if let Some(current) = self.peers.as_mut().and_then(|peers| peers.get_mut(name)) {
-            *current = status;
+            current.status = status;
         }
     }
 
@@ -148,9 +192,14 @@ fn session(object: &BGPSessionState) -> Option<(String, Session)> {
     if status.node.is_empty() {
         return None;
     }
+    let owners = object.owner_references().iter();
+    let mut pods = owners.filter(|owner| owner.kind == "Pod");
     let session = Session {
         peer,
-        node: status.node,
+        speaker: Speaker {
+            node: status.node,
+            pod: pods.next().map(|pod| (pod.name.clone(), pod.uid.clone())),
+        },
         state: status.bgp_status,
         reason: cut(status.reason.unwrap_or_default()),
     };
@@ -162,15 +211,25 @@ fn cut(mut text: String) -> String {
     text
 }
 
-fn status(mut sessions: Vec<&Session>, current: &BGPPeerStatus, now: Timestamp) -> BGPPeerStatus {
-    sessions.sort_unstable_by_key(|session| (session.state == ESTABLISHED, &session.node));
-    let down = sessions.partition_point(|session| session.state != ESTABLISHED);
+/// What is known of a session now; `None` if there is no such session any longer.
+fn known(session: &Session, lives: &Lives) -> Option<BGPPeerNode> {
+    let (state, reason) = match lives.word(&session.speaker) {
+        Word::Good => (session.state.as_str(), session.reason.as_str()),
+        Word::Stale(why) => (UNKNOWN, why),
+        Word::Void => return None,
+    };
+    Some(BGPPeerNode {
+        node: session.speaker.node.clone(),
+        state: state.to_owned(),
+        reason: reason.to_owned(),
+    })
+}
+
+fn status(mut sessions: Vec<BGPPeerNode>, peer: &Peer, now: Timestamp) -> BGPPeerStatus {
+    let up = |session: &BGPPeerNode| session.state == ESTABLISHED;
+    sessions.sort_by(|one, other| (up(one), &one.node).cmp(&(up(other), &other.node)));
+    let down = sessions.partition_point(|session| !up(session));
     let all = sessions.len();
-    let nodes = sessions.iter().take(MOST_NODES).map(|session| BGPPeerNode {
-        node: session.node.clone(),
-        state: session.state.clone(),
-        reason: session.reason.clone(),
-    });
     let (truth, reason, message) = if all == 0 {
         let message = "no node has or tries a session with this router".to_owned();
         ("Unknown", "NoSessions", message)
@@ -194,26 +253,50 @@ fn status(mut sessions: Vec<&Session>, current: &BGPPeerStatus, now: Timestamp) 
         );
         ("False", "NotEstablished", message)
     };
-    let same = current
-        .conditions
-        .iter()
-        .find(|it| it.type_ == CONDITION_ESTABLISHED && it.status == truth);
+    sessions.truncate(MOST_NODES);
+    let known = &peer.status.conditions;
+    let fast = if peer.detection.is_fast() {
+        "True"
+    } else {
+        "False"
+    };
+    let (how, explanation) = peer.detection.words();
+    let conditions = [
+        (CONDITION_ESTABLISHED, truth, reason, message),
+        (
+            CONDITION_FAST_FAILURE_DETECTION,
+            fast,
+            how,
+            explanation.to_owned(),
+        ),
+    ];
+    BGPPeerStatus {
+        established: format!("{}/{all}", all - down),
+        nodes: sessions,
+        conditions: conditions.map(|it| condition(it, known, now)).into(),
+    }
+}
+
+/// A condition of this type, status, reason and message. Its time is that of its last transition.
+fn condition(
+    (name, truth, reason, message): (&str, &str, &str, String),
+    known: &[Condition],
+    now: Timestamp,
+) -> Condition {
+    let mut known = known.iter();
+    let same = known.find(|it| it.type_ == name && it.status == truth);
     let since = same.map_or_else(
         // The API has whole seconds.
         || Time(Timestamp::from_second(now.as_second()).unwrap_or(now)),
         |it| it.last_transition_time.clone(),
     );
-    BGPPeerStatus {
-        established: format!("{}/{all}", all - down),
-        nodes: nodes.collect(),
-        conditions: vec![Condition {
-            type_: CONDITION_ESTABLISHED.to_owned(),
-            status: truth.to_owned(),
-            reason: reason.to_owned(),
-            message,
-            last_transition_time: since,
-            observed_generation: None,
-        }],
+    Condition {
+        type_: name.to_owned(),
+        status: truth.to_owned(),
+        reason: reason.to_owned(),
+        message,
+        last_transition_time: since,
+        observed_generation: None,
     }
 }
 
@@ -281,6 +364,11 @@ mod tests {
             condition.message,
             "1 of 2 nodes have no session: n2 (cannot connect: no answer)"
         );
+        let detection = &status.conditions[1];
+        assert_eq!(
+            (detection.status.as_str(), detection.reason.as_str()),
+            ("False", "HoldTime")
+        );
         summaries.written(&name, status.clone());
         assert_eq!(summaries.next(second(2)), None);
         // What the watch says of our own write is no news.
@@ -288,6 +376,76 @@ mod tests {
         written.status = Some(status);
         summaries.take_peer(Event::Applied(written));
         assert_eq!(summaries.next(second(3)), None);
+    }
+
+    #[test]
+    fn what_a_speaker_said_counts_as_long_as_it_is_known_to_live() {
+        let node = |name: &str, ready: &str| -> Node {
+            let ready = json!({ "type": "Ready", "status": ready });
+            let node = json!({ "metadata": { "name": name }, "status": { "conditions": [ready] } });
+            serde_json::from_value(node).expect("a node")
+        };
+        let pod = |name: &str, uid: &str, ready: &str| -> Pod {
+            let ready = json!({ "type": "Ready", "status": ready });
+            let metadata = json!({ "name": name, "uid": uid });
+            let pod = json!({ "metadata": metadata, "status": { "conditions": [ready] } });
+            serde_json::from_value(pod).expect("a Pod")
+        };
+        let name = |name: &str| ObjectName {
+            namespace: None,
+            name: name.to_owned(),
+        };
+        let said = |node: &str| {
+            let mut object = object("tor", node, "Established", "");
+            let owner = json!([{ "apiVersion": "v1", "kind": "Pod", "name": node, "uid": "1" }]);
+            object.metadata.owner_references = serde_json::from_value(owner).expect("an owner");
+            object
+        };
+        let mut summaries = Summaries::default();
+        summaries.take_peer(listed(vec![peer("tor")]));
+        summaries.take_session(listed(vec![said("n1"), said("n2")]));
+        let next = |summaries: &mut Summaries| {
+            let (name, status) = summaries.next(second(1))?;
+            summaries.written(&name, status.clone());
+            let first = status.nodes.first().cloned().unwrap_or_default();
+            Some((status.established, first.state, first.reason))
+        };
+        let is = |established: &str, state: &str, reason: &str| {
+            Some((established.to_owned(), state.to_owned(), reason.to_owned()))
+        };
+        let good = is("2/2", "Established", "");
+        assert_eq!(
+            next(&mut summaries),
+            good,
+            "who may not see nodes believes all"
+        );
+        let both = ["n1", "n2"];
+        summaries.take_node(listed(both.map(|n| node(n, "True")).into()));
+        summaries.take_pod(listed(both.map(|n| pod(n, "1", "True")).into()));
+        assert_eq!(next(&mut summaries), None);
+
+        // It is powered off: its kubelet is silent.
+        summaries.take_node(Event::Applied(node("n1", "Unknown")));
+        let silent = "nothing is heard of the node: its condition Ready is Unknown";
+        assert_eq!(next(&mut summaries), is("1/2", "Unknown", silent));
+        summaries.take_node(Event::Applied(node("n1", "False")));
+        assert_eq!(next(&mut summaries), good, "it lives, and the speaker may");
+        // Its speaker starts again and again.
+        summaries.take_pod(Event::Applied(pod("n1", "1", "False")));
+        let crashed = "the Pod of its speaker is not ready";
+        assert_eq!(next(&mut summaries), is("1/2", "Unknown", crashed));
+        // There is another Pod of its name, which has not said anything yet.
+        summaries.take_pod(Event::Applied(pod("n1", "2", "True")));
+        assert_eq!(next(&mut summaries), is("1/1", "Established", ""));
+        summaries.take_pod(Event::Applied(pod("n1", "1", "True")));
+        assert_eq!(next(&mut summaries), good);
+        summaries.take_node(Event::Deleted(name("n1")));
+        assert_eq!(next(&mut summaries), is("1/1", "Established", ""));
+        summaries.take_pod(Event::Deleted(name("n2")));
+        assert_eq!(next(&mut summaries), is("0/0", "", ""));
+        summaries.take_node(listed(both.map(|n| node(n, "True")).into()));
+        summaries.take_pod(listed(both.map(|n| pod(n, "1", "True")).into()));
+        assert_eq!(next(&mut summaries), good);
     }
 
     #[test]

@@ -210,6 +210,13 @@ impl Node {
         conditions.any(|condition| condition.type_ == type_ && condition.status == "True")
     }
 
+    /// True if the node's kubelet has not been heard for some time (40 s by default), so that nobody
+    /// knows how the node is.
+    pub fn is_unheard(&self) -> bool {
+        let mut conditions = self.status.conditions.iter().flatten();
+        conditions.any(|condition| condition.type_ == "Ready" && condition.status == "Unknown")
+    }
+
     /// True if the kubelet says that it is about to switch the node off: graceful node shutdown has
     /// no other sign than the text of the condition `Ready`.
     pub fn is_shutting_down(&self) -> bool {
@@ -260,7 +267,7 @@ pub struct NodeStatus {
     pub addresses: Option<Vec<NodeAddress>>,
 }
 
-/// An entry of `Node.status.conditions`.
+/// An entry of `Node.status.conditions` or `Pod.status.conditions`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct NodeCondition {
@@ -283,6 +290,36 @@ pub struct NodeAddress {
     pub type_: String,
     /// The address.
     pub address: String,
+}
+
+/// A Pod, as far as it says whether it lives.
+#[derive(Debug, Clone, Default, PartialEq, Resource, Serialize, Deserialize)]
+#[resource(inherit = "corev1::Pod")]
+pub struct Pod {
+    /// Name, namespace, UID, versions.
+    #[serde(default)]
+    pub metadata: ObjectMeta,
+    /// How it is.
+    #[serde(default)]
+    pub status: PodStatus,
+}
+
+impl Pod {
+    /// True if it says that it is not ready, or somebody says so because its node is silent. One that
+    /// says nothing may be.
+    pub fn is_not_ready(&self) -> bool {
+        let mut conditions = self.status.conditions.iter().flatten();
+        conditions.any(|condition| condition.type_ == "Ready" && condition.status != "True")
+    }
+}
+
+/// `Pod.status`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PodStatus {
+    /// The conditions without their times.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conditions: Option<Vec<NodeCondition>>,
 }
 
 /// A Namespace.

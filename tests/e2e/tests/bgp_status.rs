@@ -8,8 +8,9 @@ use herald_api::kinds::{BGPPeer, BGPSessionState, BGPSessionStateStatus, Service
 use herald_e2e::bgp::{FRR, Fabric, NODES};
 use herald_e2e::objects::{SOON, metrics, wait_event};
 use herald_lab::{Lab, NAMESPACE, eventually, herald_bin};
+use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt as _;
-use kube::api::{Api, ListParams};
+use kube::api::{Api, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 /// Waits until the status of a peer says this.
@@ -121,6 +122,25 @@ async fn users_see_which_sessions_there_are_what_goes_over_them_and_why_one_is_d
     let neighbor = ask(lab, "n1", &["neighbors", "frr"])?;
     ensure!(neighbor[0]["lost"] == 1, "{neighbor}");
     ensure!(neighbor[0]["lastDown"]["reason"].is_string(), "{neighbor}");
+    wait_peer(lab, "bird-v4", "3/3", "True").await?;
+
+    // A node that dies can say nothing of it; its sessions count no longer when it is missed.
+    let dark = lab.power_off("n3").await?;
+    let silent = json!({"status": {"conditions": [
+        {"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown"},
+    ]}});
+    let nodes: Api<Node> = Api::all(lab.client());
+    let silent = Patch::Strategic(silent);
+    let params = PatchParams::default();
+    nodes.patch_status("n3", &params, &silent).await?;
+    let peer = wait_peer(lab, "bird-v4", "2/3", "False").await?;
+    let nodes_of = peer.status.context("a status")?.nodes;
+    ensure!(
+        nodes_of[0].node == "n3" && nodes_of[0].state == "Unknown",
+        "{nodes_of:?}"
+    );
+    lab.restore(dark).await?;
+    lab.set_node_condition("n3", "Ready", true).await?;
     wait_peer(lab, "bird-v4", "3/3", "True").await?;
 
     // What is gone leaves nothing behind.

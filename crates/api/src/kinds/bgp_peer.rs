@@ -159,7 +159,8 @@ pub struct BGPPeerStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<BGPPeerNode>,
     /// herald.io/Established is True if all sessions are up, False if not, Unknown if no node is to
-    /// have one.
+    /// have one. herald.io/FastFailureDetection is True if routers drop a dead node's routes by BFD,
+    /// False if that may take longer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
@@ -171,7 +172,7 @@ pub struct BGPPeerNode {
     /// The name of the node.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub node: String,
-    /// Established, or Active while there is no session.
+    /// Established, Active while there is no session, Unknown while nothing is heard of the node.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub state: String,
     /// Why there is no session.
