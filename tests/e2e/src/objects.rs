@@ -16,8 +16,9 @@ use kube::Api;
 use kube::api::{DeleteParams, ListParams, WatchEvent, WatchParams};
 use serde_json::{Value, json};
 
-/// How long a test waits for what Herald does at once.
-pub const SOON: Duration = Duration::from_secs(10);
+/// How long a test waits for what Herald and routers do at once, or within a few seconds, on a machine
+/// that may be very busy. How long they may take is for each test to say.
+pub const SOON: Duration = Duration::from_secs(30);
 
 /// Applies an `IPAddressPool` with these addresses and nothing else.
 pub async fn pool(lab: &Lab, name: &str, addresses: &[&str]) -> Result<()> {

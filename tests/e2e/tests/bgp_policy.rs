@@ -9,6 +9,7 @@ use anyhow::{Result, ensure};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use herald_e2e::bgp::{BIRD, Fabric, NODES, OWN_AS, advertisement, annotated, object, peer};
 use herald_e2e::bgp::{to_bird, with};
+use herald_e2e::layer2::elected;
 use herald_e2e::objects::{SOON, delete_pool, ip, pool, pools};
 use herald_interop::{Family, Prefix};
 use herald_lab::{Lab, LabBuilder, NAMESPACE, ProxyMode, Service, always, eventually};
@@ -145,14 +146,14 @@ async fn selection(fabric: &Fabric) -> Result<()> {
         json!({"herald.io/bgp-max-nodes": "2"}),
     );
     fabric.apply(&few).await?;
-    let two = eventually(SOON, "two nodes", async || {
-        let nodes = fabric.frr.nodes(Prefix::host(hosts(1)[0])).await?;
-        Ok(Some(nodes).filter(|nodes| nodes.len() == 2))
-    });
-    let two = two.await?;
-    let third = NODES
-        .into_iter()
-        .find(|node| !two.iter().any(|n| n == node));
+    // Those that come first in the order of layer 2.
+    let first = elected(hosts(1)[0], &NODES);
+    let others: Vec<&str> = NODES.into_iter().filter(|node| *node != first).collect();
+    let mut two = [first, elected(hosts(1)[0], &others)];
+    two.sort_unstable();
+    let wanted: Vec<&str> = two.iter().map(String::as_str).collect();
+    fabric.wait_nodes(&hosts(1), &wanted).await?;
+    let third = NODES.into_iter().find(|node| !wanted.contains(node));
     let exclude = "node.kubernetes.io/exclude-from-external-load-balancers";
     label_node(lab, &two[0], json!({exclude: ""})).await?;
     let mut now = vec![two[1].as_str()];
@@ -160,8 +161,7 @@ async fn selection(fabric: &Fabric) -> Result<()> {
     now.sort_unstable();
     fabric.wait_nodes(&hosts(1), &now).await?;
     label_node(lab, &two[0], json!({exclude: null})).await?;
-    let two: Vec<&str> = two.iter().map(String::as_str).collect();
-    fabric.wait_nodes(&hosts(1), &two).await?;
+    fabric.wait_nodes(&hosts(1), &wanted).await?;
     Ok(())
 }
 

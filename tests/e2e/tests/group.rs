@@ -12,7 +12,7 @@ use herald_lab::{Herald, Lab, eventually};
 use serde_json::Value;
 
 const SECOND: Duration = Duration::from_secs(1);
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(200);
 const PORT: u16 = 7946;
 

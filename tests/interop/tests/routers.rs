@@ -194,11 +194,13 @@ fn every_router_says_what_the_hub_sent() -> Result<()> {
         let hops = frr.kernel_next_hops("198.51.100.1".parse()?)?;
         Ok((hops == [hop]).then_some(()))
     })?;
-    let six = frr.kernel_routes(Family::Ipv6)?;
-    assert!(
-        six.iter()
-            .any(|route| route.prefix.to_string() == "fd98::1/128")
-    );
+    eventually(SOON, "the IPv6 route in FRR's kernel", || {
+        let six = frr.kernel_routes(Family::Ipv6)?;
+        let there = six
+            .iter()
+            .any(|route| route.prefix.to_string() == "fd98::1/128");
+        Ok(there.then_some(()))
+    })?;
 
     for (router, peer) in [(&frr, HUB.to_owned()), (&hub, address(0))] {
         let peer: IpAddr = peer.parse()?;

@@ -111,7 +111,7 @@ impl Control for Bird {
         let mut sessions = Vec::new();
         for line in self.ask("show bfd sessions")? {
             let words: Vec<&str> = line.split_whitespace().collect();
-            let [address, _, state, ..] = words.as_slice() else {
+            let [address, _, state, .., timeout] = words.as_slice() else {
                 continue;
             };
             // A heading is no address.
@@ -119,6 +119,7 @@ impl Control for Bird {
                 sessions.push(BfdSession {
                     peer,
                     up: *state == "Up",
+                    detection: Duration::try_from_secs_f64(timeout.parse()?)?,
                 });
             }
         }

@@ -279,9 +279,13 @@ impl Control for Frr {
         peers
             .iter()
             .map(|peer| {
+                let number = |key: &str| peer[key].as_u64().unwrap_or_default();
+                let interval = number("receive-interval").max(number("remote-transmit-interval"));
+                let detection = interval * number("remote-detect-multiplier");
                 Ok(BfdSession {
                     peer: peer["peer"].as_str().context("no peer")?.parse()?,
                     up: peer["status"] == "up",
+                    detection: Duration::from_millis(detection),
                 })
             })
             .collect()

@@ -146,6 +146,9 @@ pub struct BfdSession {
     pub peer: IpAddr,
     /// Whether it is up.
     pub up: bool,
+    /// How long the peer may be silent, as the router sees it: until both sides have told each other
+    /// that they send faster, longer than either is configured with (RFC 5880, section 6.8.3).
+    pub detection: Duration,
 }
 
 /// A route in a kernel's main table.

@@ -105,13 +105,14 @@ pub(crate) fn peers(interval: u64) -> Vec<BgpPeer> {
     peers.collect()
 }
 
-/// Waits until BGP and BFD are up on both sides; Herald is known to the router by this address.
+/// Waits until BGP and BFD are up on both sides, and no longer as slow as at first; Herald is known to the router by this address.
 pub(crate) fn wait_up(herald: &Herald, router: &Router, known: IpAddr) -> Result<()> {
     let name = router.name();
     router.wait_established(known, SOON)?;
     eventually(SOON, &format!("the BFD session of {name}"), || {
         let mut sessions = router.bfd()?.into_iter();
-        let there = sessions.any(|bfd| bfd.peer == known && bfd.up);
+        let quick = Duration::from_secs(2);
+        let there = sessions.any(|bfd| bfd.peer == known && bfd.up && bfd.detection < quick);
         Ok((there && bfd_up(herald, name)).then_some(()))
     })
 }
@@ -138,9 +139,8 @@ pub(crate) fn bfd_up(herald: &Herald, peer: &str) -> bool {
 
 /// Waits until a router's session with Herald ends, and says why Herald thinks so.
 pub(crate) fn wait_down(herald: &Herald, peer: &str) -> Result<String> {
-    eventually(
-        Duration::from_secs(5),
-        &format!("the end of the session with {peer}"),
-        || Ok(herald.status(peer).and_then(|status| status.problem())),
-    )
+    let what = format!("the end of the session with {peer}");
+    eventually(SOON, &what, || {
+        Ok(herald.status(peer).and_then(|status| status.problem()))
+    })
 }

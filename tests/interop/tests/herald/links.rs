@@ -245,9 +245,10 @@ fn next_hops_follow_the_addresses_of_the_node() -> Result<()> {
     )?;
     wait_next_hop(&router, "fd98::1/128", "fd99:1::7".parse()?)?;
     bare.ip("herald", ["addr del fd99:1::7/64 dev br0"])?;
+    wait_any(&router, 1)?;
+    let age = begun.elapsed();
     let neighbor = wait_any(&router, 1)?;
     let uptime = neighbor.uptime.context("a session that is up")?;
-    let age = begun.elapsed();
     ensure!(
         uptime + Duration::from_secs(1) >= age,
         "{uptime:?} of {age:?}"

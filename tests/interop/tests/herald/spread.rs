@@ -78,11 +78,12 @@ fn link_bandwidth_is_the_weight_of_a_node_and_rfc_8326_empties_one_before_it_goe
     // Its session and its route are there all the time.
     let routes = frr.paths(VIP.parse()?)?;
     ensure!(routes.len() == 2, "{routes:?}");
+    let age = begun.elapsed();
     let neighbor = frr.neighbor(other)?;
     let uptime = neighbor.and_then(|one| one.uptime).unwrap_or_default();
     ensure!(
-        uptime + std::time::Duration::from_secs(1) >= begun.elapsed(),
-        "{uptime:?}"
+        uptime + std::time::Duration::from_secs(1) >= age,
+        "{uptime:?} of {age:?}"
     );
     for node in &mut nodes {
         node.stop()?;
