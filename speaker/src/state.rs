@@ -18,6 +18,8 @@ mod directory;
 mod file;
 mod journal;
 #[cfg(test)]
+mod layout_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 
 const MAGIC: &[u8; 8] = b"HERALDST";
 /// The version that is written, and the only one that is read.
-const VERSION: u32 = 3;
+pub(super) const VERSION: u32 = 3;
 const CHECKSUM: usize = 32;
 const HEADER: usize = 8 + 4 + 8 + CHECKSUM;
 const BUFFER: usize = 64 * 1024;

@@ -10,7 +10,7 @@ use herald_bfd::{Diagnostic, State};
 use herald_bgp::session::Reason;
 use herald_interop::bfd::RawBfd;
 use herald_interop::bfd::packet::{ADMIN_DOWN, DOWN};
-use herald_interop::eventually;
+use herald_interop::{Router, eventually};
 use herald_interop::raw::{Message, RawPeer, Speaker};
 use herald_lab::Bare;
 
