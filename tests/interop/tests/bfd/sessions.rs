@@ -10,8 +10,8 @@ use herald_bfd::{Diagnostic, State};
 use herald_bgp::session::Reason;
 use herald_interop::bfd::RawBfd;
 use herald_interop::bfd::packet::{ADMIN_DOWN, DOWN};
-use herald_interop::{Router, eventually};
 use herald_interop::raw::{Message, RawPeer, Speaker};
+use herald_interop::{Router, eventually};
 use herald_lab::Bare;
 
 use crate::lan::{
