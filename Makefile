@@ -54,8 +54,8 @@ helm: ## Build Helm (3 minutes once, then cached)
 	@tests/chart/helm/build.sh
 
 .PHONY: promtool
-promtool: ## Build promtool, which checks the chart's alerts (2 minutes once, then cached)
-	@tests/chart/promtool/build.sh
+promtool: ## Get promtool, which tries the chart's alerts, from Debian's package (once, then cached)
+	@tests/chart/get-promtool
 
 .PHONY: image
 image: ## Make target/herald-<version>.tar, the image of controller and speaker, without a registry

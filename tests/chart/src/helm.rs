@@ -8,8 +8,8 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// The namespace of releases.
-const NAMESPACE: &str = "herald-system";
+/// The namespace of releases, if no other is given.
+pub const NAMESPACE: &str = "herald-system";
 
 /// Helm, with folders of its own instead of the user's.
 #[derive(Debug)]
@@ -72,7 +72,13 @@ impl Helm {
 
     /// `helm template` with these values.
     pub fn template(&self, values: &str) -> Result<Rendered> {
-        let text = self.with_chart(&["template", "herald"], values, &[])?;
+        self.template_in(NAMESPACE, values)
+    }
+
+    /// The same for a release in another namespace.
+    pub fn template_in(&self, namespace: &str, values: &str) -> Result<Rendered> {
+        let namespace = ["--namespace", namespace];
+        let text = self.with_chart(&["template", "herald"], values, &namespace)?;
         let objects: Vec<Value> = serde_saphyr::from_multiple(&text)
             .with_context(|| format!("what helm wrote is not YAML:\n{text}"))?;
         Ok(Rendered {

@@ -9,7 +9,7 @@ mod helm;
 
 use std::path::{Path, PathBuf};
 
-pub use helm::{Helm, Rendered};
+pub use helm::{Helm, NAMESPACE, Rendered};
 
 /// The folder of the chart.
 pub fn chart() -> PathBuf {
