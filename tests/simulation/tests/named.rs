@@ -135,6 +135,38 @@ mod named {
         }
     }
 
+    /// Of that 200 to 260 ms pass until each of the others, by itself, has found out; the rest is
+    /// telling each other, electing and announcing.
+    #[test]
+    fn what_a_node_that_is_silent_on_the_lan_had_is_answered_for_within_275_ms() {
+        for nodes in [3, 4, 7] {
+            let mut gaps = Vec::new();
+            for seed in 0..21 {
+                let mut cluster = Cluster::new(&Setup {
+                    failbacks: vec![Failback::Revertive],
+                    ..Setup::new(seed, nodes)
+                });
+                run(&mut cluster, THEN);
+                let owner = owners(&cluster)[0];
+                cluster.forget_silence();
+                let cut = Fault::Cut {
+                    network: Network::Lan,
+                    from: vec![owner],
+                    to: others(owner, nodes + 1),
+                    both_ways: true,
+                };
+                cluster.strike_at(THEN, cut);
+                run(&mut cluster, THEN + seconds(2));
+                gaps.push(cluster.checks().longest_silence());
+            }
+            gaps.sort_unstable();
+            let (least, median, worst) = (gaps[0], gaps[10], gaps[20]);
+            let millis = Duration::from_millis;
+            assert!(least >= millis(200), "not certain: {gaps:?}");
+            assert!(median <= millis(250) && worst <= millis(275), "{gaps:?}");
+        }
+    }
+
     #[test]
     fn a_partition_of_two_and_three_heals_after_any_time() {
         for (seed, lasts) in [(0, 5), (1, 20), (2, 120), (3, 5), (4, 20), (5, 120)] {
