@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use herald_announce::Interfaces;
 use herald_model::{GroupView, MacAddress, NodeName};
 
-use crate::ring::{Ring, SUSPICIOUS, Target};
+use crate::ring::{Ring, Target};
 use crate::{Command, Duty, Kind, Sighting, Task};
 
 /// How often each canary is asked for.
@@ -231,12 +231,6 @@ impl LanWatch {
     /// what waits for an answer should wait longer. Zero as long as there was none.
     pub fn answer_time(&self) -> Duration {
         self.answer_time
-    }
-
-    /// At least two members are watched and none is heard: the fault is likely here, and what this
-    /// node does not hear does not count.
-    pub fn suspects_itself(&self) -> bool {
-        self.watched.len() >= SUSPICIOUS && self.unheard.len() == self.watched.len()
     }
 }
 

@@ -13,7 +13,7 @@ use herald_model::{GroupView, LanInterface, MemberState, NodeName};
 const TARGETS: usize = 3;
 
 /// A member that hears none of at least so many is likely to be the one with the fault.
-pub(crate) const SUSPICIOUS: usize = 2;
+const SUSPICIOUS: usize = 2;
 
 /// How far along the ring they are looked for: a bound on the work where there are many LANs.
 const REACH: usize = 64;
