@@ -64,8 +64,7 @@ image: ## Make target/herald-<version>.tar, the image of controller and speaker,
 	@image/pack $(IMAGE_BIN) $(IMAGE) target/herald-$(VERSION).tar
 
 .PHONY: chart
-chart: packages kubernetes helm promtool ## Run the tests of the Helm chart and write its README
-	$(CARGO) run --locked --quiet -p herald-chart --bin chart-readme
+chart: packages kubernetes helm promtool build ## Run the tests of the Helm chart
 	CARGO_TARGET_$(HOST)_RUNNER="$(TEST_RUNNER)" \
 		$(CARGO) test --locked --no-fail-fast -p herald-chart -- --include-ignored
 
