@@ -1,5 +1,7 @@
 //! Flags of `herald controller` (compat.md 6.5).
 
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
 use herald_runtime::args::{CommonArgs, InactiveFlag};
 
@@ -22,10 +24,9 @@ pub struct ControllerArgs {
           value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub status_writes: u16,
 
-    /// enabled, disabled, or onlywebhook, with which nothing is allocated; the webhooks themselves
-    /// come with a later release
-    #[arg(long, env = "HERALD_WEBHOOK_MODE", value_enum)]
-    pub webhook_mode: Option<WebhookMode>,
+    /// enabled, disabled, or onlywebhook, with which nothing is allocated
+    #[arg(long, env = "HERALD_WEBHOOK_MODE", value_enum, default_value_t = WebhookMode::Enabled)]
+    pub webhook_mode: WebhookMode,
 
     /// Secret to be made, if it is not there, with the key that the speakers seal with what they
     /// tell each other; default: none is made
@@ -36,24 +37,52 @@ pub struct ControllerArgs {
     #[arg(long, env = "METALLB_DEPLOYMENT")]
     pub deployment: Option<String>,
 
-    /// Accepted for compatibility; webhooks come with a later release
-    #[arg(long, env = "HERALD_DISABLE_CERT_ROTATION",
-          num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    pub disable_cert_rotation: Option<bool>,
+    /// Port of the webhooks (HTTPS)
+    #[arg(long, env = "HERALD_WEBHOOK_PORT", default_value_t = 9443,
+          value_parser = clap::value_parser!(u16).range(1..))]
+    pub webhook_port: u16,
 
-    /// Accepted for compatibility; webhooks come with a later release
-    #[arg(long, env = "HERALD_CERT_DIR")]
-    pub cert_dir: Option<String>,
+    /// Leave the certificate of the webhooks, and who trusts it, to somebody else: it is read from
+    /// --cert-dir
+    #[arg(long, env = "HERALD_DISABLE_CERT_ROTATION", default_value_t = false,
+          num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          action = clap::ArgAction::Set)]
+    pub disable_cert_rotation: bool,
 
-    /// Accepted for compatibility; webhooks come with a later release
-    #[arg(long, env = "HERALD_CERT_SERVICE_NAME")]
-    pub cert_service_name: Option<String>,
+    /// Directory with tls.crt and tls.key of the webhooks, read again when they change; only with
+    /// --disable-cert-rotation
+    #[arg(
+        long,
+        env = "HERALD_CERT_DIR",
+        default_value = "/tmp/k8s-webhook-server/serving-certs"
+    )]
+    pub cert_dir: PathBuf,
 
-    /// Accepted for compatibility; webhooks come with a later release
-    #[arg(long, env = "HERALD_WEBHOOK_SECRET")]
-    pub webhook_secret: Option<String>,
+    /// Service that the API server reaches the webhooks by: the certificate is for it
+    #[arg(
+        long,
+        env = "HERALD_CERT_SERVICE_NAME",
+        default_value = "metallb-webhook-service"
+    )]
+    pub cert_service_name: String,
 
-    /// Accepted for compatibility; webhooks come with a later release
+    /// Secret that the certificate of the webhooks is kept in, made if it is not there
+    #[arg(
+        long,
+        env = "HERALD_WEBHOOK_SECRET",
+        default_value = "metallb-webhook-cert"
+    )]
+    pub webhook_secret: String,
+
+    /// `ValidatingWebhookConfiguration` that is told to trust the certificate
+    #[arg(
+        long,
+        env = "HERALD_WEBHOOK_CONFIGURATION",
+        default_value = "metallb-webhook-configuration"
+    )]
+    pub webhook_configuration: String,
+
+    /// Accepted for compatibility; the webhooks are served with HTTP/1.1
     #[arg(long, env = "HERALD_WEBHOOK_HTTP2",
           num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub webhook_http2: Option<bool>,
@@ -73,31 +102,11 @@ pub enum WebhookMode {
 impl ControllerArgs {
     /// The flags that were given but do nothing yet.
     pub fn inactive(&self) -> Vec<InactiveFlag> {
-        const WEBHOOKS: &str = "there are no webhooks yet";
-        let webhooks = matches!(
-            self.webhook_mode,
-            Some(WebhookMode::Enabled | WebhookMode::Onlywebhook)
-        );
-        let given = [
-            (webhooks, "--webhook-mode", WEBHOOKS),
-            (
-                self.disable_cert_rotation.is_some(),
-                "--disable-cert-rotation",
-                WEBHOOKS,
-            ),
-            (self.cert_dir.is_some(), "--cert-dir", WEBHOOKS),
-            (
-                self.cert_service_name.is_some(),
-                "--cert-service-name",
-                WEBHOOKS,
-            ),
-            (self.webhook_secret.is_some(), "--webhook-secret", WEBHOOKS),
-            (self.webhook_http2.is_some(), "--webhook-http2", WEBHOOKS),
-        ];
-        let own = given
-            .into_iter()
-            .filter(|(given, ..)| *given)
-            .map(|(_, flag, why)| InactiveFlag { flag, why });
+        let http2 = InactiveFlag {
+            flag: "--webhook-http2",
+            why: "the webhooks are served with HTTP/1.1",
+        };
+        let own = (self.webhook_http2 == Some(true)).then_some(http2);
         self.common.inactive().into_iter().chain(own).collect()
     }
 }
@@ -126,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deployment_written_for_metallb_is_accepted_with_one_warning_a_flag() {
+    fn a_deployment_written_for_metallb_is_accepted_without_a_warning() {
         let args = parse(&[
             "--port=9120",
             "--health-probe-port=17472",
@@ -137,16 +146,21 @@ mod tests {
             "--webhook-http2=false",
             "--cert-service-name=metallb-webhook-service",
         ]);
-        let flags: Vec<_> = args.inactive().iter().map(|flag| flag.flag).collect();
-        assert_eq!(
-            flags,
-            [
-                "--webhook-mode",
-                "--disable-cert-rotation",
-                "--cert-service-name",
-                "--webhook-http2"
-            ]
-        );
-        assert!(parse(&["--webhook-mode=disabled"]).inactive().is_empty());
+        assert!(args.inactive().is_empty(), "{:?}", args.inactive());
+        assert!(args.disable_cert_rotation);
+        let flags = parse(&["--webhook-http2", "--webhook-mode=onlywebhook"]).inactive();
+        assert_eq!(flags.len(), 1);
+        assert_eq!(flags[0].flag, "--webhook-http2");
+    }
+
+    #[test]
+    fn the_webhooks_have_the_names_that_metallb_gives_them() {
+        let args = parse(&[]);
+        assert_eq!(args.webhook_mode, WebhookMode::Enabled);
+        assert_eq!(args.webhook_port, 9443);
+        assert!(!args.disable_cert_rotation);
+        assert_eq!(args.cert_service_name, "metallb-webhook-service");
+        assert_eq!(args.webhook_secret, "metallb-webhook-cert");
+        assert_eq!(args.webhook_configuration, "metallb-webhook-configuration");
     }
 }

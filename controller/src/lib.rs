@@ -20,6 +20,7 @@ mod run;
 mod secret;
 mod sources;
 mod status;
+mod webhook;
 mod write;
 
 pub use args::ControllerArgs;

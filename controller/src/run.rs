@@ -34,6 +34,7 @@ use crate::pools::Pools;
 use crate::retries::{FIRST_RETRY, MAX_RETRY, Retries, Retry, pause_after};
 use crate::secret::MembershipSecret;
 use crate::sources::{Input, watch};
+use crate::webhook::{self, WebhookMetrics};
 use crate::write::{self, Verdict};
 
 use counters::Counters;
@@ -49,6 +50,8 @@ const LAST_WRITES: Duration = Duration::from_secs(4);
 const UNDONE_PAUSE: Duration = Duration::from_secs(1);
 const COMPONENT: &str = "metallb-controller";
 const LEASE: &str = "herald-controller";
+/// Of replicas that only serve webhooks: one that allocates nothing must not keep others from it.
+const WEBHOOK_LEASE: &str = "herald-webhook";
 
 /// Runs the controller until SIGTERM or SIGINT. `log` is what its lines go into.
 pub async fn run(args: ControllerArgs, log: &Log) -> anyhow::Result<()> {
@@ -78,8 +81,26 @@ pub async fn run(args: ControllerArgs, log: &Log) -> anyhow::Result<()> {
     let readiness = Readiness::new();
 
     supervisor.spawn("events", sender.run(token.clone()));
-    if args.webhook_mode != Some(WebhookMode::Onlywebhook) {
-        let (leadership, lease_end) = elect(&args, &kube, &namespace, &mut supervisor);
+    let (leadership, lease_end) = elect(&args, &kube, &namespace, &mut supervisor);
+    if args.webhook_mode != WebhookMode::Disabled {
+        webhook::start(
+            &args,
+            (&kube, &namespace),
+            &leadership,
+            &readiness,
+            WebhookMetrics::register(&mut registry),
+            &mut supervisor,
+        )
+        .map_err(|error| anyhow::anyhow!("{error}"))?;
+    }
+    if args.webhook_mode == WebhookMode::Onlywebhook {
+        let end = token.clone();
+        supervisor.spawn("lease end", async move {
+            end.cancelled().await;
+            lease_end.cancel();
+            Ok(())
+        });
+    } else {
         if let Some(secret) = membership_secret(&args, &kube, &namespace) {
             supervisor.spawn("secret", secret.run(leadership.clone(), token.clone()));
         }
@@ -137,7 +158,11 @@ fn elect(
     let (candidate, leadership) = Candidate::new(
         kube.clone(),
         namespace,
-        LEASE,
+        if args.webhook_mode == WebhookMode::Onlywebhook {
+            WEBHOOK_LEASE
+        } else {
+            LEASE
+        },
         &args.common.identity(),
         Timing::default(),
     );

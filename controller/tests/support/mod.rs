@@ -34,6 +34,7 @@ impl Process {
     }
 
     /// Resident memory in KiB.
+    #[allow(dead_code, reason = "each test program uses its part of this")]
     pub(crate) fn resident(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id()));
         let status = status.expect("it runs");
@@ -45,6 +46,7 @@ impl Process {
     }
 
     /// Sends SIGTERM and waits for the end.
+    #[allow(dead_code, reason = "each test program uses its part of this")]
     pub(crate) fn terminate(mut self) {
         let pid = self.0.id().to_string();
         Command::new("kill")
@@ -70,7 +72,7 @@ fn kubernetes() -> PathBuf {
     given.unwrap_or_else(|| home.join(".cache/herald/kubernetes"))
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("an address").port()
 }
@@ -85,7 +87,8 @@ impl ControlPlane {
         let key = rcgen::KeyPair::generate().expect("a key");
         std::fs::write(at("sa.key"), key.serialize_pem()).expect("written");
         std::fs::write(at("sa.pub"), key.public_key_pem()).expect("written");
-        std::fs::write(at("tokens.csv"), "token,admin,admin,system:masters\n").expect("written");
+        let tokens = "token,admin,admin,system:masters\nseeder,seeder,seeder,system:masters\n";
+        std::fs::write(at("tokens.csv"), tokens).expect("written");
 
         let etcd_url = format!("http://127.0.0.1:{etcd_port}");
         let peer_url = format!("http://127.0.0.1:{peer_port}");
@@ -196,8 +199,14 @@ impl ControlPlane {
         self.client.request_text(request).await.expect("created");
     }
 
-    /// Starts a controller called `name`.
+    /// Starts a controller called `name`, without webhooks.
+    #[allow(dead_code, reason = "each test program uses its part of this")]
     pub(crate) fn controller(&self, name: &str) -> Process {
+        self.controller_with(name, &[("HERALD_WEBHOOK_MODE", "disabled")])
+    }
+
+    /// Starts a controller called `name` with these flags, by their variables.
+    pub(crate) fn controller_with(&self, name: &str, flags: &[(&str, &str)]) -> Process {
         let program = std::env::current_exe().expect("this program");
         let mut command = Command::new(program);
         command.args(["controller_process", "--exact", "--ignored", "--nocapture"]);
@@ -209,8 +218,24 @@ impl ControlPlane {
         command
             .env("HERALD_PORT", "0")
             .env("HERALD_HEALTH_PROBE_PORT", "0");
+        command.envs(flags.iter().copied());
         let log = self.directory.path().join(format!("{name}.log"));
         Process::spawn(&mut command, &log)
+    }
+
+    /// A client of the user of this token.
+    #[allow(dead_code, reason = "each test program uses its part of this")]
+    pub(crate) async fn client_of(&self, token: &str) -> Client {
+        let file = Kubeconfig::read_from(self.directory.path().join("kubeconfig"));
+        let mut file = file.expect("a kubeconfig");
+        for user in &mut file.auth_infos {
+            if let Some(info) = &mut user.auth_info {
+                info.token = Some(token.to_owned().into());
+            }
+        }
+        let options = KubeConfigOptions::default();
+        let config = Config::from_custom_kubeconfig(file, &options).await;
+        Client::try_from(config.expect("a config")).expect("a client")
     }
 
     /// What the controller called `name` has logged.

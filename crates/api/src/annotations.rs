@@ -85,6 +85,10 @@ pub const BGP_TTL_SECURITY: &str = "herald.io/bgp-ttl-security";
 /// (the peer does), or `both`.
 pub const BGP_CONNECTION: &str = "herald.io/bgp-connection";
 
+/// The annotation of an `IPAddressPool` that lets a change of it take addresses from Services that have
+/// them, which the webhook refuses otherwise: `true`.
+pub const ALLOW_ADDRESS_LOSS: &str = "herald.io/allow-address-loss";
+
 /// A label or taint of a node, whatever its value and effect, that moves addresses away from it.
 pub const DRAIN: &str = "herald.io/drain";
 

@@ -10,7 +10,7 @@ use axum::routing::get;
 use tokio_util::sync::CancellationToken;
 
 use crate::connections::{Limits, Listener};
-use crate::metrics::listen;
+use crate::https::listen;
 use crate::supervise::TaskResult;
 
 /// Where a daemon listens that is not on the host's network: all addresses of both families.

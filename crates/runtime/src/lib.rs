@@ -10,12 +10,13 @@ pub mod client;
 mod connections;
 pub mod events;
 pub mod health;
+pub mod https;
 pub mod lease;
 pub mod logging;
 pub mod metrics;
 pub mod supervise;
 pub mod thread;
-mod tls;
+pub mod tls;
 pub mod watch;
 
 use rustls::crypto::ring;

@@ -2,10 +2,8 @@
 //!
 //! Requests are not authenticated: the pages hold counts and names, no secrets.
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -17,18 +15,11 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::CommonArgs;
-use crate::connections::{self, Limited, Limits};
 use crate::supervise::TaskResult;
-use crate::tls;
-
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+use crate::{https, tls};
 
 /// The metrics of the client that both daemons have.
 #[derive(Debug, Clone, Default)]
@@ -109,92 +100,14 @@ pub async fn serve(args: CommonArgs, registry: Registry, token: CancellationToke
         token.cancelled().await;
         return Ok(());
     }
-    let acceptor = TlsAcceptor::from(Arc::new(tls::server_config(&args)?));
-    let listener = listen(crate::health::ALL_ADDRESSES, args.port)
-        .await
-        .map_err(|e| {
-            format!(
-                "cannot listen on port {}: {e}; choose another --port",
-                args.port
-            )
-        })?;
-    let limits = Limits::SERVER;
-    let (handshaken, connections) = mpsc::channel(limits.connections);
-    let local = listener.local_addr()?;
-    let accepting = accept(listener, acceptor, limits, handshaken);
-    let serving = axum::serve(
-        Handshaken { connections, local },
+    let config = tls::server_config(&args)?;
+    https::serve(
+        ("--port", args.port),
+        config,
         router(Arc::new(registry)),
+        token,
     )
-    .with_graceful_shutdown(token.cancelled_owned());
-    tokio::select! {
-        () = accepting => Ok(()),
-        served = serving => Ok(served?),
-    }
-}
-
-/// Listens on `address`; on a host without IPv6 the unspecified IPv6 address means that of IPv4.
-pub(crate) async fn listen(address: IpAddr, port: u16) -> std::io::Result<TcpListener> {
-    match TcpListener::bind(SocketAddr::new(address, port)).await {
-        Err(e)
-            if address.is_ipv6()
-                && address.is_unspecified()
-                && e.kind() != std::io::ErrorKind::AddrInUse =>
-        {
-            TcpListener::bind((std::net::Ipv4Addr::UNSPECIFIED, port)).await
-        }
-        outcome => outcome,
-    }
-}
-
-/// Handshakes run side by side, so that a slow client holds up nobody. A connection keeps its slot
-/// until it ends.
-async fn accept(
-    listener: TcpListener,
-    acceptor: TlsAcceptor,
-    limits: Limits,
-    handshaken: mpsc::Sender<(Connection, SocketAddr)>,
-) {
-    let slots = limits.slots();
-    loop {
-        let (stream, peer, slot) = connections::accept(&listener, &slots).await;
-        let (acceptor, handshaken) = (acceptor.clone(), handshaken.clone());
-        tokio::spawn(async move {
-            match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-                Ok(Ok(tls)) => {
-                    let connection = Limited::new(tls, limits, slot);
-                    // An error means that the server is ending.
-                    let _ = handshaken.send((connection, peer)).await;
-                }
-                Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
-                Err(_) => tracing::debug!(%peer, "TLS handshake timed out"),
-            }
-        });
-    }
-}
-
-type Connection = Limited<TlsStream<TcpStream>>;
-
-/// Connections whose handshake is done, as a listener for axum.
-struct Handshaken {
-    connections: mpsc::Receiver<(Connection, SocketAddr)>,
-    local: SocketAddr,
-}
-
-impl axum::serve::Listener for Handshaken {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        match self.connections.recv().await {
-            Some(connection) => connection,
-            None => std::future::pending().await,
-        }
-    }
-
-    fn local_addr(&self) -> std::io::Result<Self::Addr> {
-        Ok(self.local)
-    }
+    .await
 }
 
 fn router(registry: Arc<Registry>) -> Router {

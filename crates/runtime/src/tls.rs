@@ -3,16 +3,18 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, ring};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::{ResolvesServerCert, WantsServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{ConfigBuilder, ServerConfig};
 
 use crate::args::{CommonArgs, TlsVersion};
 
 /// Why a server has no TLS.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum TlsError {
+pub enum TlsError {
     /// A file of the certificate directory cannot be used.
     #[error("cannot use {path} of --metrics-cert-dir: {error}")]
     File {
@@ -37,21 +39,32 @@ pub(crate) enum TlsError {
     Config(#[from] rustls::Error),
 }
 
-/// The server side of TLS as the flags want it.
+/// The server side of TLS as the flags want it, of the metrics server.
 pub(crate) fn server_config(args: &CommonArgs) -> Result<ServerConfig, TlsError> {
-    let versions: &[&rustls::SupportedProtocolVersion] = match args.tls_min_version {
-        TlsVersion::Tls12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
-        TlsVersion::Tls13 => &[&rustls::version::TLS13],
-    };
     let (chain, key) = match &args.metrics_cert_dir {
         Some(directory) => from_directory(directory)?,
         None => self_signed()?,
     };
+    Ok(builder(args)?.with_single_cert(chain, key)?)
+}
+
+/// The server side of TLS as the flags want it, with a certificate that may change.
+pub fn resolving(
+    args: &CommonArgs,
+    certificates: Arc<dyn ResolvesServerCert>,
+) -> Result<ServerConfig, TlsError> {
+    Ok(builder(args)?.with_cert_resolver(certificates))
+}
+
+fn builder(args: &CommonArgs) -> Result<ConfigBuilder<ServerConfig, WantsServerCert>, TlsError> {
+    let versions: &[&rustls::SupportedProtocolVersion] = match args.tls_min_version {
+        TlsVersion::Tls12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
+        TlsVersion::Tls13 => &[&rustls::version::TLS13],
+    };
     Ok(
         ServerConfig::builder_with_provider(Arc::new(provider(args)?))
             .with_protocol_versions(versions)?
-            .with_no_client_auth()
-            .with_single_cert(chain, key)?,
+            .with_no_client_auth(),
     )
 }
 
@@ -69,6 +82,18 @@ fn from_directory(directory: &Path) -> Result<Identity, TlsError> {
     let key_file = directory.join("tls.key");
     let key = PrivateKeyDer::from_pem_file(&key_file).map_err(|e| problem(&key_file, &e))?;
     Ok((chain, key))
+}
+
+/// A certificate chain and its private key, both PEM, as a server presents them. The error says which
+/// of the two cannot be used, and why.
+pub fn certified_key(chain: &[u8], key: &[u8]) -> Result<CertifiedKey, String> {
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(chain)
+        .collect::<Result<_, _>>()
+        .map_err(|error| format!("the certificate is not PEM: {error}"))?;
+    let key = PrivateKeyDer::from_pem_slice(key)
+        .map_err(|error| format!("the private key is not PEM: {error}"))?;
+    CertifiedKey::from_der(chain, key, &ring::default_provider())
+        .map_err(|error| format!("certificate and private key cannot be used: {error}"))
 }
 
 fn self_signed() -> Result<Identity, TlsError> {

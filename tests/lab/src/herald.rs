@@ -122,7 +122,9 @@ impl Lab {
             .arg(format!("--namespace={NAMESPACE}"))
             .arg(format!("--pod-name={name}"))
             .arg(format!("--port={metrics_port}"))
-            .arg(format!("--health-probe-port={health_port}"));
+            .arg(format!("--health-probe-port={health_port}"))
+            // Several controllers share a namespace, and one port.
+            .env("HERALD_WEBHOOK_MODE", "disabled");
         Ok(HeraldBuilder {
             lab: self,
             part: part.into(),

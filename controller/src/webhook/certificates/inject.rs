@@ -1,0 +1,270 @@
+//! Tells the API server whom to trust: the field `caBundle` of the webhooks and of the conversion.
+//!
+//! Only that field is applied, under a name of its own, so that whoever applies the rest of the objects
+//! (Helm, Argo CD, Flux) neither sees it as theirs nor takes it away.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use herald_runtime::lease::Leadership;
+use k8s_openapi::api::admissionregistration::v1::{
+    ServiceReference, ValidatingWebhookConfiguration, WebhookClientConfig,
+};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions;
+use kube::api::{Api, Patch, PatchParams};
+use kube::{Client, Resource, ResourceExt as _};
+use serde_json::{Value, json};
+
+use super::keeper::in_time;
+
+/// Who has the field.
+const MANAGER: &str = "herald-webhook-certificate";
+/// The only kind with two versions.
+const CRD: &str = "bgppeers.metallb.io";
+
+/// The objects that are to trust the certificate.
+pub(in crate::webhook) struct Targets {
+    pub(in crate::webhook) client: Client,
+    /// The `ValidatingWebhookConfiguration`.
+    pub(in crate::webhook) configuration: String,
+    /// The names that the certificate is for: a client of another name is not ours.
+    pub(in crate::webhook) names: Vec<String>,
+}
+
+/// Whom a webhook or a conversion calls.
+struct Callee<'a> {
+    service: Option<(&'a str, &'a str)>,
+    url: Option<&'a str>,
+    bundle: Option<&'a [u8]>,
+}
+
+impl Targets {
+    /// Has all that is there trust `bundle`. What is not there need not.
+    pub(super) async fn trust(&self, bundle: &str, leadership: &Leadership) -> Result<(), String> {
+        let configurations = Api::<ValidatingWebhookConfiguration>::all(self.client.clone());
+        let rights = "validatingwebhookconfigurations (get, patch)";
+        let found = in_time(configurations.get_opt(&self.configuration), rights).await?;
+        if let Some(patch) = found.and_then(|found| webhooks(&found, &self.names, bundle)) {
+            self.apply(
+                &configurations,
+                &self.configuration,
+                &patch,
+                rights,
+                leadership,
+            )
+            .await?;
+        }
+        let crds = Api::<apiextensions::CustomResourceDefinition>::all(self.client.clone());
+        let rights = "customresourcedefinitions (get, patch)";
+        let found = in_time(crds.get_opt(CRD), rights).await?;
+        if let Some(patch) = found.and_then(|found| conversion(&found, &self.names, bundle)) {
+            self.apply(&crds, CRD, &patch, rights, leadership).await?;
+        }
+        Ok(())
+    }
+
+    async fn apply<K>(
+        &self,
+        api: &Api<K>,
+        name: &str,
+        patch: &Value,
+        rights: &str,
+        leadership: &Leadership,
+    ) -> Result<(), String>
+    where
+        K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+    {
+        if !leadership.is_leader() {
+            return Err("another replica leads now".to_owned());
+        }
+        let params = PatchParams::apply(MANAGER).force();
+        in_time(api.patch(name, &params, &Patch::Apply(patch)), rights).await?;
+        tracing::info!(
+            event = "certificateTrusted",
+            kind = %K::kind(&()),
+            name,
+            "told the API server which authorities to trust"
+        );
+        Ok(())
+    }
+}
+
+/// What to apply to the configuration; `None` if it is right.
+fn webhooks(
+    found: &ValidatingWebhookConfiguration,
+    names: &[String],
+    bundle: &str,
+) -> Option<Value> {
+    let webhooks = found.webhooks.iter().flatten();
+    let ours: Vec<_> = webhooks
+        .filter(|webhook| Callee::of_webhook(&webhook.client_config).is_ours(names))
+        .collect();
+    let right =
+        |client: &WebhookClientConfig| Callee::of_webhook(client).bundle == Some(bundle.as_bytes());
+    if ours.iter().all(|webhook| right(&webhook.client_config)) {
+        return None;
+    }
+    let encoded = STANDARD.encode(bundle);
+    // All of them: what the next apply leaves out is taken away.
+    let webhooks: Vec<_> = ours
+        .iter()
+        .map(|webhook| json!({ "name": webhook.name, "clientConfig": { "caBundle": encoded } }))
+        .collect();
+    Some(json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingWebhookConfiguration",
+        "metadata": { "name": found.name_any() },
+        "webhooks": webhooks,
+    }))
+}
+
+/// What to apply to the CRD; `None` if it is right, or converts without us.
+fn conversion(
+    found: &apiextensions::CustomResourceDefinition,
+    names: &[String],
+    bundle: &str,
+) -> Option<Value> {
+    let webhook = found.spec.conversion.as_ref()?.webhook.as_ref()?;
+    let callee = Callee::of_conversion(webhook.client_config.as_ref()?);
+    if !callee.is_ours(names) || callee.bundle == Some(bundle.as_bytes()) {
+        return None;
+    }
+    let encoded = STANDARD.encode(bundle);
+    Some(json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": { "name": found.name_any() },
+        "spec": { "conversion": { "webhook": { "clientConfig": { "caBundle": encoded } } } },
+    }))
+}
+
+impl<'a> Callee<'a> {
+    fn of_webhook(client: &'a WebhookClientConfig) -> Self {
+        let service =
+            |service: &'a ServiceReference| (service.namespace.as_str(), service.name.as_str());
+        Self {
+            service: client.service.as_ref().map(service),
+            url: client.url.as_deref(),
+            bundle: client.ca_bundle.as_ref().map(|bytes| bytes.0.as_slice()),
+        }
+    }
+
+    fn of_conversion(client: &'a apiextensions::WebhookClientConfig) -> Self {
+        let service = client.service.as_ref();
+        Self {
+            service: service.map(|it| (it.namespace.as_str(), it.name.as_str())),
+            url: client.url.as_deref(),
+            bundle: client.ca_bundle.as_ref().map(|bytes| bytes.0.as_slice()),
+        }
+    }
+
+    /// True if it is a server that has one of these names.
+    fn is_ours(&self, names: &[String]) -> bool {
+        let name = match (self.service, self.url) {
+            (Some((namespace, name)), _) => format!("{name}.{namespace}.svc"),
+            (None, Some(url)) => host(url).unwrap_or_default().to_owned(),
+            (None, None) => return false,
+        };
+        names.contains(&name)
+    }
+}
+
+/// The host of `https://host:port/path`.
+fn host(url: &str) -> Option<&str> {
+    let rest = url.strip_prefix("https://")?;
+    let authority = rest.split('/').next()?;
+    match authority.strip_prefix('[') {
+        Some(v6) => v6.split(']').next(),
+        None => authority.split(':').next(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BUNDLE: &str = "authorities";
+
+    fn names() -> Vec<String> {
+        vec!["hooks.ns.svc".to_owned(), "localhost".to_owned()]
+    }
+
+    fn configuration(clients: &[Value]) -> ValidatingWebhookConfiguration {
+        let webhooks = clients.iter().enumerate().map(|(number, client)| {
+            json!({ "name": format!("w{number}.metallb.io"), "clientConfig": client,
+                    "sideEffects": "None", "admissionReviewVersions": ["v1"] })
+        });
+        let webhooks: Vec<_> = webhooks.collect();
+        serde_json::from_value(json!({ "metadata": { "name": "c" }, "webhooks": webhooks }))
+            .expect("a configuration")
+    }
+
+    fn crd(conversion: &Value) -> apiextensions::CustomResourceDefinition {
+        serde_json::from_value(json!({
+            "metadata": { "name": CRD },
+            "spec": { "group": "metallb.io", "scope": "Namespaced", "versions": [],
+                      "names": { "kind": "BGPPeer", "plural": "bgppeers" }, "conversion": conversion },
+        }))
+        .expect("a definition")
+    }
+
+    #[test]
+    fn only_our_webhooks_get_the_bundle_and_nothing_else_is_applied() {
+        let encoded = STANDARD.encode(BUNDLE);
+        let service = |namespace: &str, bundle: &str| {
+            json!({ "service": { "namespace": namespace, "name": "hooks", "path": "/x" },
+                    "caBundle": bundle })
+        };
+        let url = json!({ "url": "https://localhost:9443/x" });
+        let found = configuration(&[service("ns", ""), service("other", ""), url.clone()]);
+        let patch = webhooks(&found, &names(), BUNDLE).expect("two are wrong");
+        assert_eq!(
+            patch["webhooks"],
+            json!([
+                { "name": "w0.metallb.io", "clientConfig": { "caBundle": encoded } },
+                { "name": "w2.metallb.io", "clientConfig": { "caBundle": encoded } },
+            ])
+        );
+        // One that is right is applied with the others, or it would be taken away.
+        let found = configuration(&[service("ns", &encoded), url]);
+        let patch = webhooks(&found, &names(), BUNDLE).expect("one is wrong");
+        assert_eq!(patch["webhooks"].as_array().map(Vec::len), Some(2));
+        let found = configuration(&[service("ns", &encoded), service("other", "")]);
+        assert_eq!(webhooks(&found, &names(), BUNDLE), None);
+        assert_eq!(webhooks(&configuration(&[]), &names(), BUNDLE), None);
+    }
+
+    #[test]
+    fn the_definition_gets_the_bundle_if_it_converts_by_us() {
+        let encoded = STANDARD.encode(BUNDLE);
+        let by = |namespace: &str, bundle: &str| {
+            crd(&json!({ "strategy": "Webhook", "webhook": {
+                "conversionReviewVersions": ["v1"],
+                "clientConfig": { "caBundle": bundle,
+                    "service": { "namespace": namespace, "name": "hooks", "path": "/convert" } },
+            }}))
+        };
+        let patch = conversion(&by("ns", ""), &names(), BUNDLE).expect("wrong");
+        assert_eq!(
+            patch["spec"],
+            json!({ "conversion": { "webhook": { "clientConfig": { "caBundle": encoded } } } })
+        );
+        assert_eq!(conversion(&by("ns", &encoded), &names(), BUNDLE), None);
+        assert_eq!(conversion(&by("other", ""), &names(), BUNDLE), None);
+        assert_eq!(
+            conversion(&crd(&json!({ "strategy": "None" })), &names(), BUNDLE),
+            None
+        );
+    }
+
+    #[test]
+    fn the_host_of_an_url() {
+        for (url, expected) in [
+            ("https://localhost:9443/convert", Some("localhost")),
+            ("https://hooks.ns.svc/convert", Some("hooks.ns.svc")),
+            ("https://[::1]:9443/x", Some("::1")),
+            ("http://localhost/", None),
+        ] {
+            assert_eq!(host(url), expected, "{url}");
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! The webhooks of a controller, called by a real API server.
+
+#![allow(
+    clippy::tests_outside_test_module,
+    reason = "an integration test is a test module"
+)]
+
+mod support;
+mod webhooks_support;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use clap::Parser;
+use http::Method;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use k8s_openapi::api::core::v1::{Secret, Service};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::ResourceExt as _;
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+
+use support::{NAMESPACE, eventually};
+use webhooks_support::{CONFIGURATION, Case, Hooks, objects_path};
+
+const SOON: Duration = Duration::from_secs(30);
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    controller: herald_controller::ControllerArgs,
+}
+
+/// Not a test of its own: the other tests run this program again as a controller.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "started by the other tests as a process of its own"]
+async fn controller_process() {
+    if std::env::var_os("HERALD_TEST_CONTROLLER").is_none() {
+        return;
+    }
+    herald_runtime::install_crypto_provider();
+    let args = Cli::parse_from(["controller"]).controller;
+    let log = herald_runtime::logging::init(args.common.log_level, args.common.log_format);
+    let ended = herald_controller::run(args, &log).await;
+    ended.expect("an orderly end");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the test control plane: run by make test"]
+async fn every_rule_is_kept_by_the_api_server() {
+    let hooks = Hooks::start().await;
+    let cases: Vec<Case> = serde_saphyr::from_str(include_str!(
+        "../../crates/api/src/config/admission/cases.yaml"
+    ))
+    .expect("valid cases");
+    let (mut by_webhook, mut by_schema, mut allowed) = (0, 0, 0);
+    for case in &cases {
+        // What cannot be stored cannot be changed.
+        if case.needs_more_than_the_api() || !hooks.store(case).await {
+            hooks.clear().await;
+            continue;
+        }
+        let answer = hooks.change(case).await;
+        let text = format!("{}: {answer:#?}", case.name);
+        if answer.status == 422 && !case.errors.is_empty() {
+            // The schema was first.
+            by_schema += 1;
+        } else if case.errors.is_empty() {
+            assert!(answer.succeeded(), "{text}");
+            allowed += 1;
+            assert_eq!(answer.warnings.len(), case.warnings.len(), "{text}");
+            for (warning, parts) in answer.warnings.iter().zip(&case.warnings) {
+                assert!(parts.iter().all(|part| warning.contains(part)), "{text}");
+            }
+        } else {
+            assert_eq!(answer.status, 403, "{text}");
+            assert!(answer.message.contains("denied the request"), "{text}");
+            let parts = case.errors.iter().flatten();
+            for part in parts {
+                assert!(answer.message.contains(part), "{part:?} is missing: {text}");
+            }
+            by_webhook += 1;
+        }
+        hooks.clear().await;
+    }
+    // None of the three is there by chance.
+    assert!(by_webhook >= 30, "{by_webhook} of {}", cases.len());
+    assert!(allowed >= 20, "{allowed} of {}", cases.len());
+    assert!(by_schema <= 10, "{by_schema} of {}", cases.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the test control plane: run by make test"]
+async fn a_peer_is_the_same_in_both_versions() {
+    let hooks = Hooks::start().await;
+    let old = |name: &str| format!("{}/{name}", objects_path("v1beta1", NAMESPACE, "bgppeers"));
+    let new = |name: &str| format!("{}/{name}", objects_path("v1beta2", NAMESPACE, "bgppeers"));
+
+    let peer = json!({
+        "apiVersion": "metallb.io/v1beta1", "kind": "BGPPeer", "metadata": { "name": "old" },
+        "spec": { "myASN": 1, "peerASN": 2, "peerAddress": "192.0.2.1",
+                  "nodeSelectors": [{ "matchLabels": { "rack": "a" } }] },
+    });
+    let path = objects_path("v1beta1", NAMESPACE, "bgppeers");
+    let made = hooks.request(Method::POST, &path, Some(&peer)).await;
+    assert!(made.succeeded(), "{made:?}");
+    let read = hooks.request(Method::GET, &new("old"), None).await.object();
+    assert_eq!(read["spec"]["peerPort"], 179, "{read}");
+    assert_eq!(read["spec"]["holdTime"], Value::Null, "{read}");
+    assert_eq!(read["spec"]["nodeSelectors"], peer["spec"]["nodeSelectors"]);
+
+    // One of the old version is judged by the rules of the new one.
+    let mut bad = peer.clone();
+    bad["metadata"]["name"] = json!("bad");
+    bad["spec"]["myASN"] = json!(0);
+    let refused = hooks.request(Method::POST, &path, Some(&bad)).await;
+    assert!(refused.message.contains("missing local ASN"), "{refused:?}");
+
+    let peer = json!({
+        "apiVersion": "metallb.io/v1beta2", "kind": "BGPPeer", "metadata": { "name": "new" },
+        "spec": { "myASN": 1, "dynamicASN": "external", "interface": "eth0", "vrf": "red",
+                  "connectTime": "10s", "passwordSecret": { "name": "s" } },
+    });
+    let path = objects_path("v1beta2", NAMESPACE, "bgppeers");
+    let made = hooks.request(Method::POST, &path, Some(&peer)).await;
+    assert!(made.succeeded(), "{made:?}");
+    let mut read = hooks.request(Method::GET, &old("new"), None).await.object();
+    assert_eq!(read["spec"]["vrf"], Value::Null, "{read}");
+    read["spec"]["bfdProfile"] = json!("fast");
+    let written = hooks.request(Method::PUT, &old("new"), Some(&read)).await;
+    assert!(written.succeeded(), "{written:?}");
+    let read = hooks.request(Method::GET, &new("new"), None).await.object();
+    for field in [
+        "dynamicASN",
+        "interface",
+        "vrf",
+        "connectTime",
+        "passwordSecret",
+    ] {
+        assert_eq!(read["spec"][field], peer["spec"][field], "{field}: {read}");
+    }
+    assert_eq!(read["spec"]["bfdProfile"], "fast");
+    assert_eq!(read["metadata"]["annotations"], Value::Null, "{read}");
+    let path = objects_path("v1beta1", NAMESPACE, "bgppeers");
+    let list = hooks.request(Method::GET, &path, None).await.object();
+    assert_eq!(list["items"].as_array().map(Vec::len), Some(2), "{list}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the test control plane: run by make test"]
+async fn an_edit_that_takes_addresses_has_to_be_confirmed() {
+    let hooks = Hooks::start().await;
+    let pools = objects_path("v1beta1", NAMESPACE, "ipaddresspools");
+    let pool = json!({
+        "apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool", "metadata": { "name": "p" },
+        "spec": { "addresses": ["192.0.2.0/28"] },
+    });
+    let made = hooks.request(Method::POST, &pools, Some(&pool)).await;
+    assert!(made.succeeded(), "{made:?}");
+    let advertisement = json!({
+        "apiVersion": "metallb.io/v1beta1", "kind": "L2Advertisement", "metadata": { "name": "a" },
+        "spec": {},
+    });
+    let advertisements = objects_path("v1beta1", NAMESPACE, "l2advertisements");
+    let made = hooks
+        .request(Method::POST, &advertisements, Some(&advertisement))
+        .await;
+    assert!(made.succeeded(), "{made:?}");
+    let node = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": "n1" } });
+    hooks
+        .request(Method::POST, "/api/v1/nodes", Some(&node))
+        .await;
+
+    let services = Api::<Service>::namespaced(hooks.plane.client.clone(), "default");
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": { "name": "web" },
+        "spec": { "type": "LoadBalancer", "ports": [{ "port": 80 }],
+                  "loadBalancerIP": "192.0.2.9", "allocateLoadBalancerNodePorts": false },
+    });
+    let service = serde_json::from_value(service).expect("a Service");
+    services
+        .create(&PostParams::default(), &service)
+        .await
+        .expect("created");
+    eventually("the Service has its address", SOON, async || {
+        let service = services.get("web").await.expect("there");
+        let status = service.status.and_then(|status| status.load_balancer);
+        status.is_some_and(|status| status.ingress.is_some_and(|all| !all.is_empty()))
+    })
+    .await;
+
+    let patch = async |path: &str, patch: Value| hooks.patch(path, &patch).await;
+    let one = format!("{pools}/p");
+    let smaller = json!({ "spec": { "addresses": ["192.0.2.0/29"] } });
+    let refused = patch(&one, smaller.clone()).await;
+    let expected = "this takes the address from the Service default/web (192.0.2.9)";
+    assert!(refused.message.contains(expected), "{refused:?}");
+    let larger = patch(&one, json!({ "spec": { "addresses": ["192.0.2.0/27"] } })).await;
+    assert!(
+        larger.succeeded() && larger.warnings.is_empty(),
+        "{larger:?}"
+    );
+    let deleted = hooks.request(Method::DELETE, &one, None).await;
+    assert!(deleted.message.contains(expected), "{deleted:?}");
+
+    let silent = json!({ "spec": { "nodeSelectors": [{ "matchLabels": { "rack": "z" } }] } });
+    let warned = patch(&format!("{advertisements}/a"), silent).await;
+    assert!(warned.succeeded(), "{warned:?}");
+    assert!(
+        warned.warnings[0].contains("default/web (192.0.2.9) with no announcer"),
+        "{warned:?}"
+    );
+
+    let confirm =
+        json!({ "metadata": { "annotations": { "herald.io/allow-address-loss": "true" } } });
+    let confirmed = patch(&one, confirm).await;
+    assert!(
+        confirmed.succeeded() && confirmed.warnings.is_empty(),
+        "{confirmed:?}"
+    );
+    let done = patch(&one, smaller).await;
+    assert!(done.succeeded(), "{done:?}");
+    assert!(done.warnings[0].contains(expected), "{done:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the test control plane: run by make test"]
+async fn a_certificate_is_changed_without_a_gap_and_without_a_fight() {
+    let hooks = Hooks::start().await;
+    let client = hooks.plane.client.clone();
+    let secrets = Api::<Secret>::namespaced(client.clone(), NAMESPACE);
+    let configurations = Api::<ValidatingWebhookConfiguration>::all(client.clone());
+    let bundle = async || {
+        let configuration = configurations.get(CONFIGURATION).await.expect("there");
+        let webhooks = configuration.webhooks.unwrap_or_default();
+        let first = webhooks.into_iter().next().expect("one");
+        let bundle = first.client_config.ca_bundle.expect("one").0;
+        String::from_utf8(bundle).expect("PEM")
+    };
+    let authorities = |bundle: &str| bundle.matches("BEGIN CERTIFICATE").count();
+    assert_eq!(authorities(&bundle().await), 1);
+
+    // Somebody applies the configuration anew, as Argo CD and Helm do: no conflict, no loss.
+    let before = configurations.get(CONFIGURATION).await.expect("there");
+    let again = Patch::Apply(hooks.configuration());
+    let again = configurations
+        .patch(CONFIGURATION, &PatchParams::apply("gitops"), &again)
+        .await;
+    let again = again.expect("no conflict");
+    assert_eq!(
+        before.metadata.resource_version,
+        again.metadata.resource_version
+    );
+    let managers = again.managed_fields();
+    let ours = managers
+        .iter()
+        .find(|entry| entry.manager.as_deref() == Some("herald-webhook-certificate"));
+    let fields = serde_json::to_string(&ours.expect("ours").fields_v1).expect("JSON");
+    assert!(
+        fields.contains("f:caBundle") && !fields.contains("f:rules"),
+        "{fields}"
+    );
+
+    // Time passes: the state says when what is due.
+    let state = async || {
+        let secret = secrets.get("metallb-webhook-cert").await.expect("there");
+        let data = secret.data.expect("data");
+        serde_json::from_slice::<Value>(&data["state.json"].0).expect("JSON")
+    };
+    let set = async |pointer: &str, value: Value| {
+        let mut secret = secrets.get("metallb-webhook-cert").await.expect("there");
+        let mut state = state().await;
+        *state.pointer_mut(pointer).expect("there") = value;
+        let data: BTreeMap<_, _> = [(
+            "state.json".to_owned(),
+            ByteString(state.to_string().into()),
+        )]
+        .into();
+        secret.data.get_or_insert_default().extend(data);
+        secrets
+            .replace("metallb-webhook-cert", &PostParams::default(), &secret)
+            .await
+            .expect("nobody else writes");
+    };
+    let path = format!(
+        "{}?dryRun=All",
+        objects_path("v1beta1", NAMESPACE, "ipaddresspools")
+    );
+    let pool = json!({
+        "apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool", "metadata": { "name": "p" },
+        "spec": { "addresses": ["192.0.2.0/28"] },
+    });
+    let served = async |what: &str, condition: &dyn Fn(&Value, &str) -> bool| {
+        eventually(what, SOON, async || {
+            // A webhook that is not trusted would refuse it.
+            let made = hooks.request(Method::POST, &path, Some(&pool)).await;
+            assert!(made.succeeded(), "{what}: {made:?}");
+            condition(&state().await, &bundle().await)
+        })
+        .await
+    };
+    let long_ago = json!("2020-01-01T00:00:00Z");
+    let first = state().await["serving"]["certificate"].clone();
+    set("/serving/renew", long_ago.clone()).await;
+    served("both authorities are trusted", &|state, bundle| {
+        !state["coming"].is_null() && authorities(bundle) == 2
+    })
+    .await;
+    assert_eq!(state().await["serving"]["certificate"], first, "not yet");
+    set("/coming/1", long_ago.clone()).await;
+    served("the new one is presented", &|state, bundle| {
+        state["serving"]["certificate"] != first && authorities(bundle) == 2
+    })
+    .await;
+    set("/retired/1", long_ago).await;
+    served("the old authority is gone", &|state, bundle| {
+        state["retired"].is_null() && authorities(bundle) == 1
+    })
+    .await;
+    // Long enough for the process to have read it and the API server to connect anew.
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    served("it goes on", &|_, _| true).await;
+
+    let crds = Api::<CustomResourceDefinition>::all(client);
+    let crd = crds.get("bgppeers.metallb.io").await.expect("there");
+    let webhook = crd
+        .spec
+        .conversion
+        .and_then(|conversion| conversion.webhook);
+    let trusted = webhook.and_then(|webhook| webhook.client_config?.ca_bundle);
+    assert_eq!(trusted.expect("injected").0, bundle().await.into_bytes());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the test control plane: run by make test"]
+async fn of_two_replicas_both_answer_with_one_certificate() {
+    let hooks = Hooks::start().await;
+    let secrets = Api::<Secret>::namespaced(hooks.plane.client.clone(), NAMESPACE);
+    let version = async || {
+        let secret = secrets.get("metallb-webhook-cert").await.expect("there");
+        secret.resource_version()
+    };
+    let before = version().await;
+    // The same certificate from a directory, as of a mounted Secret, and from the Secret itself.
+    let secret = secrets.get("metallb-webhook-cert").await.expect("there");
+    let directory = tempfile::tempdir().expect("a directory");
+    let data = secret.data.expect("data");
+    for key in ["tls.crt", "tls.key"] {
+        std::fs::write(directory.path().join(key), &data[key].0).expect("written");
+    }
+    let directory = directory.path().display().to_string();
+    for flags in [
+        vec![("HERALD_WEBHOOK_MODE", "enabled")],
+        vec![
+            ("HERALD_WEBHOOK_MODE", "onlywebhook"),
+            ("HERALD_DISABLE_CERT_ROTATION", "true"),
+            ("HERALD_CERT_DIR", directory.as_str()),
+        ],
+    ] {
+        let (_second, port) = hooks.second(&flags);
+        hooks.point_at(port).await;
+        eventually("the other replica is asked", SOON, async || {
+            let bad = json!({
+                "apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool",
+                "metadata": { "name": "p" }, "spec": { "addresses": [] },
+            });
+            let path = objects_path("v1beta1", NAMESPACE, "ipaddresspools");
+            let refused = hooks.request(Method::POST, &path, Some(&bad)).await;
+            refused.message.contains("pool has no prefixes defined")
+        })
+        .await;
+    }
+    assert_eq!(
+        version().await,
+        before,
+        "only the leader writes, and only what changes"
+    );
+}
