@@ -114,6 +114,49 @@ fn what_is_rendered_follows_the_values() -> Result<()> {
 
 #[test]
 #[ignore = "needs Helm: run by make test"]
+fn the_webhooks_follow_their_mode_and_let_deletions_pass_when_nobody_answers() -> Result<()> {
+    let helm = Helm::new()?;
+    let name = "metallb-webhook-configuration";
+    for policy in ["Fail", "Ignore"] {
+        let values = format!("crds: {{validationFailurePolicy: {policy}}}");
+        let rendered = helm.template(&values)?;
+        let configuration = rendered.object("ValidatingWebhookConfiguration", name)?;
+        let webhooks = configuration["webhooks"].as_array().context("a list")?;
+        let mut names: Vec<_> = webhooks
+            .iter()
+            .filter_map(|it| it["name"].as_str())
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), 11, "{names:?}");
+        for webhook in webhooks {
+            let client = &webhook["clientConfig"];
+            assert_eq!(client["service"]["name"], "metallb-webhook-service");
+            assert_eq!(client["caBundle"], Value::Null, "it is the controller's");
+            let deletion = webhook["rules"][0]["operations"] == json!(["DELETE"]);
+            let expected = if deletion { "Ignore" } else { policy };
+            assert_eq!(webhook["failurePolicy"], expected, "{webhook}");
+        }
+        rendered.object("Service", "metallb-webhook-service")?;
+    }
+    let disabled = helm.template("controller: {webhookMode: disabled}")?;
+    ensure!(
+        disabled
+            .object("ValidatingWebhookConfiguration", name)
+            .is_err()
+    );
+    let rights = disabled
+        .object("ClusterRole", "herald-controller")?
+        .to_string();
+    ensure!(
+        !rights.contains("validatingwebhookconfigurations"),
+        "{rights}"
+    );
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs Helm: run by make test"]
 fn a_misspelt_key_is_refused_by_name() -> Result<()> {
     let helm = Helm::new()?;
     for (values, key) in [
