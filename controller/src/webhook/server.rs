@@ -33,6 +33,9 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Below the 10 s that the API server waits.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(8);
 
+/// Between two attempts within it.
+const LOOK_PAUSE: Duration = Duration::from_millis(200);
+
 /// The paths of the validating webhooks.
 pub(super) const VALIDATE: [&str; 6] = [
     "/validate-metallb-io-v1beta1-ipaddresspool",
@@ -135,6 +138,20 @@ impl Endpoints {
         verdict
     }
 
+    /// What is stored. The API server has no answer for a moment whenever the definition of a kind
+    /// changes, as it does with a new certificate.
+    async fn look(&self, change: &Change) -> kube::Result<Snapshot> {
+        loop {
+            // Nine lists at a time.
+            match Box::pin(snapshot::read(&self.client, &self.namespace, change)).await {
+                Err(kube::Error::Api(status)) if status.code == 429 => {
+                    tokio::time::sleep(LOOK_PAUSE).await;
+                }
+                read => return read,
+            }
+        }
+    }
+
     /// The verdict on what is asked.
     async fn judge(&self, question: Question) -> Result<Verdict, Refusal> {
         let change = match question {
@@ -147,8 +164,7 @@ impl Endpoints {
             }
             Question::Change(change) => change,
         };
-        // Nine lists at a time.
-        let read = Box::pin(snapshot::read(&self.client, &self.namespace, &change));
+        let read = Box::pin(self.look(&change));
         let error = match tokio::time::timeout(LOOK_TIMEOUT, read).await {
             Ok(Ok(snapshot)) => return Ok(self.verdict(&change, &snapshot)),
             Ok(Err(error)) => error.to_string(),

@@ -325,9 +325,15 @@ impl Hooks {
         }
         if let Some(new) = &case.update {
             let path = format!("{}/{}", new.path(), new.name);
-            let mut object = self.seed(Method::GET, &path, None).await.object();
-            object["spec"] = new.raw()["spec"].clone();
-            return self.request(Method::PUT, &path, Some(&object)).await;
+            loop {
+                let mut object = self.seed(Method::GET, &path, None).await.object();
+                object["spec"] = new.raw()["spec"].clone();
+                let answer = self.request(Method::PUT, &path, Some(&object)).await;
+                // The controller writes the status of pools.
+                if answer.status != 409 {
+                    return answer;
+                }
+            }
         }
         let old = case.delete.as_ref().expect("one of the three");
         let path = format!("{}/{}", old.path(), old.name);

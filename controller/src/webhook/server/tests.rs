@@ -46,31 +46,40 @@ struct Server {
     _end: tokio_util::sync::DropGuard,
 }
 
-/// An API server that has one pool, or none that answers.
+/// An API server that has one pool, and says first that it is busy; or none that answers.
 fn client(answers: bool) -> Client {
-    let service = tower::service_fn(move |request: http::Request<KubeBody>| async move {
-        let path = request.uri().path().to_owned();
-        let items = if path.ends_with("/ipaddresspools") {
-            json!([{ "metadata": { "name": "stored", "namespace": NAMESPACE },
+    let busy = Arc::new(std::sync::atomic::AtomicBool::new(answers));
+    let service = tower::service_fn(move |request: http::Request<KubeBody>| {
+        let busy = busy.swap(false, std::sync::atomic::Ordering::Relaxed);
+        async move {
+            let path = request.uri().path().to_owned();
+            let items = if path.ends_with("/ipaddresspools") {
+                json!([{ "metadata": { "name": "stored", "namespace": NAMESPACE },
                      "spec": { "addresses": ["192.0.2.0/24"] } }])
-        } else {
-            json!([])
-        };
-        let (status, body) = if answers {
-            (
-                200,
-                json!({ "metadata": { "resourceVersion": "1" }, "items": items }),
-            )
-        } else {
-            (
-                500,
-                json!({ "kind": "Status", "code": 500, "message": "etcd is away" }),
-            )
-        };
-        let response = HttpResponse::builder()
-            .status(status)
-            .header("content-type", "application/json");
-        response.body(KubeBody::from(body.to_string().into_bytes()))
+            } else {
+                json!([])
+            };
+            let (status, body) = if busy {
+                (
+                    429,
+                    json!({ "kind": "Status", "code": 429, "message": "storage is initializing" }),
+                )
+            } else if answers {
+                (
+                    200,
+                    json!({ "metadata": { "resourceVersion": "1" }, "items": items }),
+                )
+            } else {
+                (
+                    500,
+                    json!({ "kind": "Status", "code": 500, "message": "etcd is away" }),
+                )
+            };
+            let response = HttpResponse::builder()
+                .status(status)
+                .header("content-type", "application/json");
+            response.body(KubeBody::from(body.to_string().into_bytes()))
+        }
     });
     Client::new(service, NAMESPACE)
 }
