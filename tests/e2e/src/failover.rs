@@ -153,6 +153,31 @@ impl Cluster {
         Ok(())
     }
 
+    /// Sets what the kubelet says of a node in the condition `Ready`.
+    pub async fn set_ready(&self, node: &str, ready: bool, message: &str) -> Result<()> {
+        let status = if ready { "True" } else { "False" };
+        let condition = json!({
+            "type": "Ready", "status": status, "reason": "Kubelet", "message": message,
+        });
+        let patch = json!({"status": {"conditions": [condition]}});
+        let nodes: Api<Node> = Api::all(self.lab.client());
+        nodes
+            .patch_status(node, &PatchParams::default(), &Patch::Strategic(patch))
+            .await?;
+        Ok(())
+    }
+
+    /// Lets the advertisement prefer all nodes but one, or none.
+    pub async fn advertise_rather_than(&self, node: Option<&str>) -> Result<()> {
+        let mut spec = advertisement(node);
+        let selectors = spec["nodeSelectors"].take();
+        let preferred = selectors.as_array().into_iter().flatten();
+        let preferred = preferred.map(|nodes| json!({"weight": 10, "preference": nodes}));
+        spec["preferredNodeSelectors"] = preferred.collect();
+        spec["nodeSelectors"] = json!([]);
+        advertise_with(&self.lab, "all", spec).await
+    }
+
     /// Lets the advertisement choose all nodes, or all but one.
     pub async fn advertise_except(&self, node: Option<&str>) -> Result<()> {
         advertise_with(&self.lab, "all", advertisement(node)).await

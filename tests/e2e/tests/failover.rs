@@ -45,6 +45,29 @@ async fn a_node_that_dies_or_loses_its_link_is_replaced_at_once() -> Result<()> 
     cluster.down().await
 }
 
+/// Makes a change that moves the addresses away, and takes it back.
+async fn away_and_back(
+    cluster: &Cluster,
+    what: &str,
+    change: impl AsyncFn(bool) -> Result<()>,
+) -> Result<()> {
+    let owner = cluster.mac(OWNER)?;
+    let (start, requests) = (Instant::now(), cluster.ask()?);
+    tokio::time::sleep(SECOND).await;
+    change(true).await?;
+    tokio::time::sleep(SECOND * 2).await;
+    for address in cluster.addresses {
+        let macs = cluster.lab.owners(address).await?;
+        ensure!(
+            macs.len() == 1 && macs != [owner],
+            "{what}: {macs:?} answer for {address}"
+        );
+    }
+    change(false).await?;
+    cluster.steady(OWNER).await?;
+    requests.none_failed(start, what).await
+}
+
 #[tokio::test]
 #[ignore = "needs root and the lab: run by make test"]
 async fn what_people_plan_loses_no_request_and_no_connection_of_others() -> Result<()> {
@@ -74,20 +97,23 @@ async fn what_people_plan_loses_no_request_and_no_connection_of_others() -> Resu
             taint(json!([])),
         ),
     ];
-    for (what, there, back) in drains {
-        let (start, requests) = (Instant::now(), cluster.ask()?);
-        tokio::time::sleep(SECOND).await;
-        cluster.patch_node(OWNER, there).await?;
-        tokio::time::sleep(SECOND * 2).await;
-        let macs = lab.owners(cluster.addresses[0]).await?;
-        ensure!(
-            macs.len() == 1 && macs != [owner],
-            "{what}: {macs:?} answer"
-        );
-        cluster.patch_node(OWNER, back).await?;
-        cluster.steady(OWNER).await?;
-        requests.none_failed(start, what).await?;
+    for (what, there, back) in &drains {
+        let change = async |away| {
+            let patch = if away { there } else { back };
+            cluster.patch_node(OWNER, patch.clone()).await
+        };
+        away_and_back(&cluster, what, change).await?;
     }
+    let shutdown = async |begins: bool| {
+        let message = if begins { "node is shutting down" } else { "" };
+        cluster.set_ready(OWNER, !begins, message).await
+    };
+    away_and_back(&cluster, "a shutdown that the kubelet sees", shutdown).await?;
+    let select = async |away: bool| cluster.advertise_except(away.then_some(OWNER)).await;
+    away_and_back(&cluster, "another node selector", select).await?;
+    let prefer = async |away: bool| cluster.advertise_rather_than(away.then_some(OWNER)).await;
+    away_and_back(&cluster, "another preference", prefer).await?;
+
     // Cordoning alone moves nothing.
     let cordon = |on: bool| json!({"spec": {"unschedulable": on}});
     cluster.patch_node(OWNER, cordon(true)).await?;
@@ -95,14 +121,6 @@ async fn what_people_plan_loses_no_request_and_no_connection_of_others() -> Resu
     assert_eq!(lab.owners(cluster.addresses[0]).await?, [owner]);
     cluster.patch_node(OWNER, cordon(false)).await?;
 
-    let (start, requests) = (Instant::now(), cluster.ask()?);
-    cluster.advertise_except(Some(OWNER)).await?;
-    tokio::time::sleep(SECOND * 2).await;
-    let macs = lab.owners(cluster.addresses[1]).await?;
-    ensure!(macs.len() == 1 && macs != [owner], "{macs:?} answer");
-    cluster.advertise_except(None).await?;
-    cluster.steady(OWNER).await?;
-    requests.none_failed(start, "another node selector").await?;
     let lost = kept.stop().await?;
     ensure!(lost.is_empty(), "connections to another node: {lost:?}");
     cluster.down().await
