@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
 
-use foldhash::fast::{FoldHasher, RandomState};
+use foldhash::quality::{FoldHasher, RandomState};
 
 use crate::Cidr;
 
