@@ -105,12 +105,16 @@ impl Connection {
         self.unacknowledged
     }
 
-    /// How many bytes the peer has not acknowledged, sent or not.
+    /// Looks how many bytes the peer has not acknowledged, sent or not.
     pub(super) fn unacknowledged(&mut self) -> usize {
-        // A socket that cannot be asked has broken, which shows when it is read.
-        let count = self.left() + tcp::queued(&self.stream).unwrap_or_default();
+        let count = self.outstanding();
         self.unacknowledged = count > 0;
         count
+    }
+
+    fn outstanding(&self) -> usize {
+        // A socket that cannot be asked has broken, which shows when it is read.
+        self.left() + tcp::queued(&self.stream).unwrap_or_default()
     }
 
     /// It was secured by `old`, and is to be by `new` when its other end is, too.
@@ -124,7 +128,7 @@ impl Connection {
             Some(under_way) => under_way.security(),
             None => old.clone(),
         };
-        let unacknowledged = u64::try_from(self.unacknowledged()).unwrap_or(u64::MAX);
+        let unacknowledged = u64::try_from(self.outstanding()).unwrap_or(u64::MAX);
         let acknowledged = self.written.saturating_sub(unacknowledged);
         let transition = Transition::new(now, old, new.clone(), acknowledged);
         let both = transition.security();
@@ -141,7 +145,7 @@ impl Connection {
         {
             return Ok(());
         }
-        let unacknowledged = self.unacknowledged();
+        let unacknowledged = self.outstanding();
         let waiting = u64::try_from(unacknowledged).unwrap_or(u64::MAX);
         let acknowledged = self.written.saturating_sub(waiting);
         let Some(transition) = &mut self.transition else {

@@ -19,8 +19,9 @@ const BOTH: Duration = Duration::from_mins(3);
 /// How often it is looked at what the peer has acknowledged.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// How long the old password stays with a peer that acknowledges nothing.
-const FIRST_TURN: Duration = Duration::from_millis(500);
+/// How long the old password stays with a peer that acknowledges nothing: for two looks at what waits,
+/// as what was written right before the first has had no time to be acknowledged.
+const FIRST_TURN: Duration = Duration::from_secs(1);
 
 /// The turns after that, which become longer: the kernel tries again ever less often.
 const NEXT_TURN: Duration = Duration::from_secs(3);
@@ -43,6 +44,7 @@ pub(super) struct Transition {
     /// The new password has its turn.
     newer: bool,
     turn: Duration,
+    /// When nothing waited or something was acknowledged at a look, or the other password had its turn.
     turn_begun: Instant,
     /// What the peer had acknowledged when it was looked at last.
     acknowledged: u64,
@@ -168,13 +170,26 @@ mod tests {
         let (old, new) = (security(SECURED, "old"), security(SECURED, "new"));
         let mut transition = Transition::new(start, old.clone(), new.clone(), 100);
         let set = silence(&mut transition, start, 8);
-        assert_eq!(set, [(1, new.clone()), (7, old.clone())]);
-        let set = silence(&mut transition, start, 19);
-        assert_eq!(set, [(19, new.clone())]);
-        assert_eq!(transition.look(start + LOOK * 20, 0, 107), (None, false));
-        let later = start + LOOK * 20;
+        assert_eq!(set, [(2, new.clone()), (8, old.clone())]);
+        let set = silence(&mut transition, start, 20);
+        assert_eq!(set, [(20, new.clone())]);
+        assert_eq!(transition.look(start + LOOK * 21, 0, 107), (None, false));
+        let later = start + LOOK * 21;
         assert_eq!(silence(&mut transition, later, 100), []);
         assert_eq!(transition.security(), new);
+    }
+
+    #[test]
+    fn what_was_written_right_before_a_look_may_be_acknowledged_by_the_next() {
+        let start = Instant::now();
+        let (old, new) = (security(SECURED, "old"), security(SECURED, "new"));
+        let mut transition = Transition::new(start, old, new, 100);
+        for n in 1..300 {
+            let (unacknowledged, acknowledged) = if n % 2 == 0 { (0, 107) } else { (7, 100) };
+            let acknowledged = acknowledged + u64::from(n / 2) * 7;
+            let look = transition.look(start + LOOK * n, unacknowledged, acknowledged);
+            assert_eq!(look, (None, false), "look {n}");
+        }
     }
 
     #[test]
