@@ -97,9 +97,11 @@ impl GatewayWatch {
         let read = tokio::time::timeout(TIMEOUT, self.read()).await;
         let read = read.unwrap_or_else(|elapsed| Err(failed("dump of routes", &elapsed)));
         let now = Instant::now();
-        self.took = now - begun;
         let check = if self.v6 { CHECK_V6 } else { CHECK };
         self.check = now + if read.is_ok() { check } else { RETRY };
+        if read.is_ok() {
+            self.took = now - begun;
+        }
         let (routes, table) = read?;
         Ok(best(&routes, table).and_then(|(address, index)| {
             let interface = interface_name(index)?;

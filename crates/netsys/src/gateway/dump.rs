@@ -40,11 +40,12 @@ pub(super) async fn default_routes(v6: bool, table: u32) -> io::Result<Vec<Route
         let length = read(&socket, &mut buffer).await?;
         for message in messages(buffer.get(..length).unwrap_or_default()) {
             match message.kind {
-                DONE => return Ok(routes),
-                ERROR => match message.error() {
+                // The end may tell an error, too.
+                DONE | ERROR => match message.error() {
                     // No such table.
                     Some(libc::ENOENT) => return Ok(routes),
                     Some(error) => return Err(io::Error::from_raw_os_error(error)),
+                    None if message.kind == DONE => return Ok(routes),
                     None => {}
                 },
                 _ if v6 && !message.is_default_route() => {}
