@@ -307,9 +307,12 @@ async fn routers_weight_nodes_by_their_endpoints() -> Result<()> {
 /// How many Services come, change and go.
 const SERVICES: u8 = 250;
 
+/// How often each of them changes: with their coming and going, Services change 5,000 times.
+const CHANGES: usize = 18;
+
 #[tokio::test]
 #[ignore = "needs root and the lab: run by make test"]
-async fn hundreds_of_services_come_change_and_go_and_no_session_does() -> Result<()> {
+async fn services_change_five_thousand_times_and_no_session_does() -> Result<()> {
     let fabric = Fabric::start(lab()).await?;
     let lab = &fabric.lab;
     lab.backends("web", &NODES).await?;
@@ -343,15 +346,18 @@ async fn hundreds_of_services_come_change_and_go_and_no_session_does() -> Result
         .await?;
     count(2 + 2 * usize::from(SERVICES)).await?;
     println!("{SERVICES} came: {:?}", started.elapsed());
-    let change = async |service: &Service| {
-        let local = json!({"spec": {"externalTrafficPolicy": "Local"}});
-        service.patch(local).await.map(drop)
+    let change = async |(service, policy): (&Service, &str)| {
+        let policy = json!({"spec": {"externalTrafficPolicy": policy}});
+        service.patch(policy).await.map(drop)
     };
-    stream::iter(&services)
-        .map(change)
-        .buffered(16)
-        .try_collect::<Vec<_>>()
-        .await?;
+    for policy in ["Local", "Cluster"].into_iter().cycle().take(CHANGES) {
+        stream::iter(&services)
+            .map(|service| change((service, policy)))
+            .buffered(16)
+            .try_collect::<Vec<_>>()
+            .await?;
+    }
+    println!("and changed: {:?}", started.elapsed());
     count(2 + 2 * usize::from(SERVICES)).await?;
     let end = async |service: Service| service.delete().await;
     stream::iter(services)
