@@ -276,8 +276,9 @@ fn rfc_4271_a_peer_that_takes_the_connection_and_says_nothing_is_left_and_dialle
     let (mut connection, _) = pair.peer.opened()?;
     let word = last_word(&mut connection)?;
     ensure!(word == Some((4, 0, vec![])), "{word:?}");
+    // Herald's clock runs a moment before this one.
     let after = connection.opened().elapsed();
-    ensure!((3..6).contains(&after.as_secs()), "after {after:?}");
+    ensure!((2500..6000).contains(&after.as_millis()), "after {after:?}");
     drop(connection);
     let mut connection = pair.peer.establish()?;
     ensure!(
