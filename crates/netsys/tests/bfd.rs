@@ -120,6 +120,14 @@ mod tests {
         });
     }
 
+    /// An address and port on the link `index`, which only IPv6 names.
+    fn scoped(address: IpAddr, port: u16, index: u32) -> SocketAddr {
+        match address {
+            IpAddr::V6(v6) => SocketAddrV6::new(v6, port, 0, index).into(),
+            IpAddr::V4(_) => SocketAddr::new(address, port),
+        }
+    }
+
     #[test]
     #[ignore = "needs root: run by make test"]
     fn a_ttl_below_255_is_seen_if_it_may_be_and_what_is_too_long_is_cut() {
@@ -129,10 +137,7 @@ mod tests {
             for (there, here, any) in addresses() {
                 let open = || Receiver::open(SocketAddr::new(any, SINGLE_HOP), None, 254);
                 let receiver = far.within(|| opened(open));
-                let scoped = |address, port| match address {
-                    IpAddr::V6(v6) => SocketAddrV6::new(v6, port, 0, index).into(),
-                    IpAddr::V4(_) => SocketAddr::new(address, port),
-                };
+                let scoped = |address, port| scoped(address, port, index);
                 let other = UdpSocket::bind(scoped(here, 0)).await.expect("binds");
                 let raw = SockRef::from(&other);
                 let set = if here.is_ipv4() {
@@ -161,10 +166,7 @@ mod tests {
             for (there, here, any) in addresses() {
                 let open = || Receiver::open(SocketAddr::new(any, SINGLE_HOP), None, 255);
                 let receiver = far.within(|| opened(open));
-                let scoped = |address, port| match address {
-                    IpAddr::V6(v6) => SocketAddrV6::new(v6, port, 0, index).into(),
-                    IpAddr::V4(_) => SocketAddr::new(address, port),
-                };
+                let scoped = |address, port| scoped(address, port, index);
                 let near = Sender::open(&session(there, SINGLE_HOP, Some(here))).expect("opens");
                 first(&receiver, async || drop(near.send(&[1; 24]))).await;
                 let other = std::net::UdpSocket::bind(scoped(here, 0)).expect("binds");

@@ -37,16 +37,21 @@ mod tests {
             .unwrap_or_else(|_| panic!("it does not become {wanted:?}"));
     }
 
+    /// An interface `left` with addresses of both families, whose other end is `right`.
+    async fn cable() {
+        ip("link add left type veth peer name right");
+        ip("link set right up");
+        ip("link set left up");
+        until_in_operation("left").await;
+        ip("addr add 10.0.0.1/24 dev left");
+        ip("addr add 2001:db8::1/64 dev left nodad");
+    }
+
     #[test]
     #[ignore = "needs root: run by make test"]
     fn the_gateway_is_followed_when_its_route_changes_and_when_it_goes_without_a_word() {
         in_new_namespace(|| async {
-            ip("link add left type veth peer name right");
-            ip("link set right up");
-            ip("link set left up");
-            until_in_operation("left").await;
-            ip("addr add 10.0.0.1/24 dev left");
-            ip("addr add 2001:db8::1/64 dev left nodad");
+            cable().await;
             let mut watch = GatewayWatch::start(false, None).expect("netlink");
             let mut watch_v6 = GatewayWatch::start(true, None).expect("netlink");
             assert_eq!(gateway(&mut watch).await, None);
@@ -104,12 +109,7 @@ mod tests {
     #[ignore = "needs root: run by make test"]
     fn what_is_no_default_route_costs_nothing_however_much_it_is() {
         in_new_namespace(|| async {
-            ip("link add left type veth peer name right");
-            ip("link set right up");
-            ip("link set left up");
-            until_in_operation("left").await;
-            ip("addr add 10.0.0.1/24 dev left");
-            ip("addr add 2001:db8::1/64 dev left nodad");
+            cable().await;
             ip("route add default via 10.0.0.2");
             ip("-6 route add default via 2001:db8::2");
             // The longest of those that begin where a default route does.
