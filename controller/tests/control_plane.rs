@@ -11,7 +11,6 @@ mod support;
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
-use clap::Parser;
 use futures::stream::{self, StreamExt as _};
 use herald_api::annotations::{CONDITION_ADDRESS_ASSIGNED, IP_ALLOCATED_FROM_POOL};
 use herald_api::kinds::IPAddressPool;
@@ -25,24 +24,11 @@ use support::{ControlPlane, NAMESPACE, eventually};
 
 const SOON: Duration = Duration::from_secs(10);
 
-#[derive(Parser)]
-struct Cli {
-    #[command(flatten)]
-    controller: herald_controller::ControllerArgs,
-}
-
 /// Not a test of its own: the other tests run this program again as a controller.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "started by the other tests as a process of its own"]
 async fn controller_process() {
-    if std::env::var_os("HERALD_TEST_CONTROLLER").is_none() {
-        return;
-    }
-    herald_runtime::install_crypto_provider();
-    let args = Cli::parse_from(["controller"]).controller;
-    let log = herald_runtime::logging::init(args.common.log_level, args.common.log_format);
-    let ended = herald_controller::run(args, &log).await;
-    ended.expect("an orderly end");
+    support::be_controller().await;
 }
 
 struct Cluster {

@@ -11,7 +11,6 @@ mod webhooks_support;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use clap::Parser;
 use http::Method;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
@@ -26,24 +25,11 @@ use webhooks_support::{CONFIGURATION, Case, Hooks, objects_path};
 
 const SOON: Duration = Duration::from_secs(30);
 
-#[derive(Parser)]
-struct Cli {
-    #[command(flatten)]
-    controller: herald_controller::ControllerArgs,
-}
-
 /// Not a test of its own: the other tests run this program again as a controller.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "started by the other tests as a process of its own"]
 async fn controller_process() {
-    if std::env::var_os("HERALD_TEST_CONTROLLER").is_none() {
-        return;
-    }
-    herald_runtime::install_crypto_provider();
-    let args = Cli::parse_from(["controller"]).controller;
-    let log = herald_runtime::logging::init(args.common.log_level, args.common.log_format);
-    let ended = herald_controller::run(args, &log).await;
-    ended.expect("an orderly end");
+    support::be_controller().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use clap::Parser;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -14,6 +15,24 @@ use serde_json::json;
 
 /// The namespace that the controllers run in.
 pub(crate) const NAMESPACE: &str = "herald-system";
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    controller: herald_controller::ControllerArgs,
+}
+
+/// Runs a controller if this process was started to be one.
+pub(crate) async fn be_controller() {
+    if std::env::var_os("HERALD_TEST_CONTROLLER").is_none() {
+        return;
+    }
+    herald_runtime::install_crypto_provider();
+    let args = Cli::parse_from(["controller"]).controller;
+    let log = herald_runtime::logging::init(args.common.log_level, args.common.log_format);
+    let ended = herald_controller::run(args, &log).await;
+    ended.expect("an orderly end");
+}
 
 /// etcd and kube-apiserver; ended and removed on drop.
 pub(crate) struct ControlPlane {
