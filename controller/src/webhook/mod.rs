@@ -18,6 +18,7 @@ mod snapshot;
 
 use std::sync::Arc;
 
+use herald_runtime::certificate::{Directory, Presented};
 use herald_runtime::health::Readiness;
 use herald_runtime::lease::Leadership;
 use herald_runtime::supervise::{Supervisor, TaskResult};
@@ -25,7 +26,7 @@ use herald_runtime::{https, tls};
 use kube::Client;
 
 use crate::args::ControllerArgs;
-use certificates::{Certificates, Keeper, Presented, Source, Targets};
+use certificates::{Certificates, Keeper, Source, Targets};
 pub(crate) use metrics::WebhookMetrics;
 use server::Endpoints;
 
@@ -41,7 +42,10 @@ pub(crate) fn start(
     let presented = Presented::default();
     let config = tls::resolving(&args.common, Arc::new(presented.clone()))?;
     let source = if args.disable_cert_rotation {
-        Source::Directory(args.cert_dir.clone())
+        Source::Directory(Directory {
+            path: args.cert_dir.clone(),
+            flag: "--cert-dir",
+        })
     } else {
         let service = format!("{}.{namespace}.svc", args.cert_service_name);
         let names = vec![

@@ -6,6 +6,7 @@
 pub mod args;
 pub mod argv;
 pub mod backoff;
+pub mod certificate;
 pub mod client;
 mod connections;
 pub mod events;

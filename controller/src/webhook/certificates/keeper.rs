@@ -13,7 +13,7 @@ use kube::{Client, Error};
 use super::inject::Targets;
 use super::issue::issue;
 use super::state::{self, State};
-use super::{CERTIFICATE, Found, KEY, Unsettled};
+use super::{CERTIFICATE, Found, KEY, Pair, Unsettled};
 use crate::write::WRITE_TIMEOUT;
 
 /// The key of the Secret that has the [`State`].
@@ -45,7 +45,10 @@ impl Keeper {
             state.is_none().then_some(Unsettled::Changing)
         };
         Ok(Found {
-            pair: state.map(|state| (state.serving.certificate.into(), state.serving.key.into())),
+            pair: state.map(|state| Pair {
+                chain: state.serving.certificate.into(),
+                key: state.serving.key.into(),
+            }),
             unsettled,
         })
     }

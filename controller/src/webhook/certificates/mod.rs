@@ -5,68 +5,30 @@ mod issue;
 mod keeper;
 mod state;
 
-use std::fmt;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use herald_runtime::certificate::{CERTIFICATE, Directory, KEY, PERIOD, Pair, Presented};
 use herald_runtime::health::Block;
 use herald_runtime::supervise::TaskResult;
-use herald_runtime::tls;
-use rustls::server::{ClientHello, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use inject::Targets;
 pub(super) use keeper::Keeper;
 
-/// How often the Secret, or the directory, is looked at.
-const PERIOD: Duration = Duration::from_secs(10);
 /// Pause after a failure, and after a change that others have to see.
 const SOON: Duration = Duration::from_secs(1);
-/// The file, and the key of the Secret, with the certificate.
-const CERTIFICATE: &str = "tls.crt";
-/// The same of its key.
-const KEY: &str = "tls.key";
-
-/// The certificate that is presented now.
-#[derive(Clone, Default)]
-pub(super) struct Presented {
-    key: Arc<RwLock<Option<Arc<CertifiedKey>>>>,
-}
-
-impl Presented {
-    fn set(&self, key: CertifiedKey) {
-        let mut presented = self.key.write().unwrap_or_else(PoisonError::into_inner);
-        *presented = Some(Arc::new(key));
-    }
-}
-
-impl fmt::Debug for Presented {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Presented(..)")
-    }
-}
-
-impl ResolvesServerCert for Presented {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let presented = self.key.read().unwrap_or_else(PoisonError::into_inner);
-        presented.clone()
-    }
-}
-
 /// Where the certificate is from.
 pub(super) enum Source {
     /// `--cert-dir`: somebody else looks after it and after the objects that trust it.
-    Directory(PathBuf),
+    Directory(Directory),
     /// A Secret that the leader looks after.
     Secret(Box<Keeper>),
 }
 
 /// What a look at the source found.
 struct Found {
-    /// Certificate and key, PEM, if there are any.
-    pair: Option<(Vec<u8>, Vec<u8>)>,
+    /// If there is one.
+    pair: Option<Pair>,
     /// Why the next look is due soon.
     unsettled: Option<Unsettled>,
 }
@@ -85,8 +47,6 @@ pub(super) struct Certificates {
     presented: Presented,
     /// Not ready before there is one.
     block: Option<Block>,
-    /// What was presented last, to be compared.
-    last: Option<(Vec<u8>, Vec<u8>)>,
     failing: bool,
 }
 
@@ -96,7 +56,6 @@ impl Certificates {
             source,
             presented,
             block: Some(block),
-            last: None,
             failing: false,
         }
     }
@@ -114,12 +73,15 @@ impl Certificates {
     /// One look at the source; the pause until the next.
     async fn look(&mut self) -> Duration {
         let found = match &self.source {
-            Source::Directory(directory) => from_directory(directory).await,
+            Source::Directory(directory) => directory.read().await.map(|pair| Found {
+                pair: Some(pair),
+                unsettled: None,
+            }),
             Source::Secret(keeper) => keeper.look().await,
         };
         let outcome = found.and_then(|found| {
-            if let Some((chain, key)) = found.pair {
-                self.present(chain, key)?;
+            if let Some(pair) = found.pair {
+                self.present(pair)?;
             }
             match found.unsettled {
                 None => Ok(PERIOD),
@@ -150,35 +112,16 @@ impl Certificates {
         }
     }
 
-    fn present(&mut self, chain: Vec<u8>, key: Vec<u8>) -> Result<(), String> {
-        let new = (chain, key);
-        if self.last.as_ref() == Some(&new) {
-            return Ok(());
+    fn present(&mut self, pair: Pair) -> Result<(), String> {
+        if self.presented.present(pair)? {
+            tracing::info!(
+                event = "certificateLoaded",
+                "the webhooks have a new certificate"
+            );
         }
-        self.presented.set(tls::certified_key(&new.0, &new.1)?);
-        self.last = Some(new);
         self.block = None;
-        tracing::info!(
-            event = "certificateLoaded",
-            "the webhooks have a new certificate"
-        );
         Ok(())
     }
-}
-
-async fn from_directory(directory: &Path) -> Result<Found, String> {
-    let read = async |name: &str| {
-        let path = directory.join(name);
-        tokio::fs::read(&path).await.map_err(|error| {
-            let path = path.display();
-            format!("{path}: {error}; --cert-dir must have {CERTIFICATE} and {KEY}")
-        })
-    };
-    let pair = (read(CERTIFICATE).await?, read(KEY).await?);
-    Ok(Found {
-        pair: Some(pair),
-        unsettled: None,
-    })
 }
 
 /// Authority, certificate and key.
