@@ -8,9 +8,10 @@
 //! ```
 //!
 //! The thread does nothing else, so that others' probes are answered however busy the rest of the
-//! process is. Each time it has looked at what time it is and what the others say, it renews the
-//! lease by which this node may answer for addresses; a process that was stopped finds the lease
-//! ended when it goes on, before it can answer anything.
+//! process is, and it asks the kernel to be run at once when it wakes up, so that other processes do
+//! not keep it from that either. Each time it has looked at what time it is and what the others say,
+//! it renews the lease by which this node may answer for addresses; a process that was stopped finds
+//! the lease ended when it goes on, before it can answer anything.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

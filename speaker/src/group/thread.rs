@@ -20,7 +20,11 @@ use crate::layer2::Lease;
 const TICK: Duration = Duration::from_millis(50);
 
 /// How many datagrams are taken in before time is looked at again.
-const BATCH: usize = 64;
+const BATCH: usize = 512;
+
+/// The pause after a batch that was not all: only a flood gets there. It must not have all of a
+/// processor.
+const REST: Duration = Duration::from_millis(1);
 
 /// No datagram over UDP is longer.
 const LONGEST: usize = 65_536;
@@ -50,6 +54,10 @@ pub(crate) struct Founding {
 
 /// Runs until `token` is cancelled, and leaves the group then.
 pub(crate) async fn run(founding: Founding, link: LinkEnd, token: CancellationToken) -> TaskResult {
+    match herald_netsys::take_precedence() {
+        Ok(granted) => tracing::info!(?granted, "precedence of the group's thread"),
+        Err(error) => tracing::warn!(%error, "the group's thread is a thread like all others"),
+    }
     let address = founding.address;
     let socket = bind(address).map_err(|error| GroupError::Bind { address, error })?;
     tracing::info!(event = "membershipStarted", %address, "the speakers' group is spoken here");
@@ -89,7 +97,9 @@ pub(crate) async fn run(founding: Founding, link: LinkEnd, token: CancellationTo
             // After what is rare: whoever sends without end must not keep it from being heard.
             readable = thread.socket.readable() => {
                 readable?;
-                thread.receive(&mut buffer);
+                if thread.receive(&mut buffer) == Inbox::Waiting {
+                    tokio::time::sleep(REST).await;
+                }
             }
             () = tokio::time::sleep_until(wake.into()) => {}
         }
@@ -100,6 +110,15 @@ pub(crate) async fn run(founding: Founding, link: LinkEnd, token: CancellationTo
         thread.turn();
     }
     Ok(())
+}
+
+/// What a batch left in the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Inbox {
+    /// Nothing.
+    Empty,
+    /// More, perhaps.
+    Waiting,
 }
 
 struct Thread {
@@ -160,7 +179,7 @@ impl Thread {
     }
 
     /// Takes in what is there, a batch at most.
-    fn receive(&mut self, buffer: &mut [u8]) {
+    fn receive(&mut self, buffer: &mut [u8]) -> Inbox {
         for _ in 0..BATCH {
             match self.socket.try_recv_from(buffer) {
                 Ok((length, from)) => {
@@ -168,13 +187,14 @@ impl Thread {
                     let datagram = buffer.get(..length).unwrap_or_default();
                     self.group.handle_datagram(Instant::now(), from, datagram);
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Inbox::Empty,
                 // An ICMP error that answers to one of ours: its sender is not there.
                 Err(error) => {
                     tracing::debug!(%error, "receiving from the speakers' group");
                 }
             }
         }
+        Inbox::Waiting
     }
 
     /// Takes note of what happened. True if the view is another.

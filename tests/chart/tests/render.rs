@@ -60,7 +60,7 @@ fn what_is_rendered_follows_the_values() -> Result<()> {
     assert_eq!(pod["hostNetwork"], true);
     assert_eq!(pod["terminationGracePeriodSeconds"], 30);
     let rights = &pod["containers"][0]["securityContext"];
-    let capabilities = json!({"drop": ["ALL"], "add": ["NET_RAW", "NET_BIND_SERVICE"]});
+    let capabilities = json!({"drop": ["ALL"], "add": ["NET_RAW", "NET_BIND_SERVICE", "SYS_NICE"]});
     assert_eq!(rights["capabilities"], capabilities);
     assert_eq!(rights["readOnlyRootFilesystem"], true);
     let probe = &pod["containers"][0]["readinessProbe"]["httpGet"];

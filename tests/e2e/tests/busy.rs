@@ -5,12 +5,25 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use herald_e2e::failover::{Cluster, OWNER, one_answer};
 use herald_lab::{Lab, Packets};
 
 const SECOND: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(200);
+
+/// Whether the kernel runs a thread before all that are not real-time (`SCHED_RR`, see `proc_pid_stat(5)`).
+fn is_real_time(pid: u32, thread: &str) -> Result<bool> {
+    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let stat = std::fs::read_to_string(task?.path().join("stat"))?;
+        let (name, rest) = stat.rsplit_once(')').context("no name")?;
+        if name.ends_with(&format!("({thread}")) {
+            // The name is the second field, the policy the 41st.
+            return Ok(rest.split_whitespace().nth(38) == Some("2"));
+        }
+    }
+    bail!("process {pid} has no thread {thread}")
+}
 
 #[tokio::test]
 #[ignore = "needs root and the lab: run by make test"]
@@ -33,6 +46,11 @@ async fn a_lossy_network_and_busy_cores_move_nothing() -> Result<()> {
         lab.restore(fault).await?;
     }
 
+    let speaker = lab.process(&format!("speaker-{OWNER}"));
+    let speaker = speaker.context("no speaker on the owner's node")?;
+    for thread in ["group", "bfd"] {
+        ensure!(is_real_time(speaker.pid(), thread)?, "{thread} is not");
+    }
     let cores = std::thread::available_parallelism()?.get();
     let watches = cluster.watch(LOOK)?;
     let busy = lab.busy_cores(cores)?;
