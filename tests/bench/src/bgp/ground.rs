@@ -88,28 +88,23 @@ impl Ground {
         })
     }
 
-    /// With one router that has so many addresses, each a peer of its own.
+    /// With one router that has so many addresses, each a peer of its own, and as many of the speaker:
+    /// BIRD has one BFD session for all that it does with an address, so each session needs its own at
+    /// both ends.
     pub(crate) fn crowded(peers: usize) -> Result<Self> {
         let [name, ..] = ROUTERS;
         let bare = Bare::new(&[SPEAKER, name])?;
-        let own = Ipv4Addr::new(10, 99, 0, 1);
         bare.link((SPEAKER, name), (name, "eth0"))?;
-        bare.ip(SPEAKER, [format!("addr add {own}/16 dev {name}")])?;
-        let neighbors: Vec<Neighbor> = (1..=peers)
-            .map(|number| {
-                let number = u16::try_from(number)?;
-                let [high, low] = number.to_be_bytes();
-                Ok(Neighbor {
-                    address: Ipv4Addr::new(10, 99, high + 1, low),
-                    own,
-                    asn: 65002,
-                })
-            })
-            .collect::<Result<_>>()?;
+        let neighbors = crowd(peers)?;
+        let own = neighbors.iter().map(|of| of.own);
+        bare.ip(
+            SPEAKER,
+            own.map(|own| format!("addr add {own}/15 dev {name}")),
+        )?;
         let addresses = neighbors.iter().map(|of| of.address);
         bare.ip(
             name,
-            addresses.map(|address| format!("addr add {address}/16 dev eth0")),
+            addresses.map(|address| format!("addr add {address}/15 dev eth0")),
         )?;
         Ok(Self { bare, neighbors })
     }
@@ -187,6 +182,35 @@ impl Ground {
     }
 }
 
+/// So many sessions, no two of which have an address in common.
+fn crowd(peers: usize) -> Result<Vec<Neighbor>> {
+    (1..=peers)
+        .map(|number| {
+            let [high, low] = u16::try_from(number)?.to_be_bytes();
+            Ok(Neighbor {
+                address: Ipv4Addr::new(10, 99, high, low),
+                own: Ipv4Addr::new(10, 98, high, low),
+                asn: 65002,
+            })
+        })
+        .collect()
+}
+
 /// What BIRD's configuration has for BFD at 50 ms × 3.
 pub(crate) const BIRD_BFD: &str = "protocol bfd { interface \"*\" { min rx interval 50 ms; \
     min tx interval 50 ms; idle tx interval 1 s; multiplier 3; }; }\n";
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_sessions_have_an_address_in_common_at_either_end() -> Result<()> {
+        let neighbors = crowd(300)?;
+        let ends = neighbors.iter().flat_map(|of| [of.address, of.own]);
+        assert_eq!(ends.collect::<BTreeSet<_>>().len(), 600);
+        Ok(())
+    }
+}

@@ -2,7 +2,8 @@
 //! the decision about a Service on, told over a Unix socket what to announce.
 //!
 //! Each route is a Service of its own. Decisions are handed over as the speaker hands them over. The
-//! commands are those of `peer/senders/control.go`.
+//! commands are those of `peer/senders/control.go`; `peer` may be followed by the own address, for
+//! routers with which there are sessions of several.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{IpAddr, Ipv4Addr};
@@ -123,7 +124,10 @@ impl Sender {
 
     fn obey(&mut self, line: &str) -> Result<()> {
         match *line.split_whitespace().collect::<Vec<_>>() {
-            ["peer", address, asn] => self.peer(address.parse()?, asn.parse()?),
+            ["peer", address, asn] => self.peer(address.parse()?, asn.parse()?, None),
+            ["peer", address, asn, own] => {
+                self.peer(address.parse()?, asn.parse()?, Some(own.parse()?))
+            }
             ["announce", from, count, community] => {
                 self.announce(from.parse()?, count.parse()?, community.parse()?)
             }
@@ -132,8 +136,12 @@ impl Sender {
         }
     }
 
-    fn peer(&self, address: IpAddr, asn: u32) -> Result<()> {
-        let peer = peer(address, asn, self.bfd);
+    fn peer(&self, address: IpAddr, asn: u32, own: Option<IpAddr>) -> Result<()> {
+        let peer = BgpPeer {
+            source_address: own,
+            router_id: Some(self.id),
+            ..peer(address, asn, self.bfd)
+        };
         let plan = PeerPlan::new(&peer, &NodeName::from("bench"), Some(self.id), None)?;
         let mut plans = Plans::clone(&self.plans.borrow());
         plans.insert(peer.name, Arc::new(plan));

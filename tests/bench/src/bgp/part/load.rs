@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
-use herald_interop::Router;
+use anyhow::{Context as _, Result, ensure};
+use herald_interop::{Router, State, eventually};
 
 use super::super::ground::Ground;
 use super::super::sample::{Figure, Key, Receiver, Samples};
 use super::super::sender::{Batch, Running, Sender};
+use super::PATIENCE;
 use super::cut::wait_watched;
 
 /// How many sessions there are.
@@ -32,11 +33,15 @@ pub(crate) fn measure(
     for session in 0..SESSIONS {
         running.connect(session)?;
     }
+    wait_established(&peer)?;
     wait_watched(&peer, SESSIONS)?;
+    // All timers have their final values.
     thread::sleep(Duration::from_secs(3));
 
     let mut watched = Watched::default();
-    watched.look(&sessions(&peer.command("show bfd sessions")?)?);
+    watched.look(&look(&peer)?);
+    let up = watched.up();
+    ensure!(up == SESSIONS, "{up} of {SESSIONS} BFD sessions are up");
     let cores = thread::available_parallelism()?.get();
     let over = AtomicBool::new(false);
     let looked = thread::scope(|scope| {
@@ -52,6 +57,20 @@ pub(crate) fn measure(
         looked
     });
     looked?;
+    let least = eventually(PATIENCE, "BIRD's answer", || {
+        received(&peer.command("show protocols all")?).map(Some)
+    })?;
+    eprintln!(
+        "{sender}: {} of {SESSIONS} BFD sessions are up after {duration:?}, {} went down; at least {least} \
+         changes of routes have reached each peer",
+        watched.up(),
+        watched.downs
+    );
+    // With a session that begins anew BIRD's count does, too.
+    ensure!(
+        least > 0 || watched.downs > 0,
+        "a peer has received no route: nothing was pushed to it"
+    );
     let key = Key {
         figure: Figure::Downs,
         sender,
@@ -61,6 +80,14 @@ pub(crate) fn measure(
     samples.add(key, Some(watched.downs.into()))?;
     ground.bare.down();
     Ok(())
+}
+
+fn wait_established(peer: &Router) -> Result<()> {
+    eventually(PATIENCE, "all sessions to be established", || {
+        let neighbors = peer.neighbors()?.into_iter();
+        let up = neighbors.filter(|neighbor| neighbor.state == State::Established);
+        Ok((up.count() == SESSIONS).then_some(()))
+    })
 }
 
 fn watch(
@@ -82,9 +109,16 @@ fn watch(
             }
         }
         thread::sleep(Duration::from_secs(1));
-        watched.look(&sessions(&peer.command("show bfd sessions")?)?);
+        watched.look(&look(peer)?);
     }
     Ok(())
+}
+
+/// The sessions at present. BIRD answers late when it has many routes to take in.
+fn look(peer: &Router) -> Result<Sessions> {
+    eventually(PATIENCE, "BIRD's answer", || {
+        sessions(&peer.command("show bfd sessions")?).map(Some)
+    })
 }
 
 /// Sessions by address: whether they are up, and since when, in seconds since the epoch.
@@ -112,6 +146,31 @@ fn sessions(answer: &str) -> Result<Sessions> {
     Ok(sessions)
 }
 
+/// Reads BIRD's `show protocols all`, a line for each protocol, then its details, indented: the
+/// fewest routes, and withdrawals, that a BGP peer has sent.
+fn received(answer: &str) -> Result<u64> {
+    let mut peers: Vec<u64> = Vec::new();
+    let mut is_peer = false;
+    for line in answer.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            [_, protocol, ..] if !line.starts_with(' ') => {
+                is_peer = *protocol == "BGP";
+                if is_peer {
+                    peers.push(0);
+                }
+            }
+            ["Import", "updates:" | "withdraws:", received, ..] if is_peer => {
+                if let Some(count) = peers.last_mut() {
+                    *count += received.parse::<u64>()?;
+                }
+            }
+            _ => {}
+        }
+    }
+    peers.into_iter().min().context("the router has no peer")
+}
+
 /// What was seen of the sessions.
 #[derive(Debug, Default)]
 struct Watched {
@@ -121,6 +180,11 @@ struct Watched {
 }
 
 impl Watched {
+    /// How many are up.
+    fn up(&self) -> usize {
+        self.last.values().filter(|(up, _)| *up).count()
+    }
+
     fn look(&mut self, now: &Sessions) {
         for (address, (was_up, since)) in &self.last {
             let same = now.get(address).is_some_and(|(up, at)| *up && at == since);
@@ -155,6 +219,30 @@ mod tests {
         watched.look(&Sessions::new());
         assert_eq!(watched.downs, 3, "it is not there at all");
         assert!(look("Up", "yesterday").is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn the_peer_that_was_told_least_counts_and_other_protocols_do_not() -> Result<()> {
+        let stats = |updates, withdraws| {
+            format!(
+                "    Route change stats:     received   rejected   filtered    ignored   accepted\n\
+                 \x20     Import updates:     {updates}          0          {updates}          0          0\n\
+                 \x20     Import withdraws:   {withdraws}          0        ---          {withdraws}          0\n\
+                 \x20     Export updates:              7          7          0        ---          0\n"
+            )
+        };
+        let answer = format!(
+            "Name       Proto      Table      State  Since         Info\n\
+             kernel1    Kernel     master4    up     1763765000\n{}\
+             speaker0   BGP        ---        up     1763765001    Established\n{}\
+             speaker1   BGP        ---        up     1763765002    Established\n{}",
+            stats(0, 0),
+            stats(300, 200),
+            stats(300, 100)
+        );
+        assert_eq!(received(&answer)?, 400);
+        assert!(received("").is_err());
         Ok(())
     }
 }

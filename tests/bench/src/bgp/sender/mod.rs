@@ -85,6 +85,8 @@ pub(crate) struct Running {
     control: Control,
     batches: Vec<Batch>,
     neighbors: Vec<Neighbor>,
+    /// Paths are watched by BFD.
+    bfd: bool,
 }
 
 #[derive(Debug)]
@@ -138,6 +140,7 @@ impl Running {
             control,
             batches: batches.to_vec(),
             neighbors,
+            bfd,
         };
         running.wait_ready()?;
         Ok(running)
@@ -158,11 +161,14 @@ impl Running {
 
     /// Asks for the session with a router. When that was.
     pub(crate) fn connect(&mut self, router: usize) -> Result<Instant> {
-        let neighbor = *self.neighbors.get(router).context("no such router")?;
+        let Neighbor { address, own, asn } =
+            *self.neighbors.get(router).context("no such router")?;
         match &mut self.control {
-            Control::Socket(socket) => {
-                socket.ask(&format!("peer {} {}", neighbor.address, neighbor.asn))
+            // Only Herald's sender has BFD, and knows of own addresses.
+            Control::Socket(socket) if self.bfd => {
+                socket.ask(&format!("peer {address} {asn} {own}"))
             }
+            Control::Socket(socket) => socket.ask(&format!("peer {address} {asn}")),
             Control::Bird(bird) => bird.timed(&format!("enable p{router}")),
         }
     }
