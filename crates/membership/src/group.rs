@@ -101,7 +101,7 @@ pub struct Group {
     heard: Instant,
     /// There is news to be passed on at once.
     urgent: bool,
-    /// When the return of another was last passed on at once.
+    /// When the return of others was last passed on at once, or will be.
     hailed: Option<Instant>,
     /// The next free place for an exchange of states.
     slot: Instant,
@@ -133,10 +133,8 @@ struct Contact {
     mutual: bool,
     /// When it went down, if it was seen to.
     down: Option<Instant>,
-    /// Down for so long that it counts no longer.
-    given_up: bool,
-    /// It counted no longer when it seemed to come up again. One that is only heard is not back
-    /// before it takes this one as live: as long as it counts for nothing.
+    /// It counts for nothing: it was down for so long, or had gone cleanly when it seemed to come up
+    /// again. One that is only heard is not back before it takes this one as live.
     uncounted: bool,
     /// It was declared down when this one itself was cut off rather, or was never heard: that says
     /// nothing of it.
@@ -185,7 +183,6 @@ impl Contact {
             expected: true,
             mutual: false,
             down: None,
-            given_up: false,
             uncounted: false,
             doubted: false,
             left: false,
@@ -220,6 +217,10 @@ enum Due {
     Exchange(NodeName, u64),
     /// For the suspicion that began then.
     Nudge(NodeName, Instant),
+    /// To one that is down: this one goes on as another run.
+    Call(NodeName),
+    /// The return of others is passed on.
+    Hail,
     /// With the count of fences then.
     Fence(u64),
 }
@@ -299,6 +300,8 @@ impl Group {
                 Due::Reach => self.reach(now),
                 Due::Exchange(name, turn) => self.exchange(now, &name, turn),
                 Due::Nudge(name, since) => self.nudge(now, &name, since),
+                Due::Call(name) => self.call(now, &name),
+                Due::Hail => self.hail(now),
                 Due::Fence(fence) => self.check_fence(now, fence),
             }
         }

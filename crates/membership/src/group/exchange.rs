@@ -19,7 +19,7 @@ const DOUBLED: u32 = 6;
 /// At which tries others are asked to pass on what is not acknowledged: one that cannot be reached for
 /// long must not cost them more and more.
 const ASKS: RangeInclusive<u32> = 1..=5;
-/// How far apart exchanges with different members are, so that a large group is no burst.
+/// How far apart notes to different members are, so that a large group is no burst.
 const APART: Duration = Duration::from_micros(250);
 /// How many may go at once nevertheless, as a time.
 const AT_ONCE: Duration = Duration::from_millis(16);
@@ -66,10 +66,15 @@ impl Group {
         }
         contact.tries = Some(0);
         contact.turn += 1;
-        let turn = contact.turn;
+        let due = Due::Exchange(name.clone(), contact.turn);
+        self.schedule_apart(now, due);
+    }
+
+    /// Schedules something that is sent to one member, soon, but not all such things at once.
+    pub(super) fn schedule_apart(&mut self, now: Instant, due: Due) {
         let earliest = now.checked_sub(AT_ONCE).unwrap_or(now);
         self.slot = self.slot.max(earliest) + APART;
-        self.schedule(self.slot.max(now), Due::Exchange(name.clone(), turn));
+        self.schedule(self.slot.max(now), due);
     }
 
     /// Tells and asks a member what is missing, until nothing is.

@@ -29,7 +29,7 @@ impl Group {
     /// This process did not run for so long that others may have declared it down.
     pub(super) fn stalled(&mut self, now: Instant) {
         // Also one that was alone before: others may have met meanwhile.
-        let others = |contact: &Contact| !contact.left && !contact.given_up;
+        let others = |contact: &Contact| contact.live || !contact.left && !contact.uncounted;
         if self.fence.is_none() && (self.strangers > 0 || self.contacts.values().any(others)) {
             self.raise_fence(now, false);
             self.reach_now(now);
@@ -53,6 +53,7 @@ impl Group {
         self.nobody_knows_yet(now);
         self.reach_now(now);
         self.ask(now);
+        self.call_the_lost(now);
     }
 
     /// Others know a run of this node with a greater generation, although it ran before this one:

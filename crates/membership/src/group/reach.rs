@@ -12,6 +12,9 @@ use crate::identity::Identity;
 
 /// How many are called at a time.
 const AT_A_TIME: usize = 4;
+/// How many are told at once that this one goes on as another run. In a larger group the news takes
+/// some rounds.
+const TOLD_AT_ONCE: usize = 64;
 /// How many calls one that is not there gets from all members together in the time in which each
 /// could call once.
 const SHARED: f64 = 4.0;
@@ -54,6 +57,27 @@ impl Group {
         absent.truncate(AT_A_TIME);
         for identity in absent {
             self.swim_announce(now, identity);
+        }
+    }
+
+    /// Tells those that are down that this one was so itself and goes on as another run: they may
+    /// watch an address that it has lost. They need not wait until others pass it on to them.
+    pub(super) fn call_the_lost(&mut self, now: Instant) {
+        let lost = self.contacts.iter().filter(|(_, c)| !c.live && !c.left);
+        let mut lost: Vec<_> = lost.map(|(name, _)| name.clone()).collect();
+        if lost.len() > TOLD_AT_ONCE {
+            lost.shuffle(&mut self.rng);
+            lost.truncate(TOLD_AT_ONCE);
+        }
+        for name in lost {
+            self.schedule_apart(now, Due::Call(name));
+        }
+    }
+
+    /// Makes itself known to one that is down.
+    pub(super) fn call(&mut self, now: Instant, name: &NodeName) {
+        if self.contacts.get(name).is_some_and(|c| !c.live) {
+            self.note(now, name, false);
         }
     }
 

@@ -200,20 +200,11 @@ impl Group {
         let Some(contact) = self.contacts.get_mut(&name) else {
             return;
         };
-        // Others may watch an address that it had and has lost.
-        let hail = contact.down.is_some()
-            && self
-                .hailed
-                .is_none_or(|last| now.saturating_duration_since(last) >= HAIL_EVERY);
-        if hail {
-            self.hailed = Some(now);
-            self.urgent = true;
-        }
+        let returns = contact.down.is_some();
         contact.identity = identity;
         contact.live = true;
         contact.mutual = false;
         contact.down = None;
-        contact.given_up = false;
         contact.doubted = false;
         contact.left = false;
         contact.suspect = None;
@@ -223,6 +214,27 @@ impl Group {
         self.forget_state(&name);
         self.fit_to_size();
         self.queue_exchange(now, &name);
+        if returns {
+            self.hail_soon(now);
+        }
+    }
+
+    /// Passes on that one is back: others may watch an address that it had and has lost. Where many
+    /// return, some at a time.
+    fn hail_soon(&mut self, now: Instant) {
+        let next = self.hailed.map_or(now, |last| last + HAIL_EVERY);
+        if next <= now {
+            self.hailed = Some(now);
+            self.urgent = true;
+        } else if self.hailed.is_some_and(|last| last <= now) {
+            self.hailed = Some(next);
+            self.schedule(next, Due::Hail);
+        }
+    }
+
+    pub(super) fn hail(&mut self, now: Instant) {
+        self.urgent = true;
+        let _ = self.swim(now, |_, _| Ok(()));
     }
 
     fn went_down(&mut self, now: Instant, identity: &Identity, deaf: bool) {

@@ -147,7 +147,7 @@ impl Group {
         }
     }
 
-    /// Gives up who has been down for so long. It stays given up, also if the majority is lost.
+    /// Gives up who has been down for so long: also if the majority is lost later.
     pub(super) fn give_up(&mut self, now: Instant) {
         let Some(majority) = self.majority else {
             return;
@@ -155,12 +155,12 @@ impl Group {
         for contact in self
             .contacts
             .values_mut()
-            .filter(|contact| !contact.given_up)
+            .filter(|contact| !contact.uncounted)
         {
             let since = contact.down.map(|down| down.max(majority));
             let long = |since| now.saturating_duration_since(since) >= GIVEN_UP_AFTER;
             if since.is_some_and(long) {
-                contact.given_up = true;
+                contact.uncounted = true;
                 self.recount = true;
                 self.changed = true;
             }
@@ -182,8 +182,7 @@ impl Group {
     }
 
     fn counts(&self, contact: &Contact) -> bool {
-        let gone = || contact.given_up || self.went_cleanly(contact);
-        !contact.uncounted && (contact.live || !gone())
+        !contact.uncounted && (contact.live || !self.went_cleanly(contact))
     }
 
     /// It comes up, or goes on as another run, so far as it is heard.

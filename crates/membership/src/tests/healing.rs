@@ -298,3 +298,37 @@ fn one_that_is_busy_and_alone_is_not_fenced() {
         assert_eq!(net.fenced(1), 0, "seed {seed}");
     }
 }
+
+#[test]
+fn all_hear_at_once_of_one_that_was_declared_down_and_has_stopped_to_answer() {
+    const FEW: [usize; 4] = [0, 1, 3, 11];
+    for seed in 0..10 {
+        let mut net = Net::new(13, seed);
+        net.until(ms(3000), Net::whole);
+        net.run(ms(500));
+        let most: Vec<_> = (0..13).filter(|index| !FEW.contains(index)).collect();
+        net.part(&FEW, &most);
+        net.run(ms(2000 + seed * 31));
+        net.cut.clear();
+        let (mut fenced, mut known) = ([None; FEW.len()], [None; FEW.len()]);
+        for passed in 0..1500 {
+            net.run(ms(1));
+            for (place, index) in FEW.into_iter().enumerate() {
+                if net.fenced(index) == 0 {
+                    continue;
+                }
+                fenced[place].get_or_insert(passed);
+                if most
+                    .iter()
+                    .all(|other| net.live(*other).contains(&name(index)))
+                {
+                    known[place].get_or_insert(passed);
+                }
+            }
+        }
+        for (fenced, known) in fenced.into_iter().zip(known) {
+            let took = known.unwrap() - fenced.unwrap();
+            assert!(took <= 15, "seed {seed}: after {took} ms");
+        }
+    }
+}
