@@ -105,6 +105,8 @@ pub(crate) struct Look {
     pub(crate) certain: bool,
     /// The verdict came late once and was put off.
     pub(crate) put_off: bool,
+    /// How often it began anew for another that asks too.
+    pub(crate) anew: u32,
 }
 
 /// Another node that has an address.

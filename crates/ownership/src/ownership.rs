@@ -371,6 +371,7 @@ impl Ownership {
             in_use_pause,
             certain: false,
             put_off: false,
+            anew: 0,
         };
         self.enter(address, State::Looking(look));
         self.agenda.set_probe(address, Some(now));

@@ -15,10 +15,16 @@ use crate::{Claim, Conflict, Kind, Sighting};
 /// it any longer.
 const CONTEST_GAP: Duration = Duration::from_secs(1);
 
+/// How often a look begins anew because one asks that is not in the group: as often as one asks that
+/// looks too, so that a whole look follows the last of its questions.
+const ANEW: u32 = 3;
+
 /// What a sighting leads to.
 enum Outcome {
     Nothing,
     Hold,
+    /// Look from the beginning.
+    Anew,
     /// Leave it to this member.
     Yield(NodeName),
     Announce,
@@ -72,6 +78,10 @@ impl Ownership {
         match outcome {
             Outcome::Nothing => {}
             Outcome::Hold => self.hold(now, address),
+            Outcome::Anew => {
+                self.agenda.clear(address);
+                self.agenda.set_probe(address, Some(now));
+            }
             Outcome::Yield(to) => self.give_way(now, address, to),
             Outcome::Announce => self.announce(now, address),
             Outcome::Expose(name) => {
@@ -212,12 +222,21 @@ fn met(
         (State::HandingOver { .. }, Kind::Announced | Kind::Answered) => {
             Outcome::Yield(member.clone())
         }
-        // Two that look at the same time. One that only watches asks in the same way: if it is not in
-        // the group, and so not in most of it, it is not waited for.
+        // Two that look at the same time.
         (State::Looking(_) | State::InUse { .. }, Kind::Probed)
-            if behind && (peers.is_live(member) || peers.standing != Standing::Majority) =>
+            if behind && peers.is_live(member) =>
         {
             Outcome::Yield(member.clone())
+        }
+        // One that only watches asks in the same way, and may be in no position to take it. If it is
+        // not in the group, and so not in most of it, it is not waited for; if it may have as many as
+        // this one, only until it would have announced the address.
+        (State::Looking(look), Kind::Probed)
+            if behind && peers.standing != Standing::Majority && look.anew < ANEW =>
+        {
+            look.anew += 1;
+            look.sent = 0;
+            Outcome::Anew
         }
         (
             State::Looking(_) | State::InUse { .. } | State::HeldBy(_),

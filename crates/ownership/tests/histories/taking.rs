@@ -174,17 +174,44 @@ fn a_verdict_that_comes_late_is_put_off_once() {
 
 #[test]
 fn one_that_asks_and_is_not_in_the_group_is_not_waited_for_by_most_of_it() {
-    for standing in [Standing::Majority, Standing::Half] {
-        let mut node = Node::of_three();
-        node.down(ANN, standing);
-        node.mine(&[ANN, ME, ZOE]);
-        assert_eq!(node.status(), Status::Probing);
-        // It watches the same address, or looks for it too.
+    let mut node = Node::of_three();
+    node.down(ANN, Standing::Majority);
+    node.mine(&[ANN, ME, ZOE]);
+    // It watches the same address, or looks for it too.
+    node.saw(ANN, Kind::Probed);
+    assert_eq!(node.status(), Status::Probing);
+    node.pass(210);
+    assert_eq!(node.status(), Status::Held);
+}
+
+/// One of half a group that looks for the address, and a better one of the other half that does too.
+fn looking_like_another_half() -> Node {
+    let mut node = Node::of_three();
+    node.down(ANN, Standing::Half);
+    node.mine(&[ANN, ME, ZOE]);
+    node.pass(100);
+    for _ in 0..3 {
         node.saw(ANN, Kind::Probed);
-        let most = standing == Standing::Majority;
-        let expected = if most { Status::Probing } else { held_by(ANN) };
-        assert_eq!(node.status(), expected);
-        node.pass(300);
-        assert_eq!(node.status() == Status::Held, most);
+        assert_eq!(node.status(), Status::Probing);
+        node.pass(66);
     }
+    node
+}
+
+#[test]
+fn half_of_a_group_waits_until_one_of_the_other_half_would_have_taken_the_address() {
+    let mut node = looking_like_another_half();
+    node.saw(ANN, Kind::Announced);
+    assert_eq!(node.status(), held_by(ANN));
+}
+
+#[test]
+fn half_of_a_group_waits_no_longer_for_one_that_asks_and_takes_nothing() {
+    let mut node = looking_like_another_half();
+    node.saw(ANN, Kind::Probed);
+    node.pass(100);
+    assert_eq!(node.status(), Status::Probing);
+    node.saw(ANN, Kind::Probed);
+    node.pass(40);
+    assert_eq!(node.status(), Status::Held);
 }
