@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use herald_lab::{Netns, Process, ProcessSpec};
 use serde_json::Value;
 
@@ -112,6 +112,18 @@ fn session(value: &Value, now: u64) -> Result<Neighbor> {
     })
 }
 
+/// It says what it is set to, and not what it has agreed on with the peer.
+fn bfd_session(value: &Value) -> Result<BfdSession> {
+    let config = &value["conf"]["bfd"];
+    let setting = |name: &str| config[name].as_u64().unwrap_or_default();
+    let detection = setting("required_minimum_receive") * setting("detection_multiplier");
+    Ok(BfdSession {
+        peer: session(value, 0)?.address,
+        up: value["state"]["bfd_state"]["session_state"].as_u64() == Some(1),
+        detection: Duration::from_micros(detection),
+    })
+}
+
 fn attributes(list: &Value) -> Attributes {
     let mut all = Attributes::default();
     for attribute in list.as_array().into_iter().flatten() {
@@ -203,6 +215,9 @@ impl Control for Gobgp {
     }
 
     fn bfd(&self) -> Result<Vec<BfdSession>> {
-        bail!("GoBGP's BFD is not asked for")
+        let list = self.json(&["neighbor"])?;
+        let list = list.as_array().into_iter().flatten();
+        let watched = list.filter(|value| value["state"]["bfd_state"].is_object());
+        watched.map(bfd_session).collect()
     }
 }

@@ -3,6 +3,7 @@
 
 mod checks;
 mod ends;
+mod gobgp;
 mod lan;
 mod paths;
 mod sessions;

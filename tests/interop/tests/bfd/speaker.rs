@@ -116,7 +116,12 @@ impl Herald {
 
     /// Announces these prefixes to all, as one Service does.
     pub(crate) fn announce(&mut self, prefixes: &[Cidr]) {
-        let announcement = announcement(prefixes, &Attributes::default(), None);
+        self.announce_with(prefixes, &Attributes::default());
+    }
+
+    /// The same with these attributes.
+    pub(crate) fn announce_with(&mut self, prefixes: &[Cidr], attributes: &Attributes) {
+        let announcement = announcement(prefixes, attributes, None);
         self.table
             .set(&ServiceKey::new("default", "web"), announcement);
         self.queue.put(self.table.take_changes(Instant::now()));

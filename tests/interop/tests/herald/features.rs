@@ -22,20 +22,31 @@ const VIP6: &str = "fd98::1/128";
 /// Longer than any router's wait before it tries again.
 const IN_VAIN: Duration = Duration::from_secs(6);
 
+/// What packets must have to be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Secured {
+    /// Nothing.
+    No,
+    /// The TTL of a neighbour.
+    ByTtl,
+    /// That and a password.
+    ByPassword,
+}
+
 /// What a router is to agree on with Herald.
 #[derive(Debug, Clone, Copy)]
 struct Wanted {
     /// The session is over IPv6, and IPv4 goes over it, too.
     over6: bool,
-    /// A password, and TTL security of one hop.
-    secured: bool,
+    /// What the router takes.
+    secured: Secured,
     /// FRR and BIRD take any peer of the network.
     range: bool,
 }
 
 const PLAIN: Wanted = Wanted {
     over6: false,
-    secured: false,
+    secured: Secured::No,
     range: false,
 };
 
@@ -55,6 +66,17 @@ fn router_address(n: usize, over6: bool) -> IpAddr {
 
 fn when(wanted: bool, text: &str) -> &str {
     if wanted { text } else { "" }
+}
+
+impl Secured {
+    /// What stands in a configuration for the password, and for the TTL.
+    fn lines(self, password: &str, ttl: &str) -> String {
+        [
+            when(self >= Self::ByPassword, password),
+            when(self >= Self::ByTtl, ttl),
+        ]
+        .concat()
+    }
 }
 
 fn config(n: usize, wanted: Wanted) -> Config {
@@ -77,7 +99,9 @@ fn config(n: usize, wanted: Wanted) -> Config {
             } else {
                 format!("neighbor {herald} as {ASN}")
             },
-            when(wanted.secured, "password \"s3cret\"; ttl security on;\n"),
+            wanted
+                .secured
+                .lines("password \"s3cret\";\n", "ttl security on;\n"),
             when(wanted.over6, "extended next hop on;"),
         )),
         "gobgp" => Config::Gobgp(gobgp(asn, &id, &herald, wanted.secured, false)),
@@ -85,10 +109,9 @@ fn config(n: usize, wanted: Wanted) -> Config {
             "AS {asn}\nrouter-id {id}\nfib-update no\nlisten on {own}\n\
              neighbor {herald} {{\n remote-as {ASN}\n passive\n announce IPv4 unicast\n \
              announce IPv6 unicast\n{}}}\nallow from any\n",
-            when(
-                wanted.secured,
-                " tcp md5sig password s3cret\n ttl-security yes\n"
-            ),
+            wanted
+                .secured
+                .lines(" tcp md5sig password s3cret\n", " ttl-security yes\n"),
         )),
     }
 }
@@ -114,11 +137,10 @@ fn frr(asn: u32, id: &IpAddr, herald: &str, wanted: Wanted) -> String {
         } else {
             format!(" neighbor {name} passive\n")
         },
-        if wanted.secured {
-            format!(" neighbor {name} password s3cret\n neighbor {name} ttl-security hops 1\n")
-        } else {
-            String::new()
-        },
+        wanted.secured.lines(
+            &format!(" neighbor {name} password s3cret\n"),
+            &format!(" neighbor {name} ttl-security hops 1\n"),
+        ),
         if wanted.over6 {
             format!(" neighbor {name} capability extended-nexthop\n")
         } else {
@@ -128,7 +150,7 @@ fn frr(asn: u32, id: &IpAddr, herald: &str, wanted: Wanted) -> String {
 }
 
 /// With `restart` it keeps the routes of a peer that is away.
-fn gobgp(asn: u32, id: &IpAddr, herald: &str, secured: bool, restart: bool) -> String {
+fn gobgp(asn: u32, id: &IpAddr, herald: &str, secured: Secured, restart: bool) -> String {
     let keeps = when(
         restart,
         "[neighbors.afi-safis.mp-graceful-restart.config]\nenabled = true\n",
@@ -143,9 +165,9 @@ fn gobgp(asn: u32, id: &IpAddr, herald: &str, secured: bool, restart: bool) -> S
         "[global.config]\nas = {asn}\nrouter-id = \"{id}\"\n[[neighbors]]\n[neighbors.config]\n\
          neighbor-address = \"{herald}\"\npeer-as = {ASN}\n{}[neighbors.transport.config]\n\
          passive-mode = true\n{}{}{}",
-        when(secured, "auth-password = \"s3cret\"\n"),
-        when(
-            secured,
+        secured.lines("auth-password = \"s3cret\"\n", ""),
+        secured.lines(
+            "",
             "[neighbors.ttl-security.config]\nenabled = true\nttl-min = 255\n"
         ),
         when(
@@ -238,6 +260,20 @@ fn secure(peer: &mut BgpPeer, password: &str) {
     peer.ttl_security = Some(1);
 }
 
+/// No session comes up, however often both sides try.
+fn stay_down(routers: &[Router], what: &str) -> Result<()> {
+    let end = Instant::now() + IN_VAIN;
+    while Instant::now() < end {
+        for router in routers {
+            let neighbors = router.neighbors()?;
+            let up = neighbors.iter().any(|one| one.state == State::Established);
+            ensure!(!up, "{} takes {what}", router.name());
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Ok(())
+}
+
 fn passwords(which: &[usize], wanted: Wanted) -> Result<()> {
     let (bare, routers) = start(which, wanted)?;
     let with = |password: &'static str| {
@@ -246,12 +282,7 @@ fn passwords(which: &[usize], wanted: Wanted) -> Result<()> {
         })
     };
     let mut herald = herald(&bare, with("wrong")?);
-    std::thread::sleep(IN_VAIN);
-    for router in &routers {
-        let neighbors = router.neighbors()?;
-        let up = neighbors.iter().any(|one| one.state == State::Established);
-        ensure!(!up, "{} takes a wrong password", router.name());
-    }
+    stay_down(&routers, "a wrong password")?;
     herald.set_plans(with("s3cret")?);
     let own = if wanted.over6 { HERALD6 } else { "10.99.1.1" };
     for router in &routers {
@@ -266,7 +297,7 @@ fn passwords(which: &[usize], wanted: Wanted) -> Result<()> {
 #[ignore = "needs root and the lab: run by make test"]
 fn passwords_and_ttl_security_hold_with_gobgp_and_openbgpd_too() -> Result<()> {
     let secured = Wanted {
-        secured: true,
+        secured: Secured::ByPassword,
         ..PLAIN
     };
     passwords(&[2, 3], secured)
@@ -274,10 +305,49 @@ fn passwords_and_ttl_security_hold_with_gobgp_and_openbgpd_too() -> Result<()> {
 
 #[test]
 #[ignore = "needs root and the lab: run by make test"]
+fn ttl_security_of_one_side_alone_is_no_session_with_any_router() -> Result<()> {
+    let all = [0, 1, 2, 3];
+    for over6 in [false, true] {
+        // What the routers want, and what Herald does at first; then it does as they do.
+        for (router, first, then) in [
+            (Secured::ByTtl, None, Some(1)),
+            (Secured::No, Some(1), None),
+        ] {
+            let wanted = Wanted {
+                over6,
+                secured: router,
+                ..PLAIN
+            };
+            let (bare, routers) = start(&all, wanted)?;
+            let with = |hops| {
+                plans(&all, over6, false, move |peer: &mut BgpPeer| {
+                    peer.ttl_security = hops;
+                })
+            };
+            let mut herald = herald(&bare, with(first)?);
+            stay_down(&routers, &format!("hops {first:?} for {router:?}"))?;
+            herald.set_plans(with(then)?);
+            let (prefix, own) = if over6 {
+                (VIP6, HERALD6)
+            } else {
+                (VIP, "10.99.1.1")
+            };
+            for router in &routers {
+                wait_hop(router, prefix, &[own])?;
+            }
+            herald.stop()?;
+            bare.down();
+        }
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and the lab: run by make test"]
 fn passwords_and_ttl_security_hold_over_ipv6() -> Result<()> {
     let secured = Wanted {
         over6: true,
-        secured: true,
+        secured: Secured::ByPassword,
         ..PLAIN
     };
     passwords(&[0, 1], secured)
@@ -287,7 +357,7 @@ fn passwords_and_ttl_security_hold_over_ipv6() -> Result<()> {
 #[ignore = "needs root and the lab: run by make test"]
 fn a_router_that_takes_a_whole_network_takes_herald_with_its_password() -> Result<()> {
     let range = Wanted {
-        secured: true,
+        secured: Secured::ByPassword,
         range: true,
         ..PLAIN
     };
@@ -302,7 +372,7 @@ fn rfc_4724_gobgp_keeps_the_routes_of_a_speaker_that_is_killed_and_back() -> Res
         router_as(2),
         &router_address(2, false),
         &HERALD.to_string(),
-        false,
+        Secured::No,
         true,
     );
     let router = Router::start(&bare, "gobgp", "gobgp", &Config::Gobgp(text))?;

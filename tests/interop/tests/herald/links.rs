@@ -159,6 +159,55 @@ fn routers_without_addresses_are_found_on_their_links() -> Result<()> {
     Ok(())
 }
 
+/// It sends no router advertisements, and takes for the neighbour the one that the kernel knows on the
+/// link when it starts.
+const UNNUMBERED_GOBGP: &str = "[global.config]\nas = 65004\nrouter-id = \"10.99.1.4\"\n\
+    [[neighbors]]\n[neighbors.config]\nneighbor-interface = \"eth0\"\npeer-as = 65001\n\
+    [[neighbors.afi-safis]]\n[neighbors.afi-safis.config]\nafi-safi-name = \"ipv4-unicast\"\n\
+    [[neighbors.afi-safis]]\n[neighbors.afi-safis.config]\nafi-safi-name = \"ipv6-unicast\"\n";
+
+/// What advertises the router in its place, as radvd does.
+const ADVERTISER: &str = "router id 10.99.1.4;\nlog stderr all;\nprotocol device {}\n\
+    protocol radv { interface \"eth0\" { max ra interval 4; }; }\n";
+
+#[test]
+#[ignore = "needs root and the lab: run by make test"]
+fn gobgp_without_addresses_is_found_on_its_link_if_something_advertises_it() -> Result<()> {
+    let bare = Bare::new(&["herald", "gobgp"])?;
+    bare.link(("herald", "gobgp"), ("gobgp", "eth0"))?;
+    let remote = link_local(&bare, "gobgp", "eth0")?;
+    let own = link_local(&bare, "herald", "gobgp")?;
+    let unnumbered = placed("gobgp", PeerEndpoint::Interface("gobgp".to_owned()));
+    let mut herald = start(&bare, vec![unnumbered])?;
+    wait_problem(&herald, "gobgp", "no router has been heard")?;
+
+    let advertiser = Config::Bird(ADVERTISER.into());
+    Router::start(&bare, "gobgp", "advertiser", &advertiser)?;
+    // Herald asks for it now, and by that its kernel knows Herald.
+    let known = ["ip", "-6", "neigh", "show", &own.to_string(), "dev", "eth0"];
+    eventually(
+        SOON,
+        "Herald among the neighbours of GoBGP's kernel",
+        || Ok(bare.exec("gobgp", &known)?.contains("lladdr").then_some(())),
+    )?;
+    let config = Config::Gobgp(UNNUMBERED_GOBGP.into());
+    let router = Router::start(&bare, "gobgp", "gobgp", &config)?;
+    let neighbor = wait_any(&router, 2)?;
+    ensure!(neighbor.address == own, "{neighbor:?} is not {own}");
+    for prefix in ["198.51.100.1/32", "fd98::1/128"] {
+        wait_next_hop(&router, prefix, own.into())?;
+    }
+    let statuses = herald.statuses.borrow().clone();
+    let peer = statuses.get("gobgp").and_then(PeerStatus::remote);
+    ensure!(
+        peer.map(|peer| peer.ip()) == Some(remote.into()),
+        "{peer:?}"
+    );
+    herald.stop()?;
+    bare.down();
+    Ok(())
+}
+
 fn frr() -> Config {
     Config::frr(format!(
         "router bgp 65002\n bgp router-id {FRR}\n no bgp ebgp-requires-policy\n \

@@ -8,6 +8,7 @@ mod cases;
 mod changes;
 mod edges;
 mod features;
+mod further;
 mod links;
 mod restart;
 mod routers;
