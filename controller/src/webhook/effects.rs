@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use herald_api::annotations::ALLOW_ADDRESS_LOSS;
-use herald_api::config::admission::{Change, Object, Verdict};
+use herald_api::config::admission::{self, Change, Object, Verdict};
 use herald_api::config::{Config, Configurator, Resources};
 use herald_api::slim::Service;
 use herald_ipam::{Allocator, Request};
@@ -38,8 +38,12 @@ impl Effects {
         class: &str,
     ) -> Self {
         let mut configurator = Configurator::default();
-        let (before, _) = configurator.update(stored);
-        let (after, _) = configurator.update(&change.applied_to(stored));
+        let mut configured = |mut resources: Resources| {
+            admission::trust_secrets(&mut resources);
+            configurator.update(&resources).0
+        };
+        let before = configured(stored.clone());
+        let after = configured(change.applied_to(stored));
         let ours = services
             .iter()
             .filter(|service| request::is_ours(service, class));

@@ -228,3 +228,33 @@ fn bgp_needs_a_peer_on_a_node_of_the_advertisement() {
     let verdict = verdict(&Change::Delete(gone), &stored, &services);
     assert!(verdict.warnings[0].contains("BGPPeer \"r\": this leaves the Service default/a"));
 }
+
+#[test]
+fn a_peer_whose_password_is_in_a_secret_is_one_like_others() {
+    let services = [service("a", "192.0.2.3")];
+    let mut stored = stored(&json!({ "ipAddressPools": ["other"] }), Some(&json!({})));
+    let peer = json!({ "myASN": 1, "peerASN": 2, "peerAddress": "192.0.2.1",
+                       "passwordSecret": { "name": "s" } });
+    let peer: kinds::BGPPeer = object("r", &peer);
+    stored.bgp_peers.apply(peer.clone());
+    let all = Object::BgpAdvertisement(object("bgp", &json!({})));
+    let none = Object::BgpAdvertisement(object("bgp", &json!({ "peers": ["other"] })));
+    for change in [
+        update(all, none),
+        Change::Delete(Object::BgpPeer(Box::new(peer.clone()))),
+    ] {
+        let told = verdict(&change, &stored, &services).warnings;
+        assert!(told[0].contains("the Service default/a (192.0.2.3) with no announcer"));
+    }
+    // Another Secret is as good, although nothing is known of it.
+    let mut other = peer.clone();
+    other.spec.password_secret = Some(kinds::SecretReference {
+        name: "t".to_owned(),
+        ..kinds::SecretReference::default()
+    });
+    let change = update(
+        Object::BgpPeer(Box::new(peer)),
+        Object::BgpPeer(Box::new(other)),
+    );
+    assert_eq!(verdict(&change, &stored, &services), Verdict::default());
+}

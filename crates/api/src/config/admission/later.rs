@@ -39,7 +39,7 @@ pub(super) fn complete(resources: &mut Resources, new: &Object) {
 }
 
 /// Takes every Secret that a peer names for one with a password: they are not read for this.
-pub(super) fn trust_secrets(resources: &mut Resources) {
+pub fn trust_secrets(resources: &mut Resources) {
     let peers = resources.bgp_peers.iter().filter_map(|(_, peer)| peer.ok());
     let named = peers.filter_map(|peer| Some(peer.spec.password_secret.as_ref()?.name.clone()));
     let good = PasswordSecret::new(Secret::BASIC_AUTH, Some(b"not read"));

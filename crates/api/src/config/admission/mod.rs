@@ -13,6 +13,7 @@ use kube::ResourceExt as _;
 use super::{Configurator, Consequence, Problem, Resources};
 
 pub use change::{Change, Object};
+pub use later::trust_secrets;
 
 /// The answer to a change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -115,14 +116,14 @@ fn delete(stored: &Resources, old: &Object) -> Verdict {
 fn configured(stored: &Resources) -> (Configurator, Vec<Problem>) {
     let mut configurator = Configurator::default();
     let mut stored = stored.clone();
-    later::trust_secrets(&mut stored);
+    trust_secrets(&mut stored);
     let (_, problems) = configurator.update(&stored);
     (configurator, problems)
 }
 
 /// What is wrong with these objects for a configurator that knows what was good.
 fn problems(mut configurator: Configurator, mut resources: Resources) -> Vec<Problem> {
-    later::trust_secrets(&mut resources);
+    trust_secrets(&mut resources);
     configurator.update(&resources).1
 }
 
