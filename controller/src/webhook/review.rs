@@ -1,18 +1,26 @@
 //! What the API server asks a webhook, and the answers: `AdmissionReview` of `admission.k8s.io/v1` and
-//! `ConversionReview` of `apiextensions.k8s.io/v1`, cut down to what is read and written.
+//! `ConversionReview` of `apiextensions.k8s.io`, cut down to what is read and written.
+
+mod bounded;
+mod conversion;
 
 use herald_api::config::admission::{Change, Object, Verdict};
-use herald_api::conversion::{self, ConversionError};
+use herald_api::conversion as peers;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-const ADMISSION: (&str, &str) = ("admission.k8s.io/v1", "AdmissionReview");
-const CONVERSION: (&str, &str) = ("apiextensions.k8s.io/v1", "ConversionReview");
+use bounded::Bounded;
+pub(super) use conversion::{Converted, convert};
+
+const VERSION: &str = "admission.k8s.io/v1";
+const KIND: &str = "AdmissionReview";
 /// The version of `BGPPeer` that is stored.
 const STORED_PEER: &str = "metallb.io/v1beta2";
 /// The API server drops what is more than some 4 KiB of warnings.
 const MOST_WARNINGS: usize = 8;
+/// Bytes of a text: one that names much of a large object is cut.
+const LONGEST_TEXT: usize = 4 << 10;
 
 /// Why a message is no question that can be answered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,8 +37,8 @@ pub(super) enum ReviewError {
         version: String,
         /// The kind that is answered.
         wanted_kind: &'static str,
-        /// The version that is answered.
-        wanted_version: &'static str,
+        /// The versions that are answered.
+        wanted_version: String,
     },
     /// A review without a question is an answer.
     #[error("the review has no request")]
@@ -63,8 +71,8 @@ pub(super) struct Admission {
     pub(super) uid: String,
     kind: GroupKind,
     operation: String,
-    object: Option<Value>,
-    old_object: Option<Value>,
+    object: Option<Bounded>,
+    old_object: Option<Bounded>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -72,15 +80,6 @@ struct GroupKind {
     #[serde(default)]
     group: String,
     kind: String,
-}
-
-/// The question of a `ConversionReview`.
-#[derive(Debug, Deserialize)]
-struct Conversion {
-    uid: String,
-    #[serde(rename = "desiredAPIVersion")]
-    desired_api_version: String,
-    objects: Vec<Value>,
 }
 
 /// What an admission is about.
@@ -94,26 +93,29 @@ pub(super) enum Question {
     Unreadable(String),
 }
 
+/// The question of a review of one of these versions, and which it is of.
 fn read<R: DeserializeOwned>(
     body: &[u8],
-    expected: (&'static str, &'static str),
-) -> Result<R, ReviewError> {
+    versions: &[&str],
+    kind: &'static str,
+) -> Result<(String, R), ReviewError> {
     let review: Review<R> =
         serde_json::from_slice(body).map_err(|error| ReviewError::Malformed(error.to_string()))?;
-    if (review.api_version.as_str(), review.kind.as_str()) != expected {
+    if review.kind != kind || !versions.contains(&review.api_version.as_str()) {
         return Err(ReviewError::Kind {
             kind: review.kind,
             version: review.api_version,
-            wanted_kind: expected.1,
-            wanted_version: expected.0,
+            wanted_kind: kind,
+            wanted_version: versions.join(" or "),
         });
     }
-    review.request.ok_or(ReviewError::NoRequest)
+    let request = review.request.ok_or(ReviewError::NoRequest)?;
+    Ok((review.api_version, request))
 }
 
 /// Reads an `AdmissionReview`.
 pub(super) fn admission(body: &[u8]) -> Result<Admission, ReviewError> {
-    read(body, ADMISSION)
+    read(body, &[VERSION], KIND).map(|(_, request)| request)
 }
 
 impl Admission {
@@ -125,8 +127,8 @@ impl Admission {
     /// The change that is asked about.
     pub(super) fn question(self) -> Result<Question, ReviewError> {
         let GroupKind { group, kind } = self.kind;
-        let read = |object: Option<Value>| match (group.as_str(), object) {
-            ("metallb.io", Some(object)) => object_of(&kind, object),
+        let read = |object: Option<Bounded>| match (group.as_str(), object) {
+            ("metallb.io", Some(Bounded(object))) => object_of(&kind, object),
             ("metallb.io", None) => Some(Err("the review has no object".to_owned())),
             _ => None,
         };
@@ -162,17 +164,23 @@ impl Admission {
 }
 
 /// The object of this kind; `None` for a kind without rules.
-fn object_of(kind: &str, raw: Value) -> Option<Result<Object, String>> {
+fn object_of(kind: &str, mut raw: Value) -> Option<Result<Object, String>> {
     fn typed<K: DeserializeOwned>(raw: Value, wrap: fn(K) -> Object) -> Result<Object, String> {
         let read = serde_json::from_value(raw).map(wrap);
         read.map_err(|error| format!("it does not have the fields of its kind: {error}"))
+    }
+    // Who set which field, and what was found: nothing is judged by it, and it may be much.
+    if let Some(fields) = raw.as_object_mut() {
+        fields.remove("status");
+        let metadata = fields.get_mut("metadata").and_then(Value::as_object_mut);
+        metadata.and_then(|metadata| metadata.remove("managedFields"));
     }
     Some(match kind {
         "IPAddressPool" => typed(raw, Object::Pool),
         "L2Advertisement" => typed(raw, Object::L2Advertisement),
         "BGPAdvertisement" => typed(raw, Object::BgpAdvertisement),
         // The old version, if the API server was not told to send the new one.
-        "BGPPeer" => match conversion::bgp_peer(raw, STORED_PEER) {
+        "BGPPeer" => match peers::bgp_peer(raw, STORED_PEER) {
             Ok(raw) => typed(raw, |peer| Object::BgpPeer(Box::new(peer))),
             Err(error) => Err(error.to_string()),
         },
@@ -188,43 +196,28 @@ pub(super) fn answer(uid: &str, verdict: &Verdict) -> Value {
     if !verdict.errors.is_empty() {
         response["status"] = json!({
             "status": "Failure", "reason": "Forbidden", "code": 403,
-            "message": verdict.errors.join("; "),
+            "message": cut(&verdict.errors.join("; ")),
         });
     }
     if !verdict.warnings.is_empty() {
-        let mut warnings: Vec<_> = verdict
-            .warnings
-            .iter()
-            .take(MOST_WARNINGS)
-            .cloned()
-            .collect();
+        let told = verdict.warnings.iter().take(MOST_WARNINGS);
+        let mut warnings: Vec<_> = told.map(|text| cut(text)).collect();
         let more = verdict.warnings.len() - warnings.len();
         if more > 0 {
             warnings.push(format!("and {more} warnings more"));
         }
         response["warnings"] = json!(warnings);
     }
-    json!({ "apiVersion": ADMISSION.0, "kind": ADMISSION.1, "response": response })
+    json!({ "apiVersion": VERSION, "kind": KIND, "response": response })
 }
 
-/// The answer to a `ConversionReview`: all of its objects in the version it wants, or why not.
-pub(super) fn convert(body: &[u8]) -> Result<(Value, Result<(), ConversionError>), ReviewError> {
-    let request: Conversion = read(body, CONVERSION)?;
-    let converted: Result<Vec<Value>, ConversionError> = request
-        .objects
-        .into_iter()
-        .map(|object| conversion::bgp_peer(object, &request.desired_api_version))
-        .collect();
-    let (objects, result, outcome) = match converted {
-        Ok(objects) => (objects, json!({ "status": "Success" }), Ok(())),
-        Err(error) => {
-            let result = json!({ "status": "Failure", "message": error.to_string() });
-            (Vec::new(), result, Err(error))
-        }
-    };
-    let response = json!({ "uid": request.uid, "convertedObjects": objects, "result": result });
-    let answer = json!({ "apiVersion": CONVERSION.0, "kind": CONVERSION.1, "response": response });
-    Ok((answer, outcome))
+/// The text, or as much of it as is sent.
+fn cut(text: &str) -> String {
+    if text.len() <= LONGEST_TEXT {
+        return text.to_owned();
+    }
+    let end = text.floor_char_boundary(LONGEST_TEXT);
+    format!("{}...", &text[..end])
 }
 
 #[cfg(test)]

@@ -4,33 +4,38 @@
 //! limit and all that are read at one time have one together, requests have a time limit, and what
 //! cannot be read is an error of its sender.
 
+mod answer;
+mod body;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use herald_api::config::admission::{self, Change, Verdict};
 use kube::Client;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 use super::effects::Effects;
 use super::metrics::{Outcome, WebhookMetrics};
-use super::review::{self, Question};
+use super::review::{self, Converted, Question};
 use super::snapshot::{self, Snapshot};
+use body::{Bodies, Received, UNCOUNTED};
 
 /// An object and what it was before; etcd takes 1.5 MiB of each.
-const LARGEST_ADMISSION: u32 = 4 << 20;
+const LARGEST_ADMISSION: usize = 4 << 20;
 /// A page of objects.
-const LARGEST_CONVERSION: u32 = 16 << 20;
-/// All bodies that are read at one time.
-const BUDGET: u32 = 16 << 20;
-/// From the header to the end of a body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Below the 10 s that the API server waits.
+const LARGEST_CONVERSION: usize = 16 << 20;
+/// Questions that are judged at one time, each with all that is stored. A large one is judged alone.
+const JUDGED_AT_ONCE: u32 = 4;
+/// Below the 10 s that the API server waits: for the turn of a question and for what is stored.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Between two attempts within it.
@@ -55,7 +60,10 @@ pub(super) struct Endpoints {
     namespace: Arc<str>,
     class: Arc<str>,
     metrics: WebhookMetrics,
-    budget: Arc<Semaphore>,
+    bodies: Bodies,
+    judged: Arc<Semaphore>,
+    /// Of large conversions there is one at a time, until its answer is sent.
+    converted: Arc<Semaphore>,
 }
 
 /// A request that gets no answer of its kind.
@@ -75,7 +83,9 @@ impl Endpoints {
             namespace: namespace.into(),
             class: class.into(),
             metrics,
-            budget: Arc::new(Semaphore::new(BUDGET as usize)),
+            bodies: Bodies::new(body::BUDGET),
+            judged: Arc::new(Semaphore::new(JUDGED_AT_ONCE as usize)),
+            converted: Arc::new(Semaphore::new(1)),
         }
     }
 
@@ -89,42 +99,14 @@ impl Endpoints {
         router.layer(DefaultBodyLimit::disable()).with_state(self)
     }
 
-    /// The body of a request, and its part of what all may have.
-    async fn body(
-        &self,
-        headers: &HeaderMap,
-        body: Body,
-        largest: u32,
-    ) -> Result<(Bytes, OwnedSemaphorePermit), Refusal> {
-        let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-        let kind = text(header::CONTENT_TYPE).unwrap_or_default();
-        let media = kind.split(';').next().unwrap_or_default().trim();
-        if !media.eq_ignore_ascii_case("application/json") {
-            let error = format!("content type {kind:?}: send application/json");
-            return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, error));
-        }
-        let length = text(header::CONTENT_LENGTH).and_then(|text| text.parse::<u64>().ok());
-        let Some(length) = length else {
-            let error = "no Content-Length: say how long the body is".to_owned();
-            return Err((StatusCode::LENGTH_REQUIRED, error));
+    /// Waits for the turn of a question: what is read of it into memory is many times its text.
+    async fn turn(&self, body: &Received, by: Instant) -> Result<OwnedSemaphorePermit, Refusal> {
+        let share = if body.bytes.len() > UNCOUNTED {
+            JUDGED_AT_ONCE
+        } else {
+            1
         };
-        let Some(length) = u32::try_from(length).ok().filter(|it| *it <= largest) else {
-            let error = format!("the body has {length} bytes: at most {largest} are read");
-            return Err((StatusCode::PAYLOAD_TOO_LARGE, error));
-        };
-        let Ok(part) = Arc::clone(&self.budget).try_acquire_many_owned(length) else {
-            let error = "too many requests at once: try again".to_owned();
-            return Err((StatusCode::SERVICE_UNAVAILABLE, error));
-        };
-        let bytes = axum::body::to_bytes(body, length as usize);
-        match tokio::time::timeout(BODY_TIMEOUT, bytes).await {
-            Ok(Ok(bytes)) => Ok((bytes, part)),
-            Ok(Err(error)) => Err((StatusCode::BAD_REQUEST, error.to_string())),
-            Err(_) => {
-                let error = format!("the body did not come within {BODY_TIMEOUT:?}");
-                Err((StatusCode::REQUEST_TIMEOUT, error))
-            }
-        }
+        in_turn(&self.judged, share, by).await
     }
 
     fn verdict(&self, change: &Change, snapshot: &Snapshot) -> Verdict {
@@ -153,7 +135,7 @@ impl Endpoints {
     }
 
     /// The verdict on what is asked.
-    async fn judge(&self, question: Question) -> Result<Verdict, Refusal> {
+    async fn judge(&self, question: Question, by: Instant) -> Result<Verdict, Refusal> {
         let change = match question {
             Question::Nothing => return Ok(Verdict::default()),
             Question::Unreadable(error) => {
@@ -165,7 +147,7 @@ impl Endpoints {
             Question::Change(change) => change,
         };
         let read = Box::pin(self.look(&change));
-        let error = match tokio::time::timeout(LOOK_TIMEOUT, read).await {
+        let error = match timeout_at(by, read).await {
             Ok(Ok(snapshot)) => return Ok(self.verdict(&change, &snapshot)),
             Ok(Err(error)) => error.to_string(),
             Err(_) => "timed out".to_owned(),
@@ -179,6 +161,17 @@ impl Endpoints {
         let error = format!("cannot read what is stored: {error}");
         Err((StatusCode::INTERNAL_SERVER_ERROR, error))
     }
+}
+
+/// Has clients connect anew for each request, and so to another replica, once `ending` is cancelled.
+pub(super) fn closing(router: Router, ending: CancellationToken) -> Router {
+    router.layer(middleware::map_response(move |mut response: Response| {
+        if ending.is_cancelled() {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        std::future::ready(response)
+    }))
 }
 
 async fn validate(State(endpoints): State<Endpoints>, headers: HeaderMap, body: Body) -> Response {
@@ -197,7 +190,7 @@ async fn validate(State(endpoints): State<Endpoints>, headers: HeaderMap, body: 
                 warnings = ?verdict.warnings,
                 "judged a change"
             );
-            json(&review::answer(&uid, &verdict))
+            json(review::answer(&uid, &verdict).to_string().into())
         }
         Err(refusal) => failed(&endpoints, "admission", refusal),
     }
@@ -208,35 +201,72 @@ async fn admitted(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<(String, String, Verdict), Refusal> {
-    let (bytes, _part) = endpoints.body(headers, body, LARGEST_ADMISSION).await?;
+    let body = endpoints.bodies.read(headers, body, LARGEST_ADMISSION);
+    let body = body.await?;
+    let by = Instant::now() + LOOK_TIMEOUT;
+    let _turn = endpoints.turn(&body, by).await?;
     let bad = |error: review::ReviewError| (StatusCode::BAD_REQUEST, error.to_string());
-    let admission = review::admission(&bytes).map_err(bad)?;
+    let admission = review::admission(&body.bytes).map_err(bad)?;
     let (kind, uid) = (admission.kind().to_owned(), admission.uid.clone());
     let question = admission.question().map_err(bad)?;
-    let verdict = endpoints.judge(question).await?;
+    let verdict = endpoints.judge(question, by).await?;
     Ok((kind, uid, verdict))
 }
 
 async fn convert(State(endpoints): State<Endpoints>, headers: HeaderMap, body: Body) -> Response {
-    let read = endpoints.body(&headers, body, LARGEST_CONVERSION).await;
-    let converted = read.and_then(|(bytes, _part)| {
-        let bad = |error: review::ReviewError| (StatusCode::BAD_REQUEST, error.to_string());
-        review::convert(&bytes).map_err(bad)
-    });
-    match converted {
-        Ok((answer, outcome)) => {
+    match converted(&endpoints, &headers, body).await {
+        Ok((response, outcome)) => {
             let outcome = match outcome {
                 Ok(()) => Outcome::Allowed,
                 Err(error) => {
-                    tracing::warn!(event = "conversionFailed", %error, "cannot convert an object");
+                    tracing::warn!(
+                        event = "conversionFailed",
+                        error,
+                        "cannot convert an object"
+                    );
                     Outcome::Refused
                 }
             };
             endpoints.metrics.count("conversion", outcome);
-            json(&answer)
+            response
         }
         Err(refusal) => failed(&endpoints, "conversion", refusal),
     }
+}
+
+async fn converted(
+    endpoints: &Endpoints,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(Response, Result<(), String>), Refusal> {
+    let body = endpoints.bodies.read(headers, body, LARGEST_CONVERSION);
+    let body = body.await?;
+    let turn = if body.bytes.len() > UNCOUNTED {
+        let by = Instant::now() + LOOK_TIMEOUT;
+        Some(in_turn(&endpoints.converted, 1, by).await?)
+    } else {
+        None
+    };
+    let bad = |error: review::ReviewError| (StatusCode::BAD_REQUEST, error.to_string());
+    let Converted { text, outcome } = review::convert(&body.bytes).map_err(bad)?;
+    let answer = match turn {
+        Some(turn) => answer::held(text, turn),
+        None => text.into(),
+    };
+    Ok((json(answer), outcome))
+}
+
+/// Waits for a share of what is done at one time.
+async fn in_turn(
+    of: &Arc<Semaphore>,
+    share: u32,
+    by: Instant,
+) -> Result<OwnedSemaphorePermit, Refusal> {
+    let turn = timeout_at(by, Arc::clone(of).acquire_many_owned(share)).await;
+    turn.ok().and_then(Result::ok).ok_or_else(|| {
+        let error = "too many requests at once: try again".to_owned();
+        (StatusCode::SERVICE_UNAVAILABLE, error)
+    })
 }
 
 fn failed(endpoints: &Endpoints, what: &str, (status, error): Refusal) -> Response {
@@ -245,9 +275,9 @@ fn failed(endpoints: &Endpoints, what: &str, (status, error): Refusal) -> Respon
     (status, error).into_response()
 }
 
-fn json(answer: &serde_json::Value) -> Response {
+fn json(answer: Body) -> Response {
     let kind = [(header::CONTENT_TYPE, "application/json")];
-    (kind, answer.to_string()).into_response()
+    (kind, answer).into_response()
 }
 
 #[cfg(test)]

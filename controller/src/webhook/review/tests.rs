@@ -123,28 +123,31 @@ fn an_answer_says_why_not_and_what_to_know() {
 }
 
 #[test]
-fn a_conversion_is_of_all_objects_or_none() {
-    let peer = |version: &str| {
-        json!({ "apiVersion": version, "kind": "BGPPeer", "metadata": { "name": "r" },
-                "spec": { "myASN": 1, "peerASN": 2, "peerAddress": "192.0.2.1", "peerPort": 179 } })
+fn a_text_without_end_is_cut() {
+    let long = Verdict {
+        errors: vec!["\u{e4}".repeat(LONGEST_TEXT)],
+        warnings: vec!["x".repeat(1 << 20); 3],
     };
-    let body = |objects: Value| {
-        let review = json!({
-            "apiVersion": "apiextensions.k8s.io/v1", "kind": "ConversionReview",
-            "request": { "uid": "u", "desiredAPIVersion": "metallb.io/v1beta2", "objects": objects },
-        });
-        review.to_string().into_bytes()
-    };
-    let (old, new) = (peer("metallb.io/v1beta1"), peer("metallb.io/v1beta2"));
-    let (answer, outcome) = convert(&body(json!([old, new]))).expect("a question");
-    assert_eq!(outcome, Ok(()));
-    assert_eq!(
-        answer["response"],
-        json!({ "uid": "u", "result": { "status": "Success" }, "convertedObjects": [new, new] })
-    );
-    let (answer, outcome) = convert(&body(json!([old, { "kind": "Pod" }]))).expect("a question");
-    assert!(outcome.is_err());
-    assert_eq!(answer["response"]["result"]["status"], "Failure");
-    assert_eq!(answer["response"]["convertedObjects"], json!([]));
-    convert(b"{").expect_err("no question");
+    let text = answer("u", &long).to_string();
+    assert!(text.len() < 5 * LONGEST_TEXT, "{}", text.len());
+    assert!(text.contains("\u{e4}..."), "{text}");
+}
+
+#[test]
+fn an_object_of_too_many_values_is_refused_and_what_is_not_judged_is_not_kept() {
+    let mut large = pool("192.0.2.0/24");
+    large["spec"]["addresses"] = json!(vec![""; bounded::MOST_VALUES]);
+    for (new, old) in [(&large, &pool("a")), (&pool("a"), &large)] {
+        let text = question(&body(POOL, "UPDATE", Some(new), Some(old)));
+        let text = text.expect_err("too many values").to_string();
+        assert!(
+            text.contains("an object has more than 50000 values"),
+            "{text}"
+        );
+    }
+    let mut odd = pool("192.0.2.0/24");
+    odd["status"] = json!("odd");
+    odd["metadata"]["managedFields"] = json!([{ "fieldsV1": { "f:spec": {} } }]);
+    let read = changed(&body(POOL, "CREATE", Some(&odd), None));
+    assert_eq!(read.object().meta().managed_fields, None);
 }

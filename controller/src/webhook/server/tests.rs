@@ -210,7 +210,7 @@ async fn while_what_is_stored_cannot_be_read_there_is_no_verdict() {
 async fn rubbish_gets_an_error_and_the_service_stays_up() {
     const JSON: &str = "application/json";
     let server = Server::start(true).await;
-    let large = vec![b' '; LARGEST_ADMISSION as usize + 1];
+    let large = vec![b' '; LARGEST_ADMISSION + 1];
     for (path, kind, body, expected) in [
         (POOLS, JSON, &b"{"[..], 400),
         (POOLS, JSON, b"\xff\xfe", 400),
@@ -260,19 +260,31 @@ async fn a_body_that_does_not_come_is_given_up_and_holds_nobody_up() {
 }
 
 #[tokio::test]
-async fn bodies_that_are_read_at_one_time_have_a_limit_together() {
+async fn bodies_that_are_announced_and_do_not_come_take_nothing_from_others() {
     let server = Server::start(true).await;
     let head = format!(
         "POST {CONVERT} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
          Content-Type: application/json\r\nContent-Length: {LARGEST_CONVERSION}\r\n\r\n"
     );
-    let second = async {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        server.ask("198.51.100.0/24").await
+    let (begun, mut first) = (tokio::sync::Barrier::new(5), Vec::new());
+    for _ in 0..4 {
+        first.push(async {
+            begun.wait().await;
+            server.send(head.as_bytes()).await
+        });
+    }
+    let others = async {
+        begun.wait().await;
+        server.serves().await;
+        // As large as a question may be.
+        let padding = vec![b' '; LARGEST_ADMISSION];
+        server.post(POOLS, "application/json", &padding).await
     };
-    let (first, second) = tokio::join!(server.send(head.as_bytes()), second);
-    assert_eq!(first.0, 408, "{}", first.1);
-    assert_eq!(second.0, 503, "{}", second.1);
+    let (first, others) = tokio::join!(futures::future::join_all(first), others);
+    assert_eq!(others.0, 400, "read, and no question: {}", others.1);
+    for (status, text) in first {
+        assert_eq!(status, 408, "{text}");
+    }
     server.serves().await;
 }
 
@@ -297,4 +309,61 @@ async fn what_is_no_tls_is_closed() {
         );
     }
     server.serves().await;
+}
+
+#[tokio::test]
+async fn many_objects_are_converted_and_their_number_is_not_what_takes_memory() {
+    let server = Server::start(true).await;
+    let review = |objects: &[Value]| {
+        let review = json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "ConversionReview",
+            "request": { "uid": "u1", "desiredAPIVersion": "metallb.io/v1beta2", "objects": objects },
+        });
+        review.to_string().into_bytes()
+    };
+    let peer = json!({ "apiVersion": "metallb.io/v1beta1", "kind": "BGPPeer",
+        "metadata": { "name": "r" }, "spec": { "myASN": 1, "peerASN": 2, "peerAddress": "192.0.2.1" } });
+    // Several that are large at one time, too: each has its turn.
+    let many = review(&vec![peer; 3000]);
+    assert!(many.len() > 2 * UNCOUNTED, "{}", many.len());
+    let post = || server.post(CONVERT, "application/json", &many);
+    let (a, b, c) = tokio::join!(post(), post(), post());
+    for (status, text) in [a, b, c] {
+        assert_eq!(status, 200, "{text}");
+        assert!(text.contains("\"Success\""), "{text}");
+        // One may be cut in two where a piece ends.
+        let converted = text.matches("metallb.io/v1beta2").count();
+        assert!(converted > 2900, "{converted}");
+    }
+    let small = vec![json!({}); 60_000];
+    let (status, text) = server
+        .post(CONVERT, "application/json", &review(&[json!(small)]))
+        .await;
+    assert_eq!(status, 400, "{text}");
+    assert!(
+        text.contains("an object has more than 50000 values"),
+        "{text}"
+    );
+    server.serves().await;
+}
+
+#[tokio::test]
+async fn at_the_end_connections_are_given_up_after_each_answer() {
+    use tower::ServiceExt as _;
+
+    let ending = CancellationToken::new();
+    let router = Router::new().route("/", axum::routing::get(|| async { "ok" }));
+    let router = closing(router, ending.clone());
+    let ask = async || {
+        let request = http::Request::get("/").body(Body::empty());
+        let response = router.clone().oneshot(request.expect("a request")).await;
+        response
+            .expect("an answer")
+            .headers()
+            .get(header::CONNECTION)
+            .cloned()
+    };
+    assert_eq!(ask().await, None);
+    ending.cancel();
+    assert_eq!(ask().await, Some(HeaderValue::from_static("close")));
 }
