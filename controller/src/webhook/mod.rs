@@ -17,6 +17,7 @@ mod server;
 mod snapshot;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use herald_runtime::certificate::{Directory, Presented};
 use herald_runtime::health::Readiness;
@@ -29,6 +30,10 @@ use crate::args::ControllerArgs;
 use certificates::{Certificates, Keeper, Source, Targets};
 pub(crate) use metrics::WebhookMetrics;
 use server::Endpoints;
+
+/// How long to answer on once the process is to end: until every node and API server has seen that
+/// the Service leads to others. Well within the grace period of a Pod.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// Starts the server and what looks after its certificate.
 pub(crate) fn start(
@@ -70,9 +75,56 @@ pub(crate) fn start(
     let token = supervisor.token();
     supervisor.spawn("webhook certificate", certificates.run(token.clone()));
     let router = Endpoints::new(client.clone(), namespace, &args.common.lb_class, metrics).router();
+    let router = server::closing(router, supervisor.draining());
     let port = args.webhook_port;
+    linger(supervisor);
     supervisor.spawn("webhooks", async move {
         https::serve(("--webhook-port", port), config, router, token).await
     });
     Ok(())
+}
+
+/// Has the process end only once nobody should come any more.
+fn linger(supervisor: &mut Supervisor) {
+    // What it waits for is a time and no work: it is never late.
+    let drain = supervisor.drain(LINGER + Duration::from_secs(1));
+    let end = supervisor.token();
+    supervisor.spawn("webhooks' end", async move {
+        let wait = async {
+            drain.begun().await;
+            tokio::time::sleep(LINGER).await;
+        };
+        end.run_until_cancelled(wait).await;
+        drop(drain);
+        end.cancelled().await;
+        Ok(())
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_webhooks_are_served_for_a_while_after_the_end_begins() {
+        let mut supervisor = Supervisor::new();
+        linger(&mut supervisor);
+        let (ending, end) = (supervisor.draining(), supervisor.token());
+        let running = tokio::spawn(supervisor.run());
+        ending.cancel();
+        let begun = Instant::now();
+        end.cancelled().await;
+        assert_eq!(begun.elapsed(), LINGER);
+        running.await.expect("no panic").expect("an orderly end");
+
+        // What ends without warning does not wait.
+        let mut supervisor = Supervisor::new();
+        linger(&mut supervisor);
+        let begun = Instant::now();
+        supervisor.token().cancel();
+        supervisor.run().await.expect("an orderly end");
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
 }
