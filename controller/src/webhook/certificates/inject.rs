@@ -38,8 +38,13 @@ struct Callee<'a> {
 }
 
 impl Targets {
-    /// Has all that is there trust `bundle`. What is not there need not.
-    pub(super) async fn trust(&self, bundle: &str, leadership: &Leadership) -> Result<(), String> {
+    /// Has all that is there trust `bundle`. What is not there need not. True if one had to be told.
+    pub(super) async fn trust(
+        &self,
+        bundle: &str,
+        leadership: &Leadership,
+    ) -> Result<bool, String> {
+        let mut told = false;
         let configurations = Api::<ValidatingWebhookConfiguration>::all(self.client.clone());
         let rights = "validatingwebhookconfigurations (get, patch)";
         let found = in_time(configurations.get_opt(&self.configuration), rights).await?;
@@ -52,14 +57,16 @@ impl Targets {
                 leadership,
             )
             .await?;
+            told = true;
         }
         let crds = Api::<apiextensions::CustomResourceDefinition>::all(self.client.clone());
         let rights = "customresourcedefinitions (get, patch)";
         let found = in_time(crds.get_opt(CRD), rights).await?;
         if let Some(patch) = found.and_then(|found| conversion(&found, &self.names, bundle)) {
             self.apply(&crds, CRD, &patch, rights, leadership).await?;
+            told = true;
         }
-        Ok(())
+        Ok(told)
     }
 
     async fn apply<K>(

@@ -12,7 +12,7 @@ use kube::{Client, Error};
 
 use super::inject::Targets;
 use super::issue::issue;
-use super::state::{self, State};
+use super::state::{self, State, Trust};
 use super::{CERTIFICATE, Found, KEY, Pair, Unsettled};
 use crate::write::WRITE_TIMEOUT;
 
@@ -61,17 +61,26 @@ impl Keeper {
     ) -> Option<Unsettled> {
         let trusted = match state {
             Some(state) => self.targets.trust(&state.bundle(), &self.leadership).await,
-            None => Ok(()),
+            None => Ok(false),
+        };
+        let trust = match trusted {
+            Ok(false) => Trust::Held,
+            Ok(true) => Trust::Told,
+            Err(_) => Trust::Unknown,
         };
         let now = Timestamp::now();
         let names = &self.targets.names;
-        let next = state::next(state, names, now, trusted.is_ok(), || issue(names, now));
+        let next = state::next(state, names, now, trust, || issue(names, now));
         match next {
             Ok(Some(next)) => match self.write(secrets, stored, &next).await {
                 Ok(()) => Some(Unsettled::Changing),
                 Err(error) => Some(Unsettled::Failed(error)),
             },
-            Ok(None) => trusted.err().map(Unsettled::Failed),
+            Ok(None) => match trusted {
+                // Found so the next time, it counts as trusted.
+                Ok(told) => told.then_some(Unsettled::Changing),
+                Err(error) => Some(Unsettled::Failed(error)),
+            },
             Err(error) => Some(Unsettled::Failed(error.to_string())),
         }
     }

@@ -7,10 +7,12 @@
 //! ```text
 //!             serving  coming  trusted          goes on once
 //!   at first  A        -       A                A is two thirds through its life
-//!   coming    A        B       A B              all objects trust B, for OVERLAP
+//!   coming    A        B       A B              all objects have trusted B for OVERLAP
 //!   changed   B        -       B A              OVERLAP is over
 //!   at last   B        -       B
 //! ```
+//! That an object trusts B is counted from when it was found so, not from when it was to be: as long as
+//! one of them cannot be written, A stays.
 
 use std::time::Duration;
 
@@ -44,9 +46,9 @@ pub(super) struct State {
     pub(super) names: Vec<String>,
     /// The one that is presented.
     pub(super) serving: Issued,
-    /// The one that is to be presented, and since when it has been there.
+    /// The one that is to be presented, and since when all objects have trusted it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) coming: Option<(Issued, Timestamp)>,
+    pub(super) coming: Option<(Issued, Option<Timestamp>)>,
     /// The authority of the last one, and until when it is trusted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) retired: Option<(String, Timestamp)>,
@@ -63,13 +65,23 @@ impl State {
     }
 }
 
-/// What is to be stored next; `None` if it stays as it is. `trusted` says that all objects have the
-/// bundle of `state`.
+/// How it is with the objects that are to trust the bundle of a [`State`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// All of them do, and did before.
+    Held,
+    /// One of them had to be told just now.
+    Told,
+    /// It is not known, or one could not be told.
+    Unknown,
+}
+
+/// What is to be stored next; `None` if it stays as it is. `trust` is about the bundle of `state`.
 pub(super) fn next<E>(
     state: Option<&State>,
     names: &[String],
     now: Timestamp,
-    trusted: bool,
+    trust: Trust,
     issue: impl FnOnce() -> Result<Issued, E>,
 ) -> Result<Option<State>, E> {
     // Longer than any time that Timestamp can tell: never.
@@ -91,29 +103,39 @@ pub(super) fn next<E>(
             retired: Some((state.serving.authority.clone(), later(now))),
         }));
     }
-    match &state.coming {
-        Some((coming, since)) if trusted && later(*since) <= now => Ok(Some(State {
-            names: state.names.clone(),
-            serving: coming.clone(),
-            coming: None,
-            retired: Some((state.serving.authority.clone(), later(now))),
-        })),
-        None if state.serving.renew <= now => Ok(Some(State {
-            coming: Some((issue()?, now)),
-            ..state.clone()
-        })),
-        _ if state
-            .retired
-            .as_ref()
-            .is_some_and(|(_, until)| *until <= now) =>
-        {
-            Ok(Some(State {
-                retired: None,
-                ..state.clone()
-            }))
+    let with = |coming| State {
+        coming,
+        ..state.clone()
+    };
+    match (&state.coming, trust) {
+        (Some((coming, Some(since))), Trust::Held) if later(*since) <= now => {
+            return Ok(Some(State {
+                names: state.names.clone(),
+                serving: coming.clone(),
+                coming: None,
+                retired: Some((state.serving.authority.clone(), later(now))),
+            }));
         }
-        _ => Ok(None),
+        (Some((coming, None)), Trust::Held) => {
+            return Ok(Some(with(Some((coming.clone(), Some(now))))));
+        }
+        // Somebody had taken it away: API servers may not know it any more.
+        (Some((coming, Some(_))), Trust::Told) => {
+            return Ok(Some(with(Some((coming.clone(), None)))));
+        }
+        (None, _) if state.serving.renew <= now => {
+            return Ok(Some(with(Some((issue()?, None)))));
+        }
+        _ => {}
     }
+    let retired = state.retired.as_ref();
+    if retired.is_some_and(|(_, until)| *until <= now) {
+        return Ok(Some(State {
+            retired: None,
+            ..state.clone()
+        }));
+    }
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -145,82 +167,114 @@ mod tests {
         vec!["a.b.svc".to_owned()]
     }
 
-    fn step(state: Option<&State>, now: i64, trusted: bool, number: u32) -> Option<State> {
+    fn step(state: Option<&State>, now: i64, trust: Trust, number: u32) -> Option<State> {
         let now = at(now);
         let issue = || Ok::<_, Infallible>(issued(number, now));
-        next(state, &names(), now, trusted, issue).expect("cannot fail")
+        next(state, &names(), now, trust, issue).expect("cannot fail")
     }
 
     #[test]
     fn a_certificate_is_changed_in_two_steps_and_the_old_authority_goes_last() {
         let overlap = i64::try_from(OVERLAP.as_secs()).expect("small");
-        let first = step(None, 0, false, 1).expect("there is none");
+        let first = step(None, 0, Trust::Unknown, 1).expect("there is none");
         assert_eq!(first.bundle(), "authority 1\n");
-        assert_eq!(step(Some(&first), 1, true, 9), None);
-        assert_eq!(step(Some(&first), LIFE * 2 / 3 - 1, true, 9), None);
+        assert_eq!(step(Some(&first), 1, Trust::Held, 9), None);
+        assert_eq!(step(Some(&first), LIFE * 2 / 3 - 1, Trust::Held, 9), None);
 
         let due = LIFE * 2 / 3;
-        let coming = step(Some(&first), due, true, 2).expect("due");
+        let coming = step(Some(&first), due, Trust::Held, 2).expect("due");
         assert_eq!(coming.serving, first.serving);
         assert_eq!(coming.bundle(), "authority 1\nauthority 2\n");
-        assert_eq!(step(Some(&coming), due + overlap - 1, true, 9), None);
-        assert_eq!(
-            step(Some(&coming), due + 2 * overlap, false, 9),
-            None,
-            "not trusted by all"
-        );
+        assert_eq!(step(Some(&coming), due + 1, Trust::Told, 9), None);
+        let trusted = step(Some(&coming), due + 2, Trust::Held, 9).expect("trusted");
+        assert_eq!(trusted.serving, first.serving);
+        assert_eq!(trusted.bundle(), coming.bundle());
+        let last = due + 2 + overlap;
+        assert_eq!(step(Some(&trusted), last - 1, Trust::Held, 9), None);
 
-        let changed = step(Some(&coming), due + overlap, true, 9).expect("trusted");
+        let changed = step(Some(&trusted), last, Trust::Held, 9).expect("long enough");
         assert_eq!(changed.serving.certificate, "certificate 2");
         assert_eq!(changed.bundle(), "authority 2\nauthority 1\n");
-        assert_eq!(step(Some(&changed), due + overlap + 1, true, 9), None);
-        let last = step(Some(&changed), due + 2 * overlap, true, 9).expect("over");
-        assert_eq!(last.bundle(), "authority 2\n");
-        assert_eq!(step(Some(&last), due + 2 * overlap, true, 9), None);
+        assert_eq!(step(Some(&changed), last + 1, Trust::Held, 9), None);
+        let over = step(Some(&changed), last + overlap, Trust::Held, 9).expect("over");
+        assert_eq!(over.bundle(), "authority 2\n");
+        assert_eq!(step(Some(&over), last + overlap, Trust::Held, 9), None);
+    }
+
+    #[test]
+    fn what_is_not_trusted_for_long_enough_is_not_presented() {
+        let overlap = i64::try_from(OVERLAP.as_secs()).expect("small");
+        let first = step(None, 0, Trust::Unknown, 1).expect("there is none");
+        let due = LIFE * 2 / 3;
+        let coming = step(Some(&first), due, Trust::Held, 2).expect("due");
+        // For hours an object cannot be written. The moment it is, nobody has seen it yet.
+        let late = due + 100 * overlap;
+        assert_eq!(step(Some(&coming), late, Trust::Unknown, 9), None);
+        assert_eq!(step(Some(&coming), late, Trust::Told, 9), None);
+        let trusted = step(Some(&coming), late + 1, Trust::Held, 9).expect("trusted");
+        assert_eq!(trusted.serving, first.serving);
+        assert_eq!(step(Some(&trusted), late + 2, Trust::Held, 9), None);
+
+        // Somebody takes it away: it counts anew.
+        let again = late + 1 + overlap;
+        assert_eq!(step(Some(&trusted), again, Trust::Unknown, 9), None);
+        let told = step(Some(&trusted), again, Trust::Told, 9).expect("taken away");
+        assert_eq!(told, coming);
+        let trusted = step(Some(&told), again + 1, Trust::Held, 9).expect("trusted");
+        assert_eq!(step(Some(&trusted), again + overlap, Trust::Held, 9), None);
+        let changed = step(Some(&trusted), again + 1 + overlap, Trust::Held, 9).expect("at last");
+        assert_eq!(changed.serving.certificate, "certificate 2");
     }
 
     #[test]
     fn other_names_and_an_end_without_a_successor_need_a_new_one_at_once() {
-        let first = step(None, 0, false, 1).expect("there is none");
-        let late = step(Some(&first), LIFE, false, 2).expect("expired");
+        let first = step(None, 0, Trust::Unknown, 1).expect("there is none");
+        let late = step(Some(&first), LIFE, Trust::Unknown, 2).expect("expired");
         assert_eq!(late.serving.certificate, "certificate 2");
         let other = ["c.d.svc".to_owned()];
         let issue = || Ok::<_, Infallible>(issued(3, at(5)));
-        let other = next(Some(&first), &other, at(5), true, issue);
+        let other = next(Some(&first), &other, at(5), Trust::Held, issue);
         let other = other.expect("cannot fail").expect("of other names");
         assert_eq!(other.serving.certificate, "certificate 3");
         assert_eq!(other.names, ["c.d.svc"]);
     }
 
     proptest! {
-        /// An API server trusts the bundle that was injected last; a replica presents what was
-        /// stored up to half of OVERLAP ago. Whenever they meet, they agree.
+        /// An API server trusts the bundle that the objects had up to half of OVERLAP ago, or a later
+        /// one; a replica presents what was stored up to half of OVERLAP ago. Whenever they meet, they
+        /// agree.
         #[test]
         fn no_api_server_ever_meets_a_certificate_that_it_does_not_trust(
-            steps in prop::collection::vec((1..=OVERLAP.as_secs().cast_signed() / 2, any::<bool>()), 1..200),
+            steps in prop::collection::vec((1..=OVERLAP.as_secs().cast_signed() / 2, 0..10_u8), 1..200),
             start in LIFE * 2 / 3 - 600..LIFE * 2 / 3,
         ) {
-            let mut state = step(None, 0, false, 1).expect("there is none");
+            let mut state = step(None, 0, Trust::Unknown, 1).expect("there is none");
             let mut presented = state.serving.clone();
             let mut injected = state.bundle();
             let (mut now, mut number) = (start, 1);
-            for (pause, reachable) in steps {
+            for (pause, event) in steps {
                 number += 1;
                 now += pause;
-                // Every replica has read the Secret since the last step.
-                let before = state.clone();
-                let trusted = injected == state.bundle();
-                if let Some(next) = step(Some(&state), now, trusted, number) {
-                    state = next;
-                }
-                prop_assert!(injected.contains(presented.authority.trim_end()));
-                if reachable {
+                // Every replica has read the Secret since the last step, and every API server the
+                // objects.
+                let (before, seen) = (state.clone(), injected.clone());
+                let trust = match event {
+                    0..=2 => Trust::Unknown,
+                    _ if injected == state.bundle() => Trust::Held,
+                    _ => Trust::Told,
+                };
+                if trust == Trust::Told {
                     injected = state.bundle();
                 }
-                for seen in [&presented, &before.serving, &state.serving] {
-                    prop_assert!(injected.contains(seen.authority.trim_end()), "{now}: {injected}");
+                if let Some(next) = step(Some(&state), now, trust, number) {
+                    state = next;
                 }
-                presented = state.serving.clone();
+                for bundle in [&seen, &injected] {
+                    for met in [&presented, &before.serving, &state.serving] {
+                        prop_assert!(bundle.contains(met.authority.trim_end()), "{now}: {bundle}");
+                    }
+                }
+                presented = before.serving;
             }
         }
     }
