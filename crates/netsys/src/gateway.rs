@@ -26,17 +26,13 @@ use crate::socket::register;
 use crate::{Error, interface_name, option};
 
 mod dump;
+mod looks;
 
 use dump::{default_routes, messages, open, read, table_of};
+use looks::Looks;
 
 /// How long it may take to read the routes.
 const TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How often the routes should be read though nothing was told.
-const CHECK: Duration = Duration::from_mins(1);
-
-/// The same for IPv6, of which all routes have to be read.
-const CHECK_V6: Duration = Duration::from_mins(10);
 
 /// How long to wait for more of the same news.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -71,7 +67,9 @@ pub struct GatewayWatch {
     links: BTreeMap<u32, Option<u32>>,
     /// Something has happened since it was last told of.
     news: bool,
+    /// When the routes should be read though nothing was told.
     check: Instant,
+    looks: Looks,
     /// How long it took to read the routes.
     took: Duration,
 }
@@ -87,6 +85,7 @@ impl GatewayWatch {
             links: BTreeMap::new(),
             news: false,
             check: Instant::now(),
+            looks: Looks::new(v6),
             took: Duration::ZERO,
         })
     }
@@ -97,16 +96,16 @@ impl GatewayWatch {
         let read = tokio::time::timeout(TIMEOUT, self.read()).await;
         let read = read.unwrap_or_else(|elapsed| Err(failed("dump of routes", &elapsed)));
         let now = Instant::now();
-        let check = if self.v6 { CHECK_V6 } else { CHECK };
-        self.check = now + if read.is_ok() { check } else { RETRY };
         if read.is_ok() {
             self.took = now - begun;
         }
-        let (routes, table) = read?;
-        Ok(best(&routes, table).and_then(|(address, index)| {
+        let gateway = read.map(|(routes, table)| {
+            let (address, index) = best(&routes, table)?;
             let interface = interface_name(index)?;
             Some(Gateway { address, interface })
-        }))
+        });
+        self.check = now + self.looks.after(&gateway);
+        gateway
     }
 
     /// The default routes, of this table and perhaps of others.
