@@ -1,7 +1,7 @@
 #!/bin/sh
-# Builds the test control plane (etcd, kube-apiserver, kube-controller-manager, kube-proxy, kubectl
-# in one binary) into the user's cache, unless the one there was built from the same sources.
-# HERALD_KUBERNETES names another place. Takes some minutes the first time.
+# Builds Kubernetes for the tests (etcd, kube-apiserver, kube-controller-manager, kube-scheduler,
+# kube-proxy, kubelet, kubectl in one binary) into the user's cache, unless the one there was built
+# from the same sources. HERALD_KUBERNETES names another place. Takes some minutes the first time.
 set -eu
 
 cd "$(dirname "$0")"

@@ -1,9 +1,10 @@
-// Command kubernetes is the control plane of the test lab in one binary: it plays the role that
+// Command kubernetes is the Kubernetes of the test lab in one binary: it plays the role that
 // its own name, or else its first argument, asks for. The code of every role is Kubernetes' and
 // etcd's own; nothing of it is changed.
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -17,6 +18,8 @@ import (
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
+	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
+	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 )
 
 // roles maps a role's name to the function that runs it with os.Args and returns the exit code.
@@ -25,7 +28,9 @@ var roles = map[string]func() int{
 	"kube-apiserver":          run(apiserver.NewAPIServerCommand),
 	"kube-controller-manager": run(controllermanager.NewControllerManagerCommand),
 	"kube-proxy":              run(proxy.NewProxyCommand),
+	"kube-scheduler":          run(func() *cobra.Command { return scheduler.NewSchedulerCommand() }),
 	"kubectl":                 run(func() *cobra.Command { return kubectl.NewDefaultKubectlCommand() }),
+	"kubelet":                 run(func() *cobra.Command { return kubelet.NewKubeletCommand(context.Background()) }),
 }
 
 func run(command func() *cobra.Command) func() int {
