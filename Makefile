@@ -9,7 +9,8 @@ HOST = $(shell echo $(TRIPLE) | tr a-z- A-Z_)
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 # How the chart's values name it, so that what is imported into a node's containerd is found there.
 IMAGE ?= localhost/herald:$(VERSION)
-IMAGE_BIN = $(or $(CARGO_TARGET_DIR),target)/$(TRIPLE)/dist/herald
+STATIC = RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --profile dist --locked --target $(TRIPLE)
+STATIC_BIN = $(or $(CARGO_TARGET_DIR),target)/$(TRIPLE)/dist
 PURE_CRATES := herald-model herald-ipam herald-announce herald-l2 herald-bgp herald-membership herald-ownership herald-bfd
 
 # Tests of failover; `make test` runs them too.
@@ -37,6 +38,10 @@ packages: ## Install the Debian packages the lab needs
 kubernetes: ## Build the lab's control plane (4 minutes once, then cached outside the tree)
 	@tests/kubernetes/build.sh
 
+.PHONY: containerd
+containerd: ## Build containerd, for the tests with kubelets (2 minutes once, then cached)
+	@tests/kubernetes/containerd/build.sh
+
 .PHONY: peer
 peer: ## Build MetalLB from its module, to measure against (3 minutes once, then cached)
 	@tests/bench/peer/build.sh
@@ -59,9 +64,13 @@ promtool: ## Get promtool, which tries the chart's alerts, from Debian's package
 
 .PHONY: image
 image: ## Make target/herald-<version>.tar, the image of controller and speaker, without a registry
-	RUSTFLAGS="-C target-feature=+crt-static" \
-		$(CARGO) build --profile dist --locked --target $(TRIPLE) -p herald
-	@image/pack $(IMAGE_BIN) $(IMAGE) target/herald-$(VERSION).tar
+	$(STATIC) -p herald
+	@image/pack $(STATIC_BIN)/herald $(IMAGE) target/herald-$(VERSION).tar
+
+.PHONY: pod-image
+pod-image: ## Make target/herald-pod.tar, the image of the pods of the tests with kubelets
+	$(STATIC) -p herald-pod
+	@image/pack $(STATIC_BIN)/herald-pod localhost/herald-pod:1 target/herald-pod.tar
 
 .PHONY: chart
 chart: packages kubernetes helm promtool build ## Run the tests of the Helm chart
@@ -91,7 +100,7 @@ unit: ## Run the tests that need neither root nor a lab
 	$(CARGO) test --workspace --locked
 
 .PHONY: test
-test: packages kubernetes gobgp helm promtool build simulate ## Run every test, also those that need root and the lab
+test: packages kubernetes containerd gobgp helm promtool build pod-image simulate ## Run every test, also those that need root and the lab
 	CARGO_TARGET_$(HOST)_RUNNER="$(TEST_RUNNER)" \
 		$(CARGO) test --workspace --locked --no-fail-fast -- --include-ignored
 

@@ -25,7 +25,7 @@ fn succeeded(output: &Output) -> Result<String> {
 
 /// A static program that says "ready", as the image's binary is one.
 fn program(folder: &TempDir, linking: &str) -> Result<PathBuf> {
-    let (source, program) = (folder.path().join("main.rs"), folder.path().join("program"));
+    let (source, program) = (folder.path().join("main.rs"), folder.path().join("herald"));
     fs::write(&source, "fn main() { println!(\"ready\"); }\n")?;
     let mut rustc = Command::new("rustc");
     rustc.arg("-C").arg(format!("target-feature={linking}"));

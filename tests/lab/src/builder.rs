@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
+use futures::future::try_join_all;
 use kube::Client;
 use serde_json::json;
 use tokio::task::{JoinSet, spawn_blocking};
@@ -12,13 +13,13 @@ use tokio::task::{JoinSet, spawn_blocking};
 use crate::cluster::access;
 use crate::cluster::apply;
 use crate::cluster::control_plane::ControlPlane;
-use crate::cluster::node;
 use crate::cluster::pki::{Pki, User};
 use crate::cluster::proxy::{self, ProxyMode};
+use crate::cluster::{containerd, kubelet, node};
 use crate::lab::{Lab, Shared, make_dir};
 use crate::net::address::Node;
 use crate::net::build::{build, netns_of};
-use crate::process::start_time;
+use crate::process::{Process, start_time};
 use crate::state::{LabState, sweep};
 use crate::{cleanup, group, workspace};
 
@@ -31,6 +32,8 @@ pub struct LabBuilder {
     crds: bool,
     one_network: bool,
     ipv6_nodes: bool,
+    /// With these images beside that of the pods.
+    kubelets: Option<Vec<PathBuf>>,
 }
 
 impl Default for LabBuilder {
@@ -42,6 +45,7 @@ impl Default for LabBuilder {
             crds: true,
             one_network: false,
             ipv6_nodes: false,
+            kubelets: None,
         }
     }
 }
@@ -86,6 +90,14 @@ impl LabBuilder {
         self
     }
 
+    /// Every node has a kubelet and a containerd of its own, and there is a scheduler: pods are real, of
+    /// images that the nodes have. They are [`crate::POD_IMAGE`] and these, archives that
+    /// `ctr images import` takes.
+    pub fn kubelets(mut self, images: impl IntoIterator<Item = PathBuf>) -> Self {
+        self.kubelets = Some(images.into_iter().collect());
+        self
+    }
+
     /// Starts the lab; returns when the API server is ready, the nodes are, and every kube-proxy
     /// has synced. Needs root and a multi-threaded or current-thread tokio runtime.
     pub async fn start(self) -> Result<Lab> {
@@ -105,13 +117,16 @@ impl LabBuilder {
 
         let netns = netns_of(&shared.state.id, "cp");
         let (dir, logs) = (&shared.state.dir, shared.state.logs());
-        let control_plane = ControlPlane::start(&netns, &shared.pki, dir, &logs)?;
+        let control_plane =
+            ControlPlane::start(&netns, &shared.pki, dir, &logs, self.kubelets.is_some())?;
         let ControlPlane {
             etcd,
             api_server,
             controller_manager,
+            scheduler,
         } = &control_plane;
-        for process in [etcd, api_server, controller_manager] {
+        let processes = [etcd, api_server, controller_manager];
+        for process in processes.into_iter().chain(scheduler) {
             shared
                 .processes()
                 .insert(process.name().to_owned(), process.clone());
@@ -126,6 +141,7 @@ impl LabBuilder {
                 client.clone(),
                 node,
                 self.proxy,
+                self.kubelets.is_some(),
             ));
         }
         tasks.spawn(prepare_namespace(client.clone()));
@@ -135,6 +151,12 @@ impl LabBuilder {
         }
         while let Some(result) = tasks.join_next().await {
             result??;
+        }
+        if let Some(images) = self.kubelets {
+            // Their Node objects are there.
+            let nodes = shared.nodes.iter();
+            let kubelets = nodes.map(|node| start_kubelet(&shared, &client, node, &images));
+            try_join_all(kubelets).await?;
         }
         guard.disarm();
         Ok(Lab {
@@ -182,7 +204,7 @@ fn prepare(name: Option<String>, nodes: Vec<Node>) -> Result<Arc<Shared>> {
         api_port: None,
     };
     state.write()?;
-    let pki = Pki::create(state.dir.join("pki"))?;
+    let pki = Pki::create(state.dir.join("pki"), &nodes)?;
     group::write_key(&state.dir)?;
     let shared = Arc::new(Shared::new(state, nodes, pki));
     cleanup::register(&shared);
@@ -212,8 +234,9 @@ async fn start_node(
     client: Client,
     node: Node,
     mode: ProxyMode,
+    kubelet: bool,
 ) -> Result<()> {
-    node::create(&client, &node).await?;
+    node::create(&client, &node, kubelet).await?;
     let netns = netns_of(&shared.state.id, &node.name);
     let dir = &shared.state.dir;
     let proxy = proxy::start(
@@ -231,6 +254,25 @@ async fn start_node(
         proxy::synced(&proxy, &netns).await?;
     }
     Ok(())
+}
+
+async fn start_kubelet(
+    shared: &Shared,
+    client: &Client,
+    node: &Node,
+    images: &[PathBuf],
+) -> Result<()> {
+    let netns = netns_of(&shared.state.id, &node.name);
+    let (id, dir, logs) = (&shared.state.id, &shared.state.dir, shared.state.logs());
+    let keep = |process: &Process| {
+        let mut processes = shared.processes();
+        processes.insert(process.name().to_owned(), process.clone());
+    };
+    let containerd = containerd::start(id, node, netns, dir, &logs, images.to_vec()).await?;
+    keep(&containerd);
+    let kubelet = kubelet::start(id, node, &containerd, &shared.pki, dir, &logs)?;
+    keep(&kubelet);
+    kubelet::ready(client, node, &kubelet).await
 }
 
 /// The namespace of Herald, and all rights for its service accounts: tests of the chart's own

@@ -1,9 +1,10 @@
 //! A Kubernetes cluster of network namespaces on one machine, for tests.
 //!
 //! A [`Lab`] is a real API server, etcd, controller manager and kube-proxy, around nodes that are
-//! network namespaces: traffic to a Service is forwarded for real, both families. Nobody runs a
-//! kubelet: Nodes and Pods are objects whose status the lab writes, and a backend is a small server
-//! in a namespace behind its node's bridge. Everything needs root; several labs run side by side.
+//! network namespaces: traffic to a Service is forwarded for real, both families. Unless
+//! [`LabBuilder::kubelets`] asks for them nobody runs a kubelet: Nodes and Pods are objects whose status
+//! the lab writes, and a backend is a small server in a namespace behind its node's bridge. Everything
+//! needs root; several labs run side by side.
 //!
 //! ```text
 //!             mgmt 172.30.0.0/24 fd30::/64            lan 192.168.0.0/16 fd10::/64
@@ -76,6 +77,8 @@
 //! |---|---|
 //! | `HERALD_BIN` | `target/release/herald` |
 //! | `HERALD_KUBERNETES` | what `tests/kubernetes/build.sh` built in the user's cache |
+//! | `HERALD_CONTAINERD` | what `tests/kubernetes/containerd/build.sh` built in the user's cache, for kubelets |
+//! | `HERALD_POD_IMAGE` | `target/herald-pod.tar`, for kubelets |
 //! | `HERALD_CRDS` | `charts/herald/crds` |
 //! | `HERALD_LAB_KEEP` | set: the logs of tests that passed are kept too |
 #![allow(clippy::similar_names, reason = "part and port are the lab's words")]
@@ -99,6 +102,7 @@ use std::path::PathBuf;
 
 pub use bare::Bare;
 pub use builder::LabBuilder;
+pub use cluster::containerd::POD_IMAGE;
 pub use cluster::control_plane::{ControlPlane, kubernetes};
 pub use cluster::pki::User;
 pub use cluster::pod::{Answer, BACKEND_PORT, Pod, PodBuilder};

@@ -25,6 +25,8 @@ pub struct ProcessSpec {
     pub(crate) program: OsString,
     pub(crate) args: Vec<OsString>,
     pub(crate) env: Vec<(OsString, OsString)>,
+    /// Whether it sees the machine's /sys.
+    with_cgroups: bool,
 }
 
 impl ProcessSpec {
@@ -35,6 +37,7 @@ impl ProcessSpec {
             program: program.into(),
             args: Vec::new(),
             env: Vec::new(),
+            with_cgroups: false,
         }
     }
 
@@ -53,6 +56,15 @@ impl ProcessSpec {
     /// Sets an environment variable, beside those of the test.
     pub fn env(mut self, key: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.env.push((key.into(), value.into()));
+        self
+    }
+}
+
+impl ProcessSpec {
+    /// Leaves it the machine's /sys, with the cgroups and the machine's network devices, instead of one
+    /// that shows the namespace's devices.
+    pub(crate) fn with_cgroups(mut self) -> Self {
+        self.with_cgroups = true;
         self
     }
 }
@@ -273,20 +285,20 @@ pub(crate) fn start_time(pid: u32) -> Option<u64> {
     fields.get(19)?.parse().ok()
 }
 
-/// `ip netns exec` gives the process the namespace's own /sys; `setpriv` ties its life to ours.
-/// Both become the program by exec, so its pid is the child's.
+/// `ip netns exec` gives the process the namespace's own /sys, `nsenter` does not; `setpriv` ties its
+/// life to ours. They become the program by exec, so its pid is the child's.
 fn spawn(spec: &ProcessSpec, netns: &Netns, log: &Path) -> Result<Child> {
     let log = File::options().create(true).append(true).open(log)?;
-    let mut command = Command::new("ip");
-    command.args([
-        "netns",
-        "exec",
-        netns.name(),
-        "setpriv",
-        "--pdeathsig",
-        "KILL",
-        "--",
-    ]);
+    let mut command = if spec.with_cgroups {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net={}", netns.path().display()));
+        command
+    } else {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", netns.name()]);
+        command
+    };
+    command.args(["setpriv", "--pdeathsig", "KILL", "--"]);
     command
         .arg(&spec.program)
         .args(&spec.args)

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::cgroup;
+use crate::cluster::containerd::Folders;
 use crate::net::build::remove_namespaces;
 use crate::process::start_time;
 
@@ -84,10 +86,18 @@ impl LabState {
     /// wanted, and at last this record.
     pub(crate) fn remove(&self, keep_logs: bool) -> Result<()> {
         remove_namespaces(&format!("hl-{}-", self.id))?;
+        // Pods have namespaces of their own. What they and their kubelets have mounted goes with them.
+        cgroup::remove(&self.id)?;
         if keep_logs {
-            for part in ["etcd", "pki"] {
+            let nodes = self.nodes.iter().map(|node| Folders::new(&self.dir, node));
+            let nodes = nodes.flat_map(|node| [node.run(), node.var().join("lib")]);
+            for part in ["etcd", "pki"]
+                .map(|part| self.dir.join(part))
+                .into_iter()
+                .chain(nodes)
+            {
                 // What is not there need not be removed.
-                let _ = fs::remove_dir_all(self.dir.join(part));
+                let _ = fs::remove_dir_all(part);
             }
         } else if self.dir.exists() {
             fs::remove_dir_all(&self.dir)

@@ -1,4 +1,4 @@
-//! etcd, kube-apiserver and kube-controller-manager in the namespace `cp`.
+//! etcd, kube-apiserver, kube-controller-manager and kube-scheduler in the namespace `cp`.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -14,6 +14,10 @@ use crate::process::{Process, ProcessSpec};
 /// The controllers that matter without kubelets.
 const CONTROLLERS: &str = "endpointslice-controller,endpointslice-mirroring-controller,\
     serviceaccount-controller,namespace-controller,garbage-collector-controller";
+
+/// With kubelets all matter, but those that a cloud has need of or that give nodes their networks.
+const CONTROLLERS_WITH_KUBELETS: &str = "*,-node-ipam-controller,-node-route-controller,\
+    -cloud-node-lifecycle-controller,-service-lb-controller";
 
 /// The binary that plays every role of Kubernetes; see `tests/kubernetes/build.sh`.
 pub fn kubernetes() -> Result<PathBuf> {
@@ -43,11 +47,19 @@ pub struct ControlPlane {
     pub api_server: Process,
     /// Makes `EndpointSlice`s from Services and Pods.
     pub controller_manager: Process,
+    /// Gives pods their nodes, where there are kubelets.
+    pub scheduler: Option<Process>,
 }
 
 impl ControlPlane {
-    /// Starts all three at once: each waits for the one before.
-    pub(crate) fn start(netns: &Netns, pki: &Pki, dir: &Path, logs: &Path) -> Result<Self> {
+    /// Starts all at once: each waits for the one before.
+    pub(crate) fn start(
+        netns: &Netns,
+        pki: &Pki,
+        dir: &Path,
+        logs: &Path,
+        kubelets: bool,
+    ) -> Result<Self> {
         let binary = kubernetes()?;
         let role = |name: &str| ProcessSpec::new(name, &binary).arg(name);
         let start = |spec| Process::start(spec, netns.clone(), logs);
@@ -63,7 +75,7 @@ impl ControlPlane {
             "--advertise-client-urls=http://127.0.0.1:2379".into(),
             "--listen-peer-urls=http://127.0.0.1:2380".into(),
         ]))?;
-        let api_server = start(role("kube-apiserver").args([
+        let mut api_server = role("kube-apiserver").args([
             "--etcd-servers=http://127.0.0.1:2379".into(),
             format!("--tls-cert-file={}", pki.server_cert().display()),
             format!("--tls-private-key-file={}", pki.server_key().display()),
@@ -83,9 +95,13 @@ impl ControlPlane {
             format!("--advertise-address={}", CONTROL_PLANE.v4),
             "--allow-privileged=true".into(),
             "--enable-aggregator-routing=true".into(),
+            "--kubelet-preferred-address-types=InternalIP".into(),
+        ]);
+        if !kubelets {
             // Pods are objects without processes of their own, so they need no token.
-            "--disable-admission-plugins=ServiceAccount".into(),
-        ]))?;
+            api_server = api_server.arg("--disable-admission-plugins=ServiceAccount");
+        }
+        let api_server = start(api_server)?;
         let kubeconfig = pki.kubeconfig(User::ControllerManager);
         let controller_manager = start(role("kube-controller-manager").args([
             format!("--kubeconfig={}", kubeconfig.display()),
@@ -95,29 +111,48 @@ impl ControlPlane {
                 pki.account_key().display()
             ),
             format!("--root-ca-file={}", pki.ca().display()),
-            format!("--controllers={CONTROLLERS}"),
+            format!(
+                "--controllers={}",
+                if kubelets {
+                    CONTROLLERS_WITH_KUBELETS
+                } else {
+                    CONTROLLERS
+                }
+            ),
             // The default of 20 requests a second would make a hundred pods wait for minutes.
             "--kube-api-qps=500".into(),
             "--kube-api-burst=1000".into(),
             "--concurrent-service-endpoint-syncs=10".into(),
             "--endpointslice-updates-batch-period=0s".into(),
         ]))?;
+        let scheduler = role("kube-scheduler").args([
+            format!("--kubeconfig={}", kubeconfig.display()),
+            "--leader-elect=false".into(),
+        ]);
+        let scheduler = kubelets.then(|| start(scheduler)).transpose()?;
         Ok(Self {
             etcd,
             api_server,
             controller_manager,
+            scheduler,
         })
     }
 
     /// Waits until the API server says that it is ready. The controller manager waits for that for
-    /// ten seconds and ends, which on a busy machine is too short: it is started again then.
+    /// ten seconds and ends, which on a busy machine is too short: it is started again then, and so is
+    /// the scheduler.
     pub async fn ready(&self, client: &Client) -> Result<()> {
         let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             let request = http::Request::get("/readyz").body(Vec::new())?;
             if client.request_text(request).await.is_ok() {
-                if !self.controller_manager.is_running() {
-                    self.controller_manager.restart().await?;
+                for process in [&self.controller_manager]
+                    .into_iter()
+                    .chain(&self.scheduler)
+                {
+                    if !process.is_running() {
+                        process.restart().await?;
+                    }
                 }
                 return Ok(());
             }

@@ -2,7 +2,10 @@
 
 pub(crate) mod access;
 pub(crate) mod apply;
+pub(crate) mod cgroup;
+pub(crate) mod containerd;
 pub(crate) mod control_plane;
+pub(crate) mod kubelet;
 pub(crate) mod node;
 pub(crate) mod pki;
 pub(crate) mod pod;

@@ -1,4 +1,4 @@
-//! Node objects: nobody runs a kubelet, so the lab writes their status.
+//! Node objects: where nobody runs a kubelet the lab writes their status.
 
 use anyhow::Result;
 use k8s_openapi::api::core::v1::Node as NodeObject;
@@ -8,8 +8,9 @@ use serde_json::json;
 
 use crate::net::address::Node;
 
-/// Creates the Node object, Ready, with its `InternalIP`s.
-pub(crate) async fn create(client: &Client, node: &Node) -> Result<()> {
+/// Creates the Node object with its `InternalIP`s, which kube-proxy waits for. It is Ready at once unless
+/// a kubelet is to say so.
+pub(crate) async fn create(client: &Client, node: &Node, kubelet: bool) -> Result<()> {
     let api: Api<NodeObject> = Api::all(client.clone());
     let [v4, v6] = node.pod_cidrs();
     let object = serde_json::from_value(json!({
@@ -26,19 +27,20 @@ pub(crate) async fn create(client: &Client, node: &Node) -> Result<()> {
         .map(|address| json!({"type": "InternalIP", "address": address}))
         .collect();
     addresses.push(json!({"type": "Hostname", "address": node.name}));
-    let status = json!({"status": {
-        "addresses": addresses,
-        "conditions": [
-            condition("Ready", true),
-            condition("NetworkUnavailable", false),
-        ],
-    }});
+    let mut conditions = vec![condition("NetworkUnavailable", false)];
+    if !kubelet {
+        conditions.push(condition("Ready", true));
+    }
+    let status = json!({"status": {"addresses": addresses, "conditions": conditions}});
     api.patch_status(
         &node.name,
         &PatchParams::default(),
         &Patch::Strategic(status),
     )
     .await?;
+    if kubelet {
+        return Ok(());
+    }
     // Admission taints a new node as not ready; the controller that takes it away is not here.
     let untaint = json!({"spec": {"taints": null}});
     api.patch(&node.name, &PatchParams::default(), &Patch::Merge(untaint))

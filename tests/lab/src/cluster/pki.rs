@@ -9,7 +9,7 @@ use rcgen::{
     KeyPair, KeyUsagePurpose,
 };
 
-use crate::net::address::CONTROL_PLANE;
+use crate::net::address::{CONTROL_PLANE, Node};
 
 /// Who may talk to the API server, with which groups. The tokens stand in for service account
 /// tokens: same user names, same groups.
@@ -78,7 +78,7 @@ pub(crate) struct Pki {
 impl Pki {
     /// Writes the certificate authority, the API server's certificate, the service account key,
     /// the token file and a kubeconfig for every user.
-    pub(crate) fn create(dir: PathBuf) -> Result<Self> {
+    pub(crate) fn create(dir: PathBuf, nodes: &[Node]) -> Result<Self> {
         fs::create_dir_all(&dir)?;
         let pki = Self { dir };
         let mut params = CertificateParams::new(Vec::new())?;
@@ -127,29 +127,48 @@ impl Pki {
                 user.groups()
             )
         });
-        fs::write(pki.tokens(), tokens.concat())?;
+        let kubelets = nodes.iter().map(|Node { name, .. }| {
+            let token = Self::token_of(&kubelet(name));
+            format!("{token},system:node:{name},{name},\"system:nodes\"\n")
+        });
+        fs::write(
+            pki.tokens(),
+            tokens.into_iter().chain(kubelets).collect::<String>(),
+        )?;
+        let server = format!("https://{v4}:6443");
         for user in User::ALL {
-            pki.write_kubeconfig(&pki.kubeconfig(user), user, &format!("https://{v4}:6443"))?;
+            pki.write_kubeconfig(&pki.kubeconfig(user), user, &server)?;
+        }
+        for node in nodes {
+            let file = pki.kubelet_kubeconfig(node);
+            pki.write_kubeconfig_of(&file, &kubelet(&node.name), &server)?;
         }
         Ok(pki)
     }
 
     pub(crate) fn write_kubeconfig(&self, file: &Path, user: User, server: &str) -> Result<()> {
-        let (ca, token) = (self.ca(), Self::token(user));
+        self.write_kubeconfig_of(file, user.file(), server)
+    }
+
+    fn write_kubeconfig_of(&self, file: &Path, user: &str, server: &str) -> Result<()> {
+        let (ca, token) = (self.ca(), Self::token_of(user));
         let text = format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: lab\nclusters:\n- name: lab\n  \
              cluster:\n    server: {server}\n    certificate-authority: {}\ncontexts:\n- name: lab\n  \
              context:\n    cluster: lab\n    user: {user}\nusers:\n- name: {user}\n  user:\n    \
              token: {token}\n",
             ca.display(),
-            user = user.file()
         );
         Ok(fs::write(file, text)?)
     }
 
     /// The labs' API servers are reachable from this machine's root only, so a fixed token does.
     pub(crate) fn token(user: User) -> String {
-        format!("herald-lab-{}", user.file())
+        Self::token_of(user.file())
+    }
+
+    fn token_of(file: &str) -> String {
+        format!("herald-lab-{file}")
     }
 
     pub(crate) fn ca(&self) -> PathBuf {
@@ -180,4 +199,13 @@ impl Pki {
     pub(crate) fn kubeconfig(&self, user: User) -> PathBuf {
         self.dir.join(format!("{}.kubeconfig", user.file()))
     }
+
+    /// That of a node's kubelet, which may do what a kubelet may.
+    pub(crate) fn kubelet_kubeconfig(&self, node: &Node) -> PathBuf {
+        self.dir.join(format!("{}.kubeconfig", kubelet(&node.name)))
+    }
+}
+
+fn kubelet(node: &str) -> String {
+    format!("kubelet-{node}")
 }

@@ -4,6 +4,7 @@ mod ui;
 mod up;
 
 use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
@@ -77,6 +78,12 @@ struct UpArgs {
     /// Also create a Service `web` with a backend on each of the first so many nodes
     #[arg(long, value_name = "BACKENDS", default_value_t = 0)]
     web: u8,
+    /// Run a containerd and a kubelet on every node, and a scheduler: real pods
+    #[arg(long, conflicts_with_all = ["herald", "web"])]
+    kubelets: bool,
+    /// An image that the nodes' containerd has, an archive; more than one may be given
+    #[arg(long, value_name = "ARCHIVE", requires = "kubelets")]
+    image: Vec<PathBuf>,
     /// A name, for the other commands
     #[arg(long)]
     name: Option<String>,

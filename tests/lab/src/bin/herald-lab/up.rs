@@ -19,12 +19,20 @@ pub(crate) fn up(args: &UpArgs) -> Result<()> {
     command
         .arg("own")
         .args(["--nodes", &args.nodes.to_string()]);
-    command.args(["--web", &args.web.to_string()]);
+    if args.web > 0 {
+        command.args(["--web", &args.web.to_string()]);
+    }
     command.args([
         "--proxy-mode",
         &format!("{:?}", args.proxy_mode).to_lowercase(),
     ]);
     command.args(args.name.iter().flat_map(|name| ["--name", name]));
+    command.args(args.kubelets.then_some("--kubelets"));
+    command.args(
+        args.image
+            .iter()
+            .map(|image| format!("--image={}", image.display())),
+    );
     command.args((args.herald && !args.no_herald).then_some("--herald"));
     // A process group of its own: Ctrl-C here is not meant for the lab once it is up.
     command
@@ -74,6 +82,9 @@ pub(crate) async fn own(args: UpArgs) -> Result<()> {
             bail!("a lab named {name} runs already: choose another --name or take it down");
         }
         builder = builder.name(name);
+    }
+    if args.kubelets {
+        builder = builder.kubelets(args.image);
     }
     let lab = builder.start().await?;
     if args.herald && !args.no_herald {
