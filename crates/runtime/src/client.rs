@@ -1,12 +1,17 @@
 //! The client of the Kubernetes API.
 
-use std::path::Path;
-use std::time::Duration;
+mod token;
 
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use kube::client::ClientBuilder;
+use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use tower::util::MapRequestLayer;
 
 use crate::args::CommonArgs;
+use token::TokenFile;
 
 const SERVICE_ACCOUNT_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -29,6 +34,14 @@ pub enum ClientError {
     /// Neither a kubeconfig nor a service account.
     #[error("not in a cluster ({0}): give --kubeconfig")]
     NotInCluster(#[from] kube::config::InClusterError),
+    /// There is no token where the configuration has it.
+    #[error("cannot read the token for the Kubernetes API from {path}: {source}")]
+    Token {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        source: std::io::Error,
+    },
     /// The configuration gives no working client.
     #[error("cannot make a Kubernetes client: {0}")]
     Client(#[from] kube::Error),
@@ -55,7 +68,29 @@ pub async fn connect(args: &CommonArgs) -> Result<Client, ClientError> {
     config.write_timeout = Some(WRITE_TIMEOUT);
     // Each caller retries in its own way; retries hidden below would double their patience.
     config.default_retry = false;
-    Ok(Client::try_from(config)?)
+    let token = take_token_file(&mut config.auth_info)?;
+    let builder = ClientBuilder::try_from(config)?;
+    Ok(match token {
+        Some(token) => {
+            let layer = MapRequestLayer::new(move |request| token.authorize(request));
+            builder.with_layer(&layer).build()
+        }
+        None => builder.build(),
+    })
+}
+
+/// The file that the token comes from, if it does: then kube need not care for it.
+fn take_token_file(auth: &mut AuthInfo) -> Result<Option<TokenFile>, ClientError> {
+    let other = auth.auth_provider.is_some()
+        || auth.token.is_some()
+        || auth.username.is_some() && auth.password.is_some();
+    let Some(path) = auth.token_file.take_if(|_| !other) else {
+        return Ok(None);
+    };
+    let token = TokenFile::new(Path::new(&path), Instant::now());
+    token
+        .map(Some)
+        .map_err(|source| ClientError::Token { path, source })
 }
 
 async fn from_file(path: &Path) -> Result<Config, ClientError> {
