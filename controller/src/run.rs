@@ -469,7 +469,10 @@ impl Loop {
 
     fn start_writes(&mut self) {
         while self.may_write() && self.writing < self.writes_at_once {
-            let Some(write) = self.core.next_write(Timestamp::now()) else {
+            let Some(write) = self
+                .core
+                .next_write(Instant::now().into_std(), Timestamp::now())
+            else {
                 break;
             };
             self.writing += 1;

@@ -1,3 +1,5 @@
+use std::time::{Duration, Instant};
+
 use herald_api::slim;
 use herald_model::Cidr;
 use jiff::Timestamp;
@@ -11,6 +13,8 @@ struct World {
     services: HashMap<String, Value>,
     version: u64,
     writes: usize,
+    now: Instant,
+    date: Timestamp,
 }
 
 impl World {
@@ -20,6 +24,8 @@ impl World {
             services: HashMap::new(),
             version: 100,
             writes: 0,
+            now: Instant::now(),
+            date: Timestamp::UNIX_EPOCH,
         };
         world.pools(pools);
         world
@@ -77,7 +83,7 @@ impl World {
     /// Sends the next write. True if there was one.
     fn send(&mut self) -> Option<Write> {
         self.core.decide();
-        self.core.next_write(Timestamp::UNIX_EPOCH)
+        self.core.next_write(self.now, self.date)
     }
 
     /// What the API server makes of a write.
@@ -619,6 +625,28 @@ fn writes_that_another_controller_undoes_are_paced_and_told_once() {
     world.put("a", &wish("192.0.2.3"));
     world.settle();
     assert_eq!(world.ip("a").as_deref(), Some("192.0.2.3"));
+}
+
+#[test]
+fn how_often_a_write_is_undone_does_not_depend_on_the_time_of_day() {
+    let undo = json!({"status": {"loadBalancer": {"ingress": [{"ip": "203.0.113.1"}]}}});
+    for (pause, too_often) in [
+        (Duration::from_secs(10), true),
+        (Duration::from_mins(3), false),
+    ] {
+        let mut world = World::new(&[("p", "192.0.2.0/29")]);
+        world.put("a", &json!({}));
+        world.begin();
+        world.settle();
+        // The clock jumps by decades, forth and back.
+        for date in [4_000_000_000, 0, 2_000_000_000, -1_000_000_000] {
+            world.date = Timestamp::from_second(date).expect("in range");
+            world.now += pause;
+            world.put("a", &undo);
+            world.settle();
+        }
+        assert_eq!(!world.core.take_pauses().is_empty(), too_often, "{pause:?}");
+    }
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! Which patch goes out next, and what becomes of it.
 
+use std::time::{Duration, Instant};
+
 use herald_api::slim::Service;
 use herald_model::ServiceKey;
 use herald_runtime::events::Subject;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::Core;
@@ -14,7 +16,7 @@ use crate::status;
 /// So often in a row a write that another controller undoes is made again at once.
 const UNDONE_TOLERATED: u32 = 3;
 /// What is undone later than this after its write begins a new row; longer than the longest pause.
-const UNDONE_WINDOW: SignedDuration = SignedDuration::from_mins(2);
+const UNDONE_WINDOW: Duration = Duration::from_mins(2);
 
 /// A patch of one Service's `services/status`.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,14 +54,14 @@ pub(crate) enum Follow {
 pub(crate) struct Flight {
     /// Of the object that it was made from.
     uid: Option<String>,
-    at: Timestamp,
+    at: Instant,
 }
 
 /// How a Service's status fares after our writes.
 #[derive(Debug, Default)]
 pub(crate) struct Undone {
     /// When what it should say was last written.
-    wrote: Option<Timestamp>,
+    wrote: Option<Instant>,
     /// How often in a row it did not stay.
     times: u32,
     /// No write before [`Core::resume`].
@@ -68,8 +70,8 @@ pub(crate) struct Undone {
 
 impl Core {
     /// The next write, if there is one; [`written`](Self::written) is due for it. Everything is
-    /// decided when this is called.
-    pub(crate) fn next_write(&mut self, now: Timestamp) -> Option<Write> {
+    /// decided when this is called. `date` is the time of day, which is only shown: it may be wrong.
+    pub(crate) fn next_write(&mut self, now: Instant, date: Timestamp) -> Option<Write> {
         while let Some(key) = self.outbox.pop_front() {
             let Some(entry) = self.services.get_mut(&key) else {
                 continue;
@@ -87,7 +89,7 @@ impl Core {
             if !status::differs(&entry.object, desired) || self.is_undone_too_often(&key, now) {
                 continue;
             }
-            if let Some(patch) = self.patch(&key, now) {
+            if let Some(patch) = self.patch(&key, now, date) {
                 return Some(Write {
                     service: key,
                     patch,
@@ -212,7 +214,7 @@ impl Core {
     }
 
     /// The patch to send for a Service, if it may be sent now.
-    fn patch(&mut self, key: &ServiceKey, now: Timestamp) -> Option<Value> {
+    fn patch(&mut self, key: &ServiceKey, now: Instant, date: Timestamp) -> Option<Value> {
         let entry = self.services.get_mut(key)?;
         let desired = entry.desired.as_ref()?;
         let shown = status_addresses(&entry.object);
@@ -235,9 +237,9 @@ impl Core {
                 format!("{address} is still in the status of {other}, which gives it away")
             });
             added.clear();
-            status::patch(&entry.object, &less, now)?
+            status::patch(&entry.object, &less, date)?
         } else {
-            status::patch(&entry.object, desired, now)?
+            status::patch(&entry.object, desired, date)?
         };
         // What failed before may still be on its way.
         entry.writing.extend(added);
@@ -251,14 +253,14 @@ impl Core {
 
     /// Counts a write that did not stay. True if the next one is to wait for
     /// [`resume`](Self::resume).
-    fn is_undone_too_often(&mut self, key: &ServiceKey, now: Timestamp) -> bool {
+    fn is_undone_too_often(&mut self, key: &ServiceKey, now: Instant) -> bool {
         let Some(entry) = self.services.get_mut(key) else {
             return false;
         };
         let Some(wrote) = entry.undone.wrote.take() else {
             return false;
         };
-        let in_a_row = now.duration_since(wrote) < UNDONE_WINDOW;
+        let in_a_row = now.saturating_duration_since(wrote) < UNDONE_WINDOW;
         let times = if in_a_row { entry.undone.times } else { 0 };
         entry.undone.times = times.saturating_add(1);
         let Some(pauses) = entry.undone.times.checked_sub(UNDONE_TOLERATED) else {
