@@ -70,6 +70,7 @@ pub(super) fn issue(names: &[String], now: Timestamp) -> Result<Issued, IssueErr
         authority: authority_certificate.pem(),
         certificate: certificate.pem(),
         key: key.serialize_pem(),
+        begins: Some(now.checked_sub(SKEW).map_err(|_| clock())?),
         renew: now.checked_add(RENEW).map_err(|_| clock())?,
         expires: now.checked_add(LIFE).map_err(|_| clock())?,
     })
@@ -120,5 +121,8 @@ mod tests {
         verify(&issued, &issued, "other", start).expect_err("another name");
         verify(&issued, &other, "localhost", start).expect_err("another authority");
         assert!(issued.renew < issued.expires);
+        let begins = issued.begins.expect("noted").as_second().cast_unsigned();
+        verify(&issued, &issued, "localhost", begins).expect("good from then on");
+        verify(&issued, &issued, "localhost", begins - 1).expect_err("not good yet");
     }
 }

@@ -32,10 +32,21 @@ pub(super) struct Issued {
     pub(super) certificate: String,
     /// Its key.
     pub(super) key: String,
+    /// Since when it is good, if that was noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) begins: Option<Timestamp>,
     /// When the next one is due.
     pub(super) renew: Timestamp,
     /// When it is good for nothing any more.
     pub(super) expires: Timestamp,
+}
+
+impl Issued {
+    /// Whether anybody takes it at this time. One that was made while the clock was ahead is good
+    /// only when that time comes.
+    fn is_good(&self, now: Timestamp) -> bool {
+        self.begins.is_none_or(|begins| begins <= now) && now < self.expires
+    }
 }
 
 /// What is stored.
@@ -94,7 +105,7 @@ pub(super) fn next<E>(
             retired: None,
         }));
     };
-    if state.names != names || state.serving.expires <= now {
+    if state.names != names || !state.serving.is_good(now) {
         // Nobody can use it any more: there is nothing to be gentle with.
         return Ok(Some(State {
             names: names.to_vec(),
@@ -108,6 +119,13 @@ pub(super) fn next<E>(
         ..state.clone()
     };
     match (&state.coming, trust) {
+        (Some((coming, _)), _) if !coming.is_good(now) => {
+            return Ok(Some(with(Some((issue()?, None)))));
+        }
+        // The clock was ahead when it was noted.
+        (Some((coming, Some(since))), _) if *since > now => {
+            return Ok(Some(with(Some((coming.clone(), None)))));
+        }
         (Some((coming, Some(since))), Trust::Held) if later(*since) <= now => {
             return Ok(Some(State {
                 names: state.names.clone(),
@@ -158,6 +176,7 @@ mod tests {
             authority: format!("authority {number}\n"),
             certificate: format!("certificate {number}"),
             key: String::new(),
+            begins: Some(at(second - 3600)),
             renew: at(second + LIFE * 2 / 3),
             expires: at(second + LIFE),
         }
@@ -237,6 +256,40 @@ mod tests {
         let other = other.expect("cannot fail").expect("of other names");
         assert_eq!(other.serving.certificate, "certificate 3");
         assert_eq!(other.names, ["c.d.svc"]);
+    }
+
+    #[test]
+    fn what_was_made_while_the_clock_was_ahead_is_replaced_when_it_is_right_again() {
+        let held = |state: &State, now, number| step(Some(state), now, Trust::Held, number);
+        let decade = 10 * 365 * 24 * 3600;
+        let first = step(None, 0, Trust::Unknown, 1).expect("there is none");
+        let ahead = held(&first, decade, 2).expect("expired");
+        assert_eq!(ahead.serving.certificate, "certificate 2");
+        let right = held(&ahead, 10, 3).expect("not good yet");
+        assert_eq!(right.serving.certificate, "certificate 3");
+        assert_eq!(held(&right, 20, 9), None);
+
+        // The one to come is made anew.
+        let due = LIFE * 2 / 3;
+        let coming = |state: &State| state.coming.clone().expect("coming").0.certificate;
+        let ahead = held(&first, LIFE - 10, 2).expect("due");
+        assert_eq!(coming(&ahead), "certificate 2");
+        let right = held(&ahead, due, 3).expect("not good yet");
+        assert_eq!(right.serving, first.serving);
+        assert_eq!(coming(&right), "certificate 3");
+
+        // So is counted for how long it has been trusted.
+        let overlap = i64::try_from(OVERLAP.as_secs()).expect("small");
+        let ahead = held(&right, due + 3000, 9).expect("trusted");
+        assert_eq!(held(&ahead, due, 9), Some(right.clone()));
+        let trusted = held(&right, due + 1, 9).expect("trusted");
+        assert_eq!(held(&trusted, due + overlap, 9), None);
+        let changed = held(&trusted, due + 1 + overlap, 9).expect("long enough");
+        assert_eq!(changed.serving.certificate, "certificate 3");
+
+        // A small step back is within what certificates allow for.
+        let second = step(None, 1000, Trust::Unknown, 1).expect("there is none");
+        assert_eq!(held(&second, 0, 9), None);
     }
 
     proptest! {
