@@ -224,6 +224,17 @@ fn wall_clocks_that_are_wrong_change_nothing() {
         world.run(seconds(120));
         assert_eq!(world.leaders(), vec![first]);
     }
+    // Or jump by decades, each in its way.
+    let mut world = World::new(2);
+    world.run(seconds(1));
+    let first = world.leaders()[0];
+    for skew in (0..60).map(|turn: i64| (turn % 3 - 1) * 1_000_000_000 + turn) {
+        world.members[first].skew = skew;
+        world.members[1 - first].skew = -skew;
+        world.run(seconds(3));
+        assert_eq!(world.leaders(), vec![first]);
+    }
+    assert_eq!(world.api.lease.expect("held").transitions, 0);
 }
 
 #[test]
