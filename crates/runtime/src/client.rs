@@ -68,6 +68,10 @@ pub async fn connect(args: &CommonArgs) -> Result<Client, ClientError> {
     config.write_timeout = Some(WRITE_TIMEOUT);
     // Each caller retries in its own way; retries hidden below would double their patience.
     config.default_retry = false;
+    client(config)
+}
+
+fn client(mut config: Config) -> Result<Client, ClientError> {
     let token = take_token_file(&mut config.auth_info)?;
     let builder = ClientBuilder::try_from(config)?;
     Ok(match token {
@@ -112,4 +116,41 @@ pub fn namespace(args: &CommonArgs) -> Result<String, ClientError> {
         .map(|text| text.trim().to_owned())
         .filter(|text| !text.is_empty())
         .ok_or(ClientError::NoNamespace)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn requests_have_the_token_of_the_file_unless_there_is_another() {
+        crate::install_crypto_provider();
+        let name = format!("herald-client-token-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, "of-the-file").expect("written");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        for (other, expected) in [(None, "of-the-file"), (Some("given"), "given")] {
+            let url = format!("http://{address}").parse().expect("a URL");
+            let mut config = Config::new(url);
+            config.auth_info.token_file = Some(path.display().to_string());
+            config.auth_info.token = other.map(|token| token.to_owned().into());
+            let client = client(config).expect("a client");
+            let request = tokio::spawn(async move { client.apiserver_version().await });
+            let (mut server, _) = listener.accept().await.expect("a connection");
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(server.read_u8().await.expect("a request"));
+            }
+            request.abort();
+            let head = String::from_utf8(head).expect("text");
+            let line = format!("authorization: Bearer {expected}\r\n");
+            assert_eq!(head.matches("authorization:").count(), 1, "{head}");
+            assert!(head.contains(&line), "{head}");
+        }
+        std::fs::remove_file(&path).expect("removed");
+    }
 }
