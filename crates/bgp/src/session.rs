@@ -62,9 +62,7 @@ pub struct Session {
     config: Config,
     rng: ChaCha8Rng,
     started: bool,
-    /// The peer has not been told all routes since this speaker started: what it may have of an earlier
-    /// life is not made up for.
-    untold: bool,
+    told: Told,
     /// The peer took offence at the capabilities: the next OPEN has none (RFC 5492 section 3).
     capabilities_refused: bool,
     /// At most one that was dialled, one that was accepted, and one that is established.
@@ -85,6 +83,18 @@ pub struct Session {
     last_received: Option<Notification>,
 }
 
+/// What the peer was told since this speaker started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Told {
+    /// What it has may be of an earlier life.
+    Nothing,
+    /// Our OPEN. What it has is of this life, or was forwarded meanwhile: the rest it dropped (RFC 4724
+    /// section 4.2).
+    Open,
+    /// All routes, which makes up for what it had of an earlier life.
+    All,
+}
+
 /// One of the two ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Side {
@@ -97,7 +107,7 @@ impl Session {
     /// the same time.
     pub fn new(config: Config, seed: u64) -> Self {
         Self {
-            untold: true,
+            told: Told::Nothing,
             config,
             rng: ChaCha8Rng::seed_from_u64(seed),
             capabilities_refused: false,
@@ -295,7 +305,7 @@ impl Session {
     /// The peer has been told all routes that there were at the start: this speaker has restarted no
     /// longer (RFC 4724 section 3).
     pub fn handle_synchronized(&mut self) {
-        self.untold = false;
+        self.told = Told::All;
     }
 
     /// Does what is due. Earlier does no harm.

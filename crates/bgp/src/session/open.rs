@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::connection::{Origin, Phase};
-use super::{Connection, ConnectionId, Event, Reason, Session, State};
+use super::{Connection, ConnectionId, Event, Reason, Session, State, Told};
 use crate::wire::{
     Capabilities, ErrorCode, ExpectedAs, Families, GracefulRestart, LongLived, Negotiated,
     Notification, Open, PerFamily,
@@ -16,7 +16,8 @@ impl Session {
         let config = &self.config;
         let families = config.families;
         // A session that comes back while this speaker lives has lost nothing.
-        let kept = |restart: &super::Restart| restart.forwarding_kept || !self.untold;
+        let lived = self.told >= Told::Open;
+        let kept = |restart: &super::Restart| restart.forwarding_kept || lived;
         let restarting = |until: Option<Instant>| until.is_some_and(|until| now < until);
         let internal = match config.peer_as {
             ExpectedAs::Exactly(asn) => asn == config.local_as,
@@ -24,7 +25,7 @@ impl Session {
             ExpectedAs::External => false,
         };
         let graceful_restart = config.restart.as_ref().map(|restart| GracefulRestart {
-            restarting: self.untold && restarting(restart.restarted),
+            restarting: self.told < Told::All && restarting(restart.restarted),
             notification: true,
             restart_time: restart.time,
             families,

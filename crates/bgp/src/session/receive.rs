@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::connection::Phase;
-use super::{ConnectionId, Event, Reason, Session, State};
+use super::{ConnectionId, Event, Reason, Session, State, Told};
 use crate::wire::update::{self, Received};
 use crate::wire::{
     ErrorCode, Family, Message, MessageType, Negotiated, Notification, RawMessage, RefreshKind,
@@ -58,7 +58,12 @@ impl Session {
             Message::Open(open) => self.handle_open(now, id, &open),
             Message::Keepalive if state == State::OpenConfirm => self.establish(now, id),
             Message::Keepalive => {}
-            Message::Update(body) => self.handle_update(now, id, &body),
+            Message::Update(body) => {
+                // A KEEPALIVE of a peer may come before the session is up at its end, this not. One with
+                // graceful restart sends it, be it the end of no routes.
+                self.told = self.told.max(Told::Open);
+                self.handle_update(now, id, &body);
+            }
             Message::RouteRefresh(refresh) => self.handle_refresh(id, refresh),
             Message::Notification(notification) => {
                 self.last_received = Some(notification.clone());

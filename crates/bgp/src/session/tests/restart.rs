@@ -155,6 +155,44 @@ fn what_was_lost_by_a_restart_of_the_node_is_made_up_for_when_all_was_told() {
 }
 
 #[test]
+fn what_the_peer_has_of_this_life_is_kept_though_it_was_not_told_all() {
+    // Nothing is known of an earlier life, or the node restarted after it.
+    for restarted in [None, Some(Instant::now() + WINDOW)] {
+        let mut config = restarting();
+        let restart = config.restart.as_mut().unwrap();
+        (restart.restarted, restart.forwarding_kept) = (restarted, false);
+        let forwarding = |script: &Script, connection| {
+            let open: &Open = script.sent_open(connection);
+            let capabilities = &open.capabilities;
+            let long_lived = capabilities.long_lived_graceful_restart.unwrap();
+            let forwarding = capabilities.graceful_restart.unwrap().forwarding;
+            assert_eq!(long_lived.ipv4.unwrap().forwarding, forwarding.ipv4);
+            forwarding
+        };
+        let (mut script, first) = Script::established(config, &peer_open());
+        assert_eq!(forwarding(&script, first), Families::NONE);
+        script.session.handle_closed(script.now, first, None);
+        script.drain();
+        script.until_dial();
+        // The peer may not have seen that session come up, and then it has dropped nothing.
+        let second = script.connect();
+        assert_eq!(forwarding(&script, second), Families::NONE);
+        script.open(second, &peer_open());
+        script.keepalive(second);
+        // What only a peer sends at whose end the session is up.
+        script.update(second);
+        script.session.handle_closed(script.now, second, None);
+        script.drain();
+        script.until_dial();
+        let third = script.connect();
+        assert_eq!(forwarding(&script, third), Families::BOTH);
+        let open = script.sent_open(third);
+        let restarting = open.capabilities.graceful_restart.unwrap().restarting;
+        assert_eq!(restarting, restarted.is_some());
+    }
+}
+
+#[test]
 fn e1_the_end_of_each_family_is_told_even_if_there_is_nothing_else() {
     for restart in [None, restarting().restart] {
         let config = Config {
