@@ -10,6 +10,7 @@ mod edges;
 mod features;
 mod further;
 mod links;
+mod own_side;
 mod restart;
 mod routers;
 mod rules;
