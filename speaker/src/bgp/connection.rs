@@ -57,8 +57,14 @@ pub(super) enum Arrived {
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream) -> Self {
-        Self {
+    /// One that was made with `had`, which may not be what it is to have by now, `wanted`.
+    pub(super) fn open(
+        now: Instant,
+        stream: TcpStream,
+        had: &Security,
+        wanted: &Security,
+    ) -> Result<Self, herald_netsys::Error> {
+        let mut connection = Self {
             stream,
             unsent: Vec::new(),
             sent: 0,
@@ -67,7 +73,14 @@ impl Connection {
             written: 0,
             transition: None,
             failed: None,
+        };
+        if had == wanted {
+            connection.secure(wanted)?;
+        } else {
+            // The other end gets the same change, as that of any live connection does.
+            connection.change(now, had, wanted)?;
         }
+        Ok(connection)
     }
 
     pub(super) fn stream(&self) -> &TcpStream {
@@ -159,7 +172,7 @@ impl Connection {
     }
 
     /// Sets what it is secured by, at once.
-    pub(super) fn secure(&self, security: &Security) -> Result<(), herald_netsys::Error> {
+    fn secure(&self, security: &Security) -> Result<(), herald_netsys::Error> {
         tcp::set_password(&self.stream, security.password.as_ref())?;
         tcp::set_hops(&self.stream, security.hops)
     }
@@ -268,3 +281,6 @@ impl Connection {
         matches!(self.read(), Some(Arrived::End(_)))
     }
 }
+
+#[cfg(test)]
+mod tests;

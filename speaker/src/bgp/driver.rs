@@ -11,13 +11,12 @@ use herald_bgp::routes::{Path, Table};
 use herald_netsys::tcp;
 use herald_runtime::supervise::TaskResult;
 use prometheus_client::metrics::counter::Counter;
-use tokio::net::TcpStream;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinSet, LocalSet};
 use tokio_util::sync::CancellationToken;
 
-use super::listener::{Listeners, clashes};
+use super::listener::{Accepted, Listeners, clashes};
 use super::path::Watch;
 use super::peer::{Ears, Peer, SharedTable, Situation, Wanted};
 use super::plan::PeerPlan;
@@ -81,7 +80,7 @@ struct Running {
     task: Id,
     wanted: watch::Sender<Wanted>,
     situation: watch::Sender<Situation>,
-    accepted: mpsc::Sender<TcpStream>,
+    accepted: mpsc::Sender<Accepted>,
     status: watch::Receiver<PeerStatus>,
 }
 
@@ -147,7 +146,7 @@ impl Driver {
                     }
                 }
                 accepted = self.listeners.accept() => match accepted {
-                    Some((name, stream)) => self.accepted(&name, stream),
+                    Some((name, accepted)) => self.accepted(&name, accepted),
                     None => self.orient(),
                 },
                 changed = self.surroundings.changed() => {
@@ -237,14 +236,14 @@ impl Driver {
     }
 
     /// A peer has connected.
-    fn accepted(&mut self, name: &str, stream: TcpStream) {
+    fn accepted(&mut self, name: &str, accepted: Accepted) {
         let Some(peer) = self.peers.get(name) else {
             return;
         };
-        if let Err(error) = peer.accepted.try_send(stream) {
-            let (TrySendError::Full(stream) | TrySendError::Closed(stream)) = error;
+        if let Err(error) = peer.accepted.try_send(accepted) {
+            let (TrySendError::Full(accepted) | TrySendError::Closed(accepted)) = error;
             // It connects faster than anybody could answer.
-            let _ = tcp::reset_when_closed(&stream);
+            let _ = tcp::reset_when_closed(&accepted.stream);
         }
     }
 

@@ -3,7 +3,7 @@
 //! A socket for each family and VRF that such a peer is in. It takes any address, and the kernel knows
 //! the passwords of those that have one. Whoever is no peer is closed without a word.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::net::TcpStream;
 
 use super::plan::Remote;
+use super::transition::Security;
 
 /// How often a socket that could not be opened is tried again.
 const RETRY: Duration = Duration::from_secs(10);
@@ -37,6 +38,14 @@ pub(super) struct Guest {
     pub(super) local: Option<IpAddr>,
     pub(super) hops: Hops,
     pub(super) password: Option<Password>,
+}
+
+/// A connection that a peer has made.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    pub(super) stream: TcpStream,
+    /// What it was made with: the plan of its session may be another by now.
+    pub(super) security: Security,
 }
 
 /// Guests that cannot be let in, and why, in words: they have a link-local address in common with one of
@@ -73,6 +82,9 @@ pub(super) fn clashes(guests: &[Guest]) -> BTreeMap<String, String> {
     clashes
 }
 
+/// As many are accepted before their turn as the kernel keeps for a socket.
+const MOST_MADE: usize = 64;
+
 /// What a socket listens to.
 type Place = (IpFamily, Option<String>);
 
@@ -106,6 +118,8 @@ pub(super) struct Listeners {
     port: u16,
     guests: Vec<Guest>,
     sockets: BTreeMap<Place, Socket>,
+    /// Connections of peers that were made before the guests were others.
+    made: VecDeque<(String, Accepted)>,
     /// What cannot be listened to, and why.
     failures: BTreeMap<Place, String>,
     /// When that is tried again.
@@ -129,6 +143,7 @@ impl Listeners {
             port,
             guests: Vec::new(),
             sockets: BTreeMap::new(),
+            made: VecDeque::new(),
             failures: BTreeMap::new(),
             retry: None,
             pause: None,
@@ -145,6 +160,7 @@ impl Listeners {
     /// several.
     pub(super) fn set_guests(&mut self, guests: Vec<Guest>) {
         if guests != self.guests {
+            self.accept_made();
             self.guests = guests;
             self.update();
         }
@@ -201,13 +217,16 @@ impl Listeners {
         self.retry = (!self.failures.is_empty()).then(|| Instant::now() + RETRY);
     }
 
-    /// The next connection of a peer, by the peer's name; `None` if the sockets have been tried
+    /// The next connection of a peer, with the peer's name; `None` if the sockets have been tried
     /// anew. Cancel-safe.
-    pub(super) async fn accept(&mut self) -> Option<(String, TcpStream)> {
+    pub(super) async fn accept(&mut self) -> Option<(String, Accepted)> {
         loop {
             if let Some(pause) = self.pause {
                 tokio::time::sleep_until(pause.into()).await;
                 self.pause = None;
+            }
+            if let Some(accepted) = self.made.pop_front() {
+                return Some(accepted);
             }
             let accepted = self.sockets.iter().map(|(place, socket)| {
                 let accepted = socket.listener.accept();
@@ -229,12 +248,10 @@ impl Listeners {
             tokio::select! {
                 (place, accepted) = accepted => match accepted {
                     Ok((stream, from)) => {
-                        if let Some(name) = self.owner(place, &stream, from) {
-                            return Some((name, stream));
+                        let place = place.clone();
+                        if let Some(accepted) = self.admit(&place, stream, from) {
+                            return Some(accepted);
                         }
-                        // A reset leaves nothing behind, however many come.
-                        let _ = tcp::reset_when_closed(&stream);
-                        self.strangers.note(Instant::now(), from);
                     }
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept a BGP connection");
@@ -249,15 +266,51 @@ impl Listeners {
         }
     }
 
+    /// Accepts what is there: after a change nobody could tell what it was made with.
+    fn accept_made(&mut self) {
+        let places: Vec<Place> = self.sockets.keys().cloned().collect();
+        for place in places {
+            for _ in self.made.len()..MOST_MADE {
+                let socket = self.sockets.get(&place);
+                let Some((stream, from)) = socket.and_then(|it| it.listener.accept_made()) else {
+                    break;
+                };
+                let admitted = self.admit(&place, stream, from);
+                self.made.extend(admitted);
+            }
+        }
+    }
+
+    /// Lets a connection in, if it is a peer's.
+    fn admit(
+        &mut self,
+        place: &Place,
+        stream: TcpStream,
+        from: SocketAddr,
+    ) -> Option<(String, Accepted)> {
+        if let Some(owner) = self.owner(place, &stream, from) {
+            let socket = self.sockets.get(place);
+            let password = socket.and_then(|it| it.passwords.get(&from.ip()));
+            let security = Security {
+                hops: owner.hops,
+                password: password.cloned(),
+            };
+            return Some((owner.name.clone(), Accepted { stream, security }));
+        }
+        // A reset leaves nothing behind, however many come.
+        let _ = tcp::reset_when_closed(&stream);
+        self.strangers.note(Instant::now(), from);
+        None
+    }
+
     /// The peer that a connection is from.
-    fn owner(&self, place: &Place, stream: &TcpStream, from: SocketAddr) -> Option<String> {
+    fn owner(&self, place: &Place, stream: &TcpStream, from: SocketAddr) -> Option<&Guest> {
         let to = stream.local_addr().ok()?.ip();
         let guests = self.guests.iter().filter(|guest| guest.place() == *place);
         // The one whose password the socket has.
-        let owner = guests
+        guests
             .filter(|guest| guest.is(from, to, interface_name))
-            .min_by_key(|guest| guest.local.is_none());
-        owner.map(|guest| guest.name.clone())
+            .min_by_key(|guest| guest.local.is_none())
     }
 }
 

@@ -16,10 +16,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::connection::{Arrived, Connection};
+use super::listener::Accepted;
 use super::next_hops::{Interfaces, next_hops};
 use super::path::Watch;
 use super::plan::{PeerPlan, Remote};
 use super::status::{PeerCounters, PeerStatus, Shared, Up};
+use super::transition::Security;
 
 /// What is wanted of a session.
 #[derive(Debug, Clone)]
@@ -48,7 +50,7 @@ pub(super) struct Ears {
     pub(super) wanted: watch::Receiver<Wanted>,
     pub(super) situation: watch::Receiver<Situation>,
     /// Connections that the peer has made.
-    pub(super) accepted: mpsc::Receiver<TcpStream>,
+    pub(super) accepted: mpsc::Receiver<Accepted>,
     /// The interfaces of this node.
     pub(super) interfaces: watch::Receiver<Option<Interfaces>>,
 }
@@ -76,7 +78,8 @@ pub(super) struct Peer {
     session: Session,
     feed: Feed,
     dials: JoinSet<(ConnectionId, Result<TcpStream, herald_netsys::Error>)>,
-    dialling: BTreeMap<ConnectionId, AbortHandle>,
+    /// With what each connection is made.
+    dialling: BTreeMap<ConnectionId, (AbortHandle, Security)>,
     connections: BTreeMap<ConnectionId, Connection>,
     /// BFD beside the session.
     path: Watch,
@@ -166,7 +169,9 @@ impl Peer {
                     }
                     Err(_) => break,
                 },
-                Some(stream) = self.ears.accepted.recv() => self.accepted(Instant::now(), stream),
+                Some(accepted) = self.ears.accepted.recv() => {
+                    self.accepted(Instant::now(), accepted);
+                }
                 changed = self.table_changed.changed() => if changed.is_err() {
                     break;
                 },
@@ -273,18 +278,20 @@ impl Peer {
     }
 
     /// The peer has connected.
-    fn accepted(&mut self, now: Instant, stream: TcpStream) {
+    fn accepted(&mut self, now: Instant, Accepted { stream, security }: Accepted) {
         let count = self.connections.len();
         if self.stopping || count >= MOST_CONNECTIONS + MOST_TOLD {
             let _ = tcp::reset_when_closed(&stream);
             return;
         }
-        let connection = Connection::new(stream);
-        // Since its handshake the plan may have changed.
-        if let Err(error) = connection.secure(&self.plan.security()) {
-            tracing::error!(peer = self.name, %error, "a connection of the peer is closed");
-            return;
-        }
+        let opened = Connection::open(now, stream, &security, &self.plan.security());
+        let connection = match opened {
+            Ok(connection) => connection,
+            Err(error) => {
+                tracing::error!(peer = self.name, %error, "a connection of the peer is closed");
+                return;
+            }
+        };
         // Else it is gone already.
         if let Ok(endpoints) = connection.endpoints() {
             let id = if count < MOST_CONNECTIONS {
@@ -314,16 +321,11 @@ impl Peer {
         id: ConnectionId,
         outcome: Result<TcpStream, herald_netsys::Error>,
     ) {
-        if self.dialling.remove(&id).is_none() {
+        let Some((_, security)) = self.dialling.remove(&id) else {
             return;
-        }
+        };
         let opened = outcome
-            .and_then(|stream| {
-                let connection = Connection::new(stream);
-                // Since it was begun the plan may have changed.
-                connection.secure(&self.plan.security())?;
-                Ok(connection)
-            })
+            .and_then(|stream| Connection::open(now, stream, &security, &self.plan.security()))
             .map_err(|error| error.of_attempt())
             .and_then(|connection| {
                 let endpoints = connection.endpoints().map_err(|error| error.to_string())?;
@@ -401,7 +403,8 @@ impl Peer {
                     };
                     let options = self.plan.options(remote);
                     let dial = async move { (id, tcp::connect(&options).await) };
-                    self.dialling.insert(id, self.dials.spawn_local(dial));
+                    let dial = self.dials.spawn_local(dial);
+                    self.dialling.insert(id, (dial, self.plan.security()));
                 }
                 Action::Write(id, bytes) => {
                     if let Some(connection) = self.connections.get_mut(&id) {
@@ -409,7 +412,7 @@ impl Peer {
                     }
                 }
                 Action::Close(id) => {
-                    if let Some(dial) = self.dialling.remove(&id) {
+                    if let Some((dial, _)) = self.dialling.remove(&id) {
                         dial.abort();
                     }
                     if let Some(connection) = self.connections.get_mut(&id) {

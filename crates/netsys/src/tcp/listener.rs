@@ -96,6 +96,16 @@ impl Listener {
         self.socket.accept().await
     }
 
+    /// The next connection and its peer, if one has been made already: before a change of what holds
+    /// for it, say. `None` if there is none, or if it cannot be accepted.
+    pub fn accept_made(&self) -> Option<(TcpStream, SocketAddr)> {
+        // The socket itself never blocks.
+        let (stream, from) = SockRef::from(&self.socket).accept().ok()?;
+        stream.set_nonblocking(true).ok()?;
+        let stream = TcpStream::from_std(stream.into()).ok()?;
+        Some((stream, from.as_socket()?))
+    }
+
     /// Sets, replaces or removes the password of the peers in the prefix `address/length`; the
     /// longest prefix with a password wins. Peers without one must not sign, and those with one must.
     /// Connections that were accepted keep theirs: see [`set_password`](super::set_password).

@@ -1,7 +1,7 @@
 use std::num::NonZeroU8;
 
 use prometheus_client::registry::Registry;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
@@ -169,4 +169,53 @@ async fn a_port_that_is_taken_is_tried_again() {
     drop(taken);
     assert!(listeners.accept().await.is_none(), "tried again");
     assert_eq!(listeners.failure(&guest), None);
+}
+
+#[tokio::test]
+#[ignore = "needs a kernel with MD5 signatures: run by make test"]
+async fn a_connection_has_the_password_that_it_was_made_with() {
+    let port = free_port().await;
+    let mut listeners = Listeners::new(port);
+    let password = |text: &str| Password::new(text).expect("a password");
+    let with = |text: Option<&str>| Guest {
+        password: text.map(password),
+        ..guest("near", "127.0.0.1")
+    };
+    let connect = async |text: Option<&str>| {
+        let options = tcp::Options {
+            password: text.map(password),
+            ..tcp::Options::to(SocketAddr::from(([127, 0, 0, 1], port)))
+        };
+        let mut stream = tcp::connect(&options).await.expect("connects");
+        // What is acknowledged is so by an end that is there.
+        stream.write_all(b"here").await.expect("written");
+        let taken = async {
+            while tcp::queued(&stream).expect("asked") > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, taken).await.expect("it is acknowledged");
+        stream
+    };
+    listeners.set_guests(vec![with(Some("old"))]);
+    let mut connections = Vec::new();
+    // Nobody has accepted the first before the password is changed, and so on.
+    for (text, next) in [
+        (Some("old"), Some("new")),
+        (Some("new"), None),
+        (None, None),
+    ] {
+        connections.push(connect(text).await);
+        listeners.set_guests(vec![with(next)]);
+    }
+    for text in [Some("old"), Some("new"), None] {
+        let accepted = timeout(PATIENCE, listeners.accept()).await;
+        let (name, accepted) = accepted.expect("in time").expect("a connection");
+        assert_eq!(name, "near");
+        let expected = Security {
+            hops: Hops::ANY,
+            password: text.map(password),
+        };
+        assert_eq!(accepted.security, expected);
+    }
 }
