@@ -82,6 +82,13 @@ pub struct ControllerArgs {
     )]
     pub webhook_configuration: String,
 
+    /// Have the API server convert `BGPPeer`s by the webhooks where nothing else converts them; false
+    /// takes that back
+    #[arg(long, env = "HERALD_WEBHOOK_CONVERSION", default_value_t = true,
+          num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          action = clap::ArgAction::Set)]
+    pub webhook_conversion: bool,
+
     /// Accepted for compatibility; the webhooks are served with HTTP/1.1
     #[arg(long, env = "HERALD_WEBHOOK_HTTP2",
           num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -162,5 +169,7 @@ mod tests {
         assert_eq!(args.cert_service_name, "metallb-webhook-service");
         assert_eq!(args.webhook_secret, "metallb-webhook-cert");
         assert_eq!(args.webhook_configuration, "metallb-webhook-configuration");
+        assert!(args.webhook_conversion);
+        assert!(!parse(&["--webhook-conversion=false"]).webhook_conversion);
     }
 }

@@ -20,7 +20,7 @@ use kube::ResourceExt as _;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
-use support::{NAMESPACE, eventually};
+use support::{ControlPlane, NAMESPACE, eventually};
 use webhooks_support::{CONFIGURATION, Case, Hooks, objects_path};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -360,4 +360,146 @@ async fn of_two_replicas_both_answer_with_one_certificate() {
         before,
         "only the leader writes, and only what changes"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the test control plane: run by make test"]
+async fn requests_that_are_as_bad_as_they_may_be_take_bounded_memory() {
+    const LARGEST: usize = 16 << 20;
+    let hooks = Hooks::start().await;
+    let before = hooks.controller.peak();
+    let conversion = |object: &str| {
+        let head = "{\"apiVersion\":\"apiextensions.k8s.io/v1\",\"kind\":\"ConversionReview\",\
+                    \"request\":{\"uid\":\"u\",\"desiredAPIVersion\":\"metallb.io/v1beta2\",\"objects\":[";
+        let count = (LARGEST - 1000) / (object.len() + 1);
+        let mut body = head.as_bytes().to_vec();
+        for number in 0..count {
+            let comma = if number == 0 { "" } else { "," };
+            body.extend_from_slice(comma.as_bytes());
+            body.extend_from_slice(object.as_bytes());
+        }
+        body.extend_from_slice(b"]}}");
+        body
+    };
+    // As many values as may be, each as costly as can be.
+    let small = "{\"\":0},".repeat(20_000);
+    let one = format!(
+        "{{\"kind\":\"BGPPeer\",\"apiVersion\":\"metallb.io/v1beta1\",\"spec\":{{\"a\":[{small}0]}}}}"
+    );
+    let admission = format!(
+        "{{\"apiVersion\":\"admission.k8s.io/v1\",\"kind\":\"AdmissionReview\",\"request\":{{\"uid\":\
+         \"u\",\"operation\":\"UPDATE\",\"kind\":{{\"group\":\"metallb.io\",\"kind\":\"IPAddressPool\"}},\
+         \"object\":{one},\"oldObject\":{{\"metadata\":{{\"managedFields\":[{}0]}}}}}}}}",
+        "{\"fieldsV1\":{\"\":0}},".repeat(10_000)
+    );
+    let bodies = [
+        ("/convert", conversion("{}")),
+        (
+            "/convert",
+            conversion("{\"kind\":\"BGPPeer\",\"apiVersion\":\"metallb.io/v1beta1\"}"),
+        ),
+        ("/convert", conversion(&one)),
+        (
+            "/validate-metallb-io-v1beta1-ipaddresspool",
+            admission.into_bytes(),
+        ),
+    ];
+    // Each of them several times, at one time.
+    let all = bodies.iter().cycle().take(12);
+    let answers = all.map(|(path, body)| hooks.send(path, body));
+    let answers = futures::future::join_all(answers).await;
+    let answered = answers.iter().filter(|text| text.starts_with("HTTP/1.1 "));
+    assert!(answered.count() > 0);
+    hooks.send("/convert", &bodies[1].1).await;
+    let taken = (hooks.controller.peak() - before) / 1024;
+    assert!(taken < 250, "{taken} MiB");
+
+    let pool = json!({
+        "apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool", "metadata": { "name": "p" },
+        "spec": { "addresses": ["192.0.2.0/28"] },
+    });
+    let path = objects_path("v1beta1", NAMESPACE, "ipaddresspools");
+    let made = hooks.request(Method::POST, &path, Some(&pool)).await;
+    assert!(made.succeeded(), "it answers on: {made:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the test control plane: run by make test"]
+async fn peers_are_converted_by_us_where_nobody_else_does_it_and_only_while_we_are_to() {
+    let plane = ControlPlane::start().await;
+    let crds = Api::<CustomResourceDefinition>::all(plane.client.clone());
+    let get = async || crds.get("bgppeers.metallb.io").await.expect("there");
+    let service = async || {
+        let webhook = get().await.spec.conversion?.webhook?;
+        let client = webhook.client_config?;
+        let service = client.service?;
+        client.ca_bundle.map(|_| (service.namespace, service.name))
+    };
+    let ours = Some((NAMESPACE.to_owned(), "metallb-webhook-service".to_owned()));
+    let start = |conversion: &str| {
+        let port = support::free_port().to_string();
+        plane.controller_with(
+            "one",
+            &[
+                ("HERALD_WEBHOOK_PORT", port.as_str()),
+                ("HERALD_WEBHOOK_CONVERSION", conversion),
+            ],
+        )
+    };
+    let controller = start("true");
+    eventually("the conversion is ours", SOON, async || {
+        service().await == ours
+    })
+    .await;
+
+    // The definition is applied anew, as Helm, Argo CD and Flux do, without a word about it.
+    let mut applied = herald_api::crd::all()
+        .into_iter()
+        .find(|crd| crd.name_any() == "bgppeers.metallb.io")
+        .expect("one of ours");
+    applied.metadata.managed_fields = None;
+    let before = get().await.spec.conversion;
+    for _ in 0..2 {
+        let params = PatchParams::apply("gitops");
+        let patched = crds
+            .patch("bgppeers.metallb.io", &params, &Patch::Apply(&applied))
+            .await;
+        assert_eq!(patched.expect("no conflict").spec.conversion, before);
+    }
+    // Somebody takes it away; nothing is written while it is right.
+    let none = json!({ "spec": { "conversion": { "strategy": "None", "webhook": null } } });
+    let params = PatchParams::default();
+    let none = Patch::Merge(&none);
+    let patched = crds.patch("bgppeers.metallb.io", &params, &none).await;
+    patched.expect("valid");
+    eventually("it is ours again", SOON, async || service().await == ours).await;
+    let version = get().await.resource_version();
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    assert_eq!(get().await.resource_version(), version);
+
+    // Another one starts that is to leave it alone.
+    controller.terminate();
+    let controller = start("false");
+    eventually("it is taken back", SOON, async || {
+        let conversion = get().await.spec.conversion;
+        conversion.is_none_or(|conversion| conversion.strategy == "None")
+    })
+    .await;
+
+    // And what somebody else has said stays.
+    controller.terminate();
+    let other = json!({ "spec": { "conversion": { "strategy": "Webhook", "webhook": {
+        "conversionReviewVersions": ["v1"],
+        "clientConfig": { "service": { "namespace": "other", "name": "other", "path": "/c" } },
+    }}}});
+    let other = Patch::Merge(&other);
+    let patched = crds.patch("bgppeers.metallb.io", &params, &other).await;
+    let version = patched.expect("valid").resource_version();
+    let _controller = start("true");
+    eventually("the controller is at work", SOON, async || {
+        plane.log("one").contains("certificateLoaded")
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    assert_eq!(get().await.resource_version(), version);
 }

@@ -27,7 +27,7 @@ use herald_runtime::{https, tls};
 use kube::Client;
 
 use crate::args::ControllerArgs;
-use certificates::{Certificates, Keeper, Source, Targets};
+use certificates::{Certificates, Keeper, Mounted, Source, Targets};
 pub(crate) use metrics::WebhookMetrics;
 use server::Endpoints;
 
@@ -46,27 +46,34 @@ pub(crate) fn start(
 ) -> TaskResult {
     let presented = Presented::default();
     let config = tls::resolving(&args.common, Arc::new(presented.clone()))?;
-    let source = if args.disable_cert_rotation {
-        Source::Directory(Directory {
-            path: args.cert_dir.clone(),
-            flag: "--cert-dir",
-        })
-    } else {
-        let service = format!("{}.{namespace}.svc", args.cert_service_name);
-        let names = vec![
+    let service = format!("{}.{namespace}.svc", args.cert_service_name);
+    let by_us = (namespace.to_owned(), args.cert_service_name.clone());
+    let mut targets = Targets {
+        client: client.clone(),
+        configuration: Some(args.webhook_configuration.clone()),
+        names: vec![
             service.clone(),
             format!("{service}.cluster.local"),
             "localhost".to_owned(),
-        ];
+        ],
+        converter: args.webhook_conversion.then_some(by_us),
+    };
+    let source = if args.disable_cert_rotation {
+        targets.configuration = None;
+        Source::Directory(Box::new(Mounted {
+            directory: Directory {
+                path: args.cert_dir.clone(),
+                flag: "--cert-dir",
+            },
+            targets,
+            leadership: leadership.clone(),
+        }))
+    } else {
         Source::Secret(Box::new(Keeper {
             client: client.clone(),
             namespace: namespace.to_owned(),
             name: args.webhook_secret.clone(),
-            targets: Targets {
-                client: client.clone(),
-                configuration: args.webhook_configuration.clone(),
-                names,
-            },
+            targets,
             leadership: leadership.clone(),
         }))
     };

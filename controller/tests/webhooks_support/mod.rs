@@ -1,16 +1,23 @@
 //! A controller with webhooks, an API server that calls them, and cases from a table.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
 use kube::client::Body;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 use crate::support::{ControlPlane, NAMESPACE, Process, eventually, free_port};
 
@@ -125,7 +132,7 @@ pub(crate) struct Hooks {
     pub(crate) plane: ControlPlane,
     seeder: Client,
     port: u16,
-    _controller: Process,
+    pub(crate) controller: Process,
 }
 
 async fn request(
@@ -176,6 +183,8 @@ impl Hooks {
         let flags = [
             ("HERALD_WEBHOOK_MODE", "enabled"),
             ("HERALD_WEBHOOK_PORT", text.as_str()),
+            // No Service can be reached here: the URL of the conversion is set below.
+            ("HERALD_WEBHOOK_CONVERSION", "false"),
         ];
         let controller = plane.controller_with("one", &flags);
         let seeder = plane.client_of("seeder").await;
@@ -183,7 +192,7 @@ impl Hooks {
             plane,
             seeder,
             port,
-            _controller: controller,
+            controller,
         };
         hooks.point_at(port).await;
         hooks.wait_asked().await;
@@ -196,7 +205,35 @@ impl Hooks {
         let text = port.to_string();
         let mut flags = flags.to_vec();
         flags.push(("HERALD_WEBHOOK_PORT", text.as_str()));
+        flags.push(("HERALD_WEBHOOK_CONVERSION", "false"));
         (self.plane.controller_with("two", &flags), port)
+    }
+
+    /// Sends a request to the controller itself, and gives its answer as it comes.
+    pub(crate) async fn send(&self, path: &str, body: &[u8]) -> String {
+        let secrets = Api::<Secret>::namespaced(self.plane.client.clone(), NAMESPACE);
+        let secret = secrets.get("metallb-webhook-cert").await.expect("there");
+        let root = &secret.data.expect("data")["ca.crt"].0;
+        let root = CertificateDer::from_pem_slice(root).expect("PEM");
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(root).expect("an authority");
+        let roots = rustls::ClientConfig::builder().with_root_certificates(roots);
+        let connector = TlsConnector::from(Arc::new(roots.with_no_client_auth()));
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).await;
+        let name = ServerName::try_from("localhost").expect("a name");
+        let stream = connector.connect(name, stream.expect("connects")).await;
+        let mut stream = stream.expect("trusted");
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        // It may answer, and close, before it has read all.
+        let _ = stream.write_all(head.as_bytes()).await;
+        let _ = stream.write_all(body).await;
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        String::from_utf8_lossy(&answer).into_owned()
     }
 
     /// The configuration as somebody applies it who does not know of certificates.

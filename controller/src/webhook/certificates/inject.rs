@@ -1,11 +1,13 @@
-//! Tells the API server whom to trust: the field `caBundle` of the webhooks and of the conversion.
+//! Tells the API server whom to trust: the field `caBundle` of the webhooks and of the conversion; and
+//! whom to ask for a conversion, if nobody has said it.
 //!
-//! Only that field is applied, under a name of its own, so that whoever applies the rest of the objects
-//! (Helm, Argo CD, Flux) neither sees it as theirs nor takes it away.
+//! Only these fields are applied, under a name of its own, so that whoever applies the rest of the
+//! objects (Helm, Argo CD, Flux) neither sees them as theirs nor takes them away.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use herald_runtime::lease::Leadership;
+use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::{
     ServiceReference, ValidatingWebhookConfiguration, WebhookClientConfig,
 };
@@ -15,19 +17,26 @@ use kube::{Client, Resource, ResourceExt as _};
 use serde_json::{Value, json};
 
 use super::keeper::in_time;
+use crate::webhook::server::CONVERT;
 
 /// Who has the field.
 const MANAGER: &str = "herald-webhook-certificate";
 /// The only kind with two versions.
 const CRD: &str = "bgppeers.metallb.io";
+/// The reviews that are understood.
+const REVIEWS: [&str; 2] = ["v1", "v1beta1"];
+const PORT: i32 = 443;
 
 /// The objects that are to trust the certificate.
 pub(in crate::webhook) struct Targets {
     pub(in crate::webhook) client: Client,
-    /// The `ValidatingWebhookConfiguration`.
-    pub(in crate::webhook) configuration: String,
+    /// The `ValidatingWebhookConfiguration`; `None`: somebody else looks after all that others made.
+    pub(in crate::webhook) configuration: Option<String>,
     /// The names that the certificate is for: a client of another name is not ours.
     pub(in crate::webhook) names: Vec<String>,
+    /// Namespace and name of the Service to convert by where nobody has said by whom; `None` leaves
+    /// that to others, and takes back what was said before.
+    pub(in crate::webhook) converter: Option<(String, String)>,
 }
 
 /// Whom a webhook or a conversion calls.
@@ -45,24 +54,20 @@ impl Targets {
         leadership: &Leadership,
     ) -> Result<bool, String> {
         let mut told = false;
-        let configurations = Api::<ValidatingWebhookConfiguration>::all(self.client.clone());
-        let rights = "validatingwebhookconfigurations (get, patch)";
-        let found = in_time(configurations.get_opt(&self.configuration), rights).await?;
-        if let Some(patch) = found.and_then(|found| webhooks(&found, &self.names, bundle)) {
-            self.apply(
-                &configurations,
-                &self.configuration,
-                &patch,
-                rights,
-                leadership,
-            )
-            .await?;
-            told = true;
+        if let Some(name) = &self.configuration {
+            let configurations = Api::<ValidatingWebhookConfiguration>::all(self.client.clone());
+            let rights = "validatingwebhookconfigurations (get, patch)";
+            let found = in_time(configurations.get_opt(name), rights).await?;
+            if let Some(patch) = found.and_then(|found| webhooks(&found, &self.names, bundle)) {
+                self.apply(&configurations, name, &patch, rights, leadership)
+                    .await?;
+                told = true;
+            }
         }
         let crds = Api::<apiextensions::CustomResourceDefinition>::all(self.client.clone());
         let rights = "customresourcedefinitions (get, patch)";
         let found = in_time(crds.get_opt(CRD), rights).await?;
-        if let Some(patch) = found.and_then(|found| conversion(&found, &self.names, bundle)) {
+        if let Some(patch) = found.and_then(|found| self.conversion(&found, bundle)) {
             self.apply(&crds, CRD, &patch, rights, leadership).await?;
             told = true;
         }
@@ -124,24 +129,72 @@ fn webhooks(
     }))
 }
 
-/// What to apply to the CRD; `None` if it is right, or converts without us.
-fn conversion(
-    found: &apiextensions::CustomResourceDefinition,
-    names: &[String],
-    bundle: &str,
-) -> Option<Value> {
-    let webhook = found.spec.conversion.as_ref()?.webhook.as_ref()?;
-    let callee = Callee::of_conversion(webhook.client_config.as_ref()?);
-    if !callee.is_ours(names) || callee.bundle == Some(bundle.as_bytes()) {
-        return None;
+impl Targets {
+    /// What to apply to the CRD; `None` if it is right, or others have it converted without us.
+    fn conversion(
+        &self,
+        found: &apiextensions::CustomResourceDefinition,
+        bundle: &str,
+    ) -> Option<Value> {
+        let encoded = STANDARD.encode(bundle);
+        let applied = |spec: Value| {
+            json!({
+                "apiVersion": "apiextensions.k8s.io/v1",
+                "kind": "CustomResourceDefinition",
+                "metadata": { "name": found.name_any() },
+                "spec": spec,
+            })
+        };
+        let conversion = found.spec.conversion.as_ref();
+        let by_webhook = conversion.filter(|conversion| conversion.strategy == "Webhook");
+        let nobodys = by_webhook.is_none() || is_of(found, MANAGER);
+        match (&self.converter, by_webhook) {
+            (Some((namespace, name)), _) if nobodys => {
+                let wanted = apiextensions::CustomResourceConversion {
+                    strategy: "Webhook".to_owned(),
+                    webhook: Some(apiextensions::WebhookConversion {
+                        client_config: Some(apiextensions::WebhookClientConfig {
+                            ca_bundle: Some(ByteString(bundle.as_bytes().to_vec())),
+                            service: Some(apiextensions::ServiceReference {
+                                namespace: namespace.clone(),
+                                name: name.clone(),
+                                path: Some(CONVERT.to_owned()),
+                                port: Some(PORT),
+                            }),
+                            url: None,
+                        }),
+                        conversion_review_versions: REVIEWS.map(str::to_owned).to_vec(),
+                    }),
+                };
+                (conversion != Some(&wanted)).then(|| applied(json!({ "conversion": wanted })))
+            }
+            // Taken back: what is applied no more goes.
+            (None, Some(_)) if nobodys => Some(applied(json!({}))),
+            (_, Some(conversion)) if self.configuration.is_some() => {
+                let client = conversion.webhook.as_ref()?.client_config.as_ref()?;
+                let callee = Callee::of_conversion(client);
+                if !callee.is_ours(&self.names) || callee.bundle == Some(bundle.as_bytes()) {
+                    return None;
+                }
+                let client = json!({ "caBundle": encoded });
+                Some(applied(
+                    json!({ "conversion": { "webhook": { "clientConfig": client } } }),
+                ))
+            }
+            _ => None,
+        }
     }
-    let encoded = STANDARD.encode(bundle);
-    Some(json!({
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": { "name": found.name_any() },
-        "spec": { "conversion": { "webhook": { "clientConfig": { "caBundle": encoded } } } },
-    }))
+}
+
+/// True if this manager says how the objects are converted.
+fn is_of(found: &apiextensions::CustomResourceDefinition, manager: &str) -> bool {
+    let mut managers = found.metadata.managed_fields.iter().flatten();
+    managers.any(|entry| {
+        let fields = entry.fields_v1.as_ref();
+        let strategy = "/f:spec/f:conversion/f:strategy";
+        entry.manager.as_deref() == Some(manager)
+            && fields.is_some_and(|fields| fields.0.pointer(strategy).is_some())
+    })
 }
 
 impl<'a> Callee<'a> {
@@ -205,9 +258,31 @@ mod tests {
             .expect("a configuration")
     }
 
-    fn crd(conversion: &Value) -> apiextensions::CustomResourceDefinition {
+    /// Has it converted by us, or leaves that to others.
+    fn targets(converter: bool) -> Targets {
+        let service = tower::service_fn(async |_: http::Request<kube::client::Body>| {
+            Err::<http::Response<kube::client::Body>, _>(std::io::Error::other("not asked"))
+        });
+        Targets {
+            client: Client::new(service, "ns"),
+            configuration: Some("c".to_owned()),
+            names: names(),
+            converter: converter.then(|| ("ns".to_owned(), "hooks".to_owned())),
+        }
+    }
+
+    fn conversion(crd: &apiextensions::CustomResourceDefinition, converter: bool) -> Option<Value> {
+        targets(converter).conversion(crd, BUNDLE)
+    }
+
+    /// A definition, and what of its conversion is ours.
+    fn crd(conversion: &Value, ours: &Value) -> apiextensions::CustomResourceDefinition {
+        let managed = json!([
+            { "manager": "helm", "fieldsV1": { "f:spec": { "f:group": {} } } },
+            { "manager": MANAGER, "fieldsV1": { "f:spec": { "f:conversion": ours } } },
+        ]);
         serde_json::from_value(json!({
-            "metadata": { "name": CRD },
+            "metadata": { "name": CRD, "managedFields": managed },
             "spec": { "group": "metallb.io", "scope": "Namespaced", "versions": [],
                       "names": { "kind": "BGPPeer", "plural": "bgppeers" }, "conversion": conversion },
         }))
@@ -240,27 +315,62 @@ mod tests {
         assert_eq!(webhooks(&configuration(&[]), &names(), BUNDLE), None);
     }
 
-    #[test]
-    fn the_definition_gets_the_bundle_if_it_converts_by_us() {
+    #[tokio::test]
+    async fn a_conversion_that_others_have_set_gets_the_bundle_if_it_is_by_us() {
         let encoded = STANDARD.encode(BUNDLE);
         let by = |namespace: &str, bundle: &str| {
-            crd(&json!({ "strategy": "Webhook", "webhook": {
+            let conversion = json!({ "strategy": "Webhook", "webhook": {
                 "conversionReviewVersions": ["v1"],
                 "clientConfig": { "caBundle": bundle,
                     "service": { "namespace": namespace, "name": "hooks", "path": "/convert" } },
-            }}))
+            }});
+            crd(
+                &conversion,
+                &json!({ "f:webhook": { "f:clientConfig": { "f:caBundle": {} } } }),
+            )
         };
-        let patch = conversion(&by("ns", ""), &names(), BUNDLE).expect("wrong");
-        assert_eq!(
-            patch["spec"],
-            json!({ "conversion": { "webhook": { "clientConfig": { "caBundle": encoded } } } })
-        );
-        assert_eq!(conversion(&by("ns", &encoded), &names(), BUNDLE), None);
-        assert_eq!(conversion(&by("other", ""), &names(), BUNDLE), None);
-        assert_eq!(
-            conversion(&crd(&json!({ "strategy": "None" })), &names(), BUNDLE),
-            None
-        );
+        for converter in [true, false] {
+            let patch = conversion(&by("ns", ""), converter).expect("wrong");
+            assert_eq!(
+                patch["spec"],
+                json!({ "conversion": { "webhook": { "clientConfig": { "caBundle": encoded } } } })
+            );
+            assert_eq!(conversion(&by("ns", &encoded), converter), None);
+            assert_eq!(conversion(&by("other", ""), converter), None);
+            // Where somebody else injects the bundle it is theirs.
+            let mut targets = targets(converter);
+            targets.configuration = None;
+            assert_eq!(targets.conversion(&by("ns", ""), BUNDLE), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn where_nobody_has_said_who_converts_it_is_us_until_that_is_taken_back() {
+        let nothing = json!({});
+        let none = json!({ "strategy": "None" });
+        for unsaid in [&none, &Value::Null] {
+            assert_eq!(conversion(&crd(unsaid, &nothing), false), None);
+            let patch = conversion(&crd(unsaid, &nothing), true).expect("nobody has");
+            let set = &patch["spec"]["conversion"];
+            assert_eq!(set["strategy"], "Webhook");
+            assert_eq!(
+                set["webhook"]["conversionReviewVersions"],
+                json!(["v1", "v1beta1"])
+            );
+            let service =
+                json!({ "namespace": "ns", "name": "hooks", "path": "/convert", "port": 443 });
+            assert_eq!(set["webhook"]["clientConfig"]["service"], service);
+
+            // Then it is ours: right, wrong, or to be taken back.
+            let ours = json!({ "f:strategy": {} });
+            assert_eq!(conversion(&crd(set, &ours), true), None);
+            let mut old = set.clone();
+            old["webhook"]["clientConfig"]["caBundle"] = json!("");
+            old["webhook"]["clientConfig"]["service"]["namespace"] = json!("before");
+            assert_eq!(conversion(&crd(&old, &ours), true), Some(patch.clone()));
+            let back = conversion(&crd(set, &ours), false).expect("ours");
+            assert_eq!(back["spec"], nothing);
+        }
     }
 
     #[test]

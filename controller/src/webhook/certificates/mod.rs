@@ -3,24 +3,27 @@
 mod inject;
 mod issue;
 mod keeper;
+mod mounted;
 mod state;
 
 use std::time::Duration;
 
-use herald_runtime::certificate::{CERTIFICATE, Directory, KEY, PERIOD, Pair, Presented};
+use herald_runtime::certificate::{CERTIFICATE, KEY, PERIOD, Pair, Presented};
 use herald_runtime::health::Block;
 use herald_runtime::supervise::TaskResult;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use inject::Targets;
 pub(super) use keeper::Keeper;
+pub(super) use mounted::Mounted;
 
 /// Pause after a failure, and after a change that others have to see.
 const SOON: Duration = Duration::from_secs(1);
 /// Where the certificate is from.
 pub(super) enum Source {
-    /// `--cert-dir`: somebody else looks after it and after the objects that trust it.
-    Directory(Directory),
+    /// `--cert-dir`: somebody else looks after it and after the objects that trust it, but for the
+    /// CRD.
+    Directory(Box<Mounted>),
     /// A Secret that the leader looks after.
     Secret(Box<Keeper>),
 }
@@ -73,10 +76,7 @@ impl Certificates {
     /// One look at the source; the pause until the next.
     async fn look(&mut self) -> Duration {
         let found = match &self.source {
-            Source::Directory(directory) => directory.read().await.map(|pair| Found {
-                pair: Some(pair),
-                unsettled: None,
-            }),
+            Source::Directory(mounted) => mounted.look().await,
             Source::Secret(keeper) => keeper.look().await,
         };
         let outcome = found.and_then(|found| {
