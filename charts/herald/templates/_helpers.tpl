@@ -130,3 +130,8 @@ labels:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
+
+{{/* "yes" if cert-manager makes the certificate of the webhooks. */}}
+{{- define "herald.certManager" -}}
+{{- if and .Values.controller.certManager.enabled (ne .Values.controller.webhookMode "disabled") }}yes{{ end }}
+{{- end }}

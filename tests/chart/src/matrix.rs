@@ -125,4 +125,23 @@ frrk8s: {enabled: false}
 frr-k8s: {prometheus: {serviceMonitor: {enabled: false}}}
 ",
     ),
+    (
+        "webhooks alone, with a certificate of cert-manager",
+        r"
+controller:
+  webhookMode: onlywebhook
+  certManager: {enabled: true}
+networkpolicies: {enabled: true}
+speaker: {enabled: false}
+",
+    ),
+    (
+        "a certificate of an issuer that is there",
+        r"
+tls: {controllerMetricsTLSSecret: one}
+controller:
+  webhookConversion: false
+  certManager: {enabled: true, issuerRef: {name: corporate, kind: ClusterIssuer, group: cert-manager.io}}
+",
+    ),
 ];

@@ -43,7 +43,7 @@ fn what_is_rendered_follows_the_values() -> Result<()> {
         .iter()
         .map(|(name, values)| helm.template(values).with_context(|| (*name).to_owned()))
         .collect::<Result<_>>()?;
-    let [defaults, everything, pods, alone, controller, speakers, _] = &rendered[..] else {
+    let [defaults, everything, pods, alone, controller, speakers, ..] = &rendered[..] else {
         anyhow::bail!("the matrix has another length");
     };
 
@@ -204,11 +204,117 @@ fn values_that_cannot_work_together_are_refused_with_a_remedy() -> Result<()> {
         "speaker: {memberlist: {enabled: false}, nodeSelector: {a: b}}",
         &["speaker.nodeSelector"],
     )?;
+    Ok(())
+}
+
+/// All that the flags take, with 15 s for the rest and 2 s for `bgpShutdownWait` to be added.
+#[test]
+#[ignore = "needs Helm: run by make test"]
+fn the_grace_period_is_compared_with_durations_of_every_form() -> Result<()> {
+    let helm = Helm::new()?;
+    for (limit, least) in [
+        ("20", 37),
+        ("20s", 37),
+        ("+20s", 37),
+        ("\"20\"", 37),
+        ("1m", 77),
+        ("1m30s", 107),
+        ("1.5m", 107),
+        ("0.01h", 53),
+        ("13001ms", 31),
+        ("13000001us", 31),
+        ("13000001\u{b5}s", 31),
+        ("13000001\u{3bc}s", 31),
+        ("13s1ns", 31),
+    ] {
+        let values = format!("speaker: {{handoverLimit: {limit}}}");
+        let least = format!("{least} at least");
+        refused(&helm, &values, &["terminationGracePeriodSeconds", &least])?;
+    }
+    let values = "speaker: {bgpShutdownWait: 1m}";
+    refused(&helm, values, &["bgpShutdownWait", "80 at least"])?;
+    for limit in [
+        "0",
+        "13",
+        "13s",
+        "13000ms",
+        "13000000us",
+        "+.2m",
+        "1.s",
+        "0h0m12.999s",
+    ] {
+        helm.template(&format!("speaker: {{handoverLimit: {limit}}}"))
+            .with_context(|| limit.to_owned())?;
+    }
+    for limit in ["-1s", "s", "1 s", "1d", "."] {
+        let values = format!("speaker: {{handoverLimit: \"{limit}\"}}");
+        refused(&helm, &values, &["handoverLimit"])?;
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs Helm: run by make test"]
+fn a_certificate_of_cert_manager_is_mounted_and_is_nobody_elses() -> Result<()> {
+    let helm = Helm::new()?;
+    let own = helm.template("controller: {certManager: {enabled: true}}")?;
+    let deployment = own.object("Deployment", "herald-controller")?;
+    let given = arguments(deployment);
+    ensure!(given.contains(&"--disable-cert-rotation"), "{given:?}");
+    ensure!(
+        given.contains(&"--cert-dir=/etc/herald/webhook-tls"),
+        "{given:?}"
+    );
+    let pod = &deployment["spec"]["template"]["spec"];
+    let mounted = &pod["containers"][0]["volumeMounts"][0]["mountPath"];
+    assert_eq!(*mounted, "/etc/herald/webhook-tls");
+    let certificate = own.object("Certificate", "herald-webhook")?;
+    let secret = &certificate["spec"]["secretName"];
+    assert_eq!(pod["volumes"][0]["secret"]["secretName"], *secret);
+    let names = &certificate["spec"]["dnsNames"];
+    assert_eq!(names[0], "metallb-webhook-service.herald-system.svc");
+    assert_eq!(
+        certificate["spec"]["issuerRef"]["name"],
+        "herald-webhook-ca"
+    );
+    let issuer = own.object("Issuer", "herald-webhook-ca")?;
+    let authority = own.object("Certificate", "herald-webhook-ca")?;
+    assert_eq!(
+        issuer["spec"]["ca"],
+        json!({"secretName": authority["spec"]["secretName"]})
+    );
+    assert_eq!(authority["spec"]["isCA"], true);
+    let self_signed = authority["spec"]["issuerRef"]["name"].as_str();
+    own.object("Issuer", self_signed.context("a name")?)?;
+    let name = "metallb-webhook-configuration";
+    let configuration = own.object("ValidatingWebhookConfiguration", name)?;
+    let from = &configuration["metadata"]["annotations"]["cert-manager.io/inject-ca-from"];
+    assert_eq!(*from, "herald-system/herald-webhook");
+    // Neither the Secret nor rights on it, nor on what the injector writes.
+    ensure!(own.object("Secret", "metallb-webhook-cert").is_err());
+    for kind in ["ClusterRole", "Role"] {
+        let rights = own.object(kind, "herald-controller")?.to_string();
+        for word in ["metallb-webhook-cert", "validatingwebhookconfigurations"] {
+            ensure!(!rights.contains(word), "{word}: {rights}");
+        }
+    }
+
+    let theirs =
+        "controller: {certManager: {enabled: true, issuerRef: {name: x, kind: ClusterIssuer}}}";
+    let theirs = helm.template(theirs)?;
+    let certificate = theirs.object("Certificate", "herald-webhook")?;
+    let issuer = json!({"name": "x", "kind": "ClusterIssuer", "group": "cert-manager.io"});
+    assert_eq!(certificate["spec"]["issuerRef"], issuer);
+    ensure!(!theirs.names().iter().any(|name| name.contains("Issuer ")));
     refused(
         &helm,
-        "speaker: {handoverLimit: 20s}",
-        &["terminationGracePeriodSeconds", "37 at least"],
-    )
+        "controller: {certManager: {enabled: true, issuerRef: {nam: x}}}",
+        &["nam"],
+    )?;
+    let without =
+        helm.template("controller: {webhookMode: disabled, certManager: {enabled: true}}")?;
+    ensure!(without.object("Certificate", "herald-webhook").is_err());
+    Ok(())
 }
 
 #[test]
