@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio_util::sync::CancellationToken;
 
+use crate::io::be_another_machine;
 use crate::lab::Lab;
 use crate::net::address::{Addresses, Node};
 use crate::net::build::{add_namespaces, address_lines, netns_of};
@@ -251,6 +252,7 @@ fn serve(id: &str, part: &str, pod: String, node: String, stop: CancellationToke
     let netns = netns_of(id, part);
     let (sender, receiver) = std::sync::mpsc::sync_channel(1);
     std::thread::spawn(move || {
+        be_another_machine();
         let listening = netns.enter().and_then(|()| {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()

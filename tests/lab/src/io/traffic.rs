@@ -61,6 +61,7 @@ impl Lab {
         let (kept, until) = (Arc::clone(&samples), stop.clone());
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
         let thread = std::thread::spawn(move || {
+            super::be_another_machine();
             let runtime = netns.enter().and_then(|()| {
                 Ok(tokio::runtime::Builder::new_current_thread()
                     .enable_all()

@@ -44,6 +44,7 @@ impl Lab {
         let stop = self.shared.end.child_token();
         let (kept, until) = (Arc::clone(&looks), stop.clone());
         let thread = std::thread::spawn(move || {
+            super::be_another_machine();
             let mut next = Instant::now();
             while !until.is_cancelled() {
                 let asked = Instant::now();
