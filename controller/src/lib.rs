@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! watches ─▶ run ─▶ core (services, allocator) ─▶ writes ─▶ services/status
-//!   pools, namespaces ─▶ pools ──┘      └─▶ events
+//!   pools, namespaces ─▶ pools ──┘      └─▶ events, configuration (`ConfigurationState`)
 //! ```
 //! [`core`] and what it uses ([`request`], [`status`], [`notes`]) are plain functions of what they
 //! are told; [`run`] is the one task that owns them and everything around them.
 
 pub mod args;
+mod configuration;
 mod core;
 mod fresh;
 mod metrics;

@@ -7,6 +7,7 @@ mod reads;
 use std::time::Duration;
 
 use herald_api::kinds::IPAddressPoolStatus;
+use herald_api::report::Findings;
 use herald_api::slim::Service;
 use herald_model::ServiceKey;
 use herald_runtime::backoff::Backoff;
@@ -20,12 +21,13 @@ use herald_runtime::{client, metrics as metrics_server};
 use jiff::Timestamp;
 use kube::Client;
 use prometheus_client::registry::Registry;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{ControllerArgs, WebhookMode};
+use crate::configuration;
 use crate::core::{Core, Follow, Written};
 use crate::fresh::{self, Fresh};
 use crate::metrics::Metrics;
@@ -33,7 +35,7 @@ use crate::peers::PeerStatuses;
 use crate::pools::Pools;
 use crate::retries::{FIRST_RETRY, MAX_RETRY, Retries, Retry, pause_after};
 use crate::secret::MembershipSecret;
-use crate::sources::{Input, watch};
+use crate::sources::{self, Input};
 use crate::webhook::{self, WebhookMetrics};
 use crate::write::{self, Verdict};
 
@@ -109,14 +111,21 @@ pub async fn run(args: ControllerArgs, log: &Log) -> anyhow::Result<()> {
             "peer statuses",
             peers.run(leadership.clone(), token.clone()),
         );
+        let findings = configuration::start(
+            (&kube, &namespace),
+            args.common.identity(),
+            leadership.clone(),
+            &mut supervisor,
+        );
         let (inputs, receiver) = mpsc::channel(INPUTS);
-        watch(&kube, &namespace, &inputs, &mut supervisor);
+        sources::watch(&kube, &namespace, &inputs, &mut supervisor);
         let control = Loop {
             client: kube,
             namespace,
             writes_at_once: usize::from(args.status_writes),
             core: Core::new(args.common.lb_class.clone()),
             pools: Pools::new(),
+            findings,
             metrics,
             recorder,
             leadership,
@@ -225,6 +234,8 @@ struct Loop {
     writes_at_once: usize,
     core: Core,
     pools: Pools,
+    /// What is wrong with the configuration, for the status; `None` as long as there is none.
+    findings: watch::Sender<Option<Findings>>,
     metrics: Metrics,
     recorder: Recorder,
     leadership: Leadership,

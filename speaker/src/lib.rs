@@ -23,7 +23,6 @@ mod engine;
 mod group;
 pub mod layer2;
 mod metrics;
-mod owner;
 mod presence;
 mod series;
 mod sessions;
@@ -43,7 +42,7 @@ use herald_runtime::health::Readiness;
 use herald_runtime::logging::Log;
 use herald_runtime::supervise::Supervisor;
 use herald_runtime::thread::on_own_thread;
-use herald_runtime::{client, events, health};
+use herald_runtime::{client, events, health, owner};
 use prometheus_client::registry::Registry;
 use tokio::sync::{Notify, mpsc, watch};
 

@@ -1,6 +1,7 @@
 //! What the loop does with a new configuration.
 
 use herald_api::config::Problem;
+use herald_api::report::Findings;
 use herald_runtime::events::{Kind, Subject};
 
 use super::Loop;
@@ -24,6 +25,12 @@ impl Loop {
                 self.record_problem(problem, self.pools.subject(problem));
             }
         }
+        let problems = self.pools.problems();
+        let findings = Findings {
+            problems: problems.map(|(problem, _)| problem.to_string()).collect(),
+            unknown: Vec::new(),
+        };
+        self.findings.send_replace(Some(findings));
         self.core.set_unusable_pools(change.unusable);
         if let Some(pools) = change.pools {
             tracing::info!(event = "configLoaded", pools = pools.len(), "pools changed");

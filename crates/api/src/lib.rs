@@ -7,6 +7,7 @@ pub mod conversion;
 pub mod crd;
 mod duration;
 pub mod kinds;
+pub mod report;
 mod schema;
 pub mod slim;
 

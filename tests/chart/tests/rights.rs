@@ -155,10 +155,12 @@ async fn nothing_that_herald_does_is_forbidden() -> Result<()> {
         peer.status.is_some()
     })
     .await?;
-    wait(&lab, "the speaker's state", |state: &ConfigurationState| {
-        state.status.is_some()
-    })
-    .await?;
+    for name in ["controller", "speaker-n1"] {
+        let state = wait(&lab, name, |state: &ConfigurationState| {
+            state.name_any() == name && state.status.is_some()
+        });
+        assert_eq!(state.await?.owner_references().len(), 1, "no owner");
+    }
     for reason in ["nodeAssigned", "SessionFailed"] {
         wait_event(&lab, reason).await?;
     }

@@ -1,11 +1,11 @@
-//! The Pod of this speaker, as the owner of what it writes.
+//! The Pod of this process, as the owner of what it writes.
 
 use std::time::Duration;
 
+use crate::backoff::Backoff;
+use crate::client::REQUEST_TIMEOUT;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
-use herald_runtime::backoff::Backoff;
-use herald_runtime::client::REQUEST_TIMEOUT;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Api, Client, ResourceExt as _};
@@ -14,11 +14,11 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// The owner, looked up once by the first that awaits it; `None` if there is no such Pod.
-pub(crate) type Owner = Shared<BoxFuture<'static, Option<OwnerReference>>>;
+pub type Owner = Shared<BoxFuture<'static, Option<OwnerReference>>>;
 
-/// The Pod `name` as an owner, so that what this speaker wrote goes when its Pod goes. Waits while
+/// The Pod `name` as an owner, so that what this process wrote goes when its Pod goes. Waits while
 /// the API does not answer.
-pub(crate) fn of_pod(client: &Client, namespace: &str, name: String) -> Owner {
+pub fn of_pod(client: &Client, namespace: &str, name: String) -> Owner {
     let api = Api::namespaced(client.clone(), namespace);
     look_up(api, name).boxed().shared()
 }
@@ -41,7 +41,7 @@ async fn look_up(api: Api<Pod>, name: String) -> Option<OwnerReference> {
                     pod = name,
                     error = status.message,
                     "no such Pod, or no right to read it: status objects get no owner and stay \
-                     when the speaker is removed; name the Pod with --pod-name"
+                     when Herald is removed; name the Pod with --pod-name"
                 );
                 return None;
             }
@@ -62,7 +62,7 @@ mod tests {
 
     /// An API server that gives these answers, each to one connection, and then no more.
     async fn server(answers: &'static [(&str, &str)]) -> Client {
-        herald_runtime::install_crypto_provider();
+        crate::install_crypto_provider();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
         let address = listener.local_addr().expect("bound");
         tokio::spawn(async move {
