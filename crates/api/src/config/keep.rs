@@ -86,6 +86,7 @@ impl<T: Parsed> Keeper<T> {
                 field: fault.field,
                 message: fault.message,
                 consequence,
+                waits: fault.waits,
             });
         };
         for (name, parsed) in &accepted {

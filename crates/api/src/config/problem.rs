@@ -11,6 +11,8 @@ pub enum Consequence {
     LastGood,
     /// It is not used: there is no good version of it.
     Unused,
+    /// None: it is used as it is.
+    Harmless,
 }
 
 /// Something that is wrong with an object.
@@ -26,6 +28,8 @@ pub struct Problem {
     pub message: String,
     /// What becomes of the object until it is corrected.
     pub consequence: Consequence,
+    /// True if the object itself is all right: what it refers to is not there, and may come.
+    pub waits: bool,
 }
 
 impl fmt::Display for Problem {
@@ -41,10 +45,17 @@ impl fmt::Display for Problem {
         if !field.is_empty() {
             write!(f, ", field {field}")?;
         }
-        let consequence = match self.consequence {
-            Consequence::FieldIgnored => "the field is ignored until it is corrected",
-            Consequence::LastGood => "its last good version stays in use until it is corrected",
-            Consequence::Unused => "it is not used until it is corrected",
+        let consequence = match (self.consequence, self.waits) {
+            (Consequence::FieldIgnored, _) => "the field is ignored until it is corrected",
+            (Consequence::LastGood, false) => {
+                "its last good version stays in use until it is corrected"
+            }
+            (Consequence::LastGood, true) => {
+                "it waits for that, and its last good version stays in use until then"
+            }
+            (Consequence::Unused, false) => "it is not used until it is corrected",
+            (Consequence::Unused, true) => "it waits for that, and is not used until then",
+            (Consequence::Harmless, _) => "it is used all the same",
         };
         write!(f, ": {message}; {consequence}")
     }
@@ -55,6 +66,8 @@ impl fmt::Display for Problem {
 pub(super) struct Fault {
     pub(super) field: String,
     pub(super) message: String,
+    /// True if all that is wrong is that something else is not there.
+    pub(super) waits: bool,
 }
 
 impl Fault {
@@ -62,6 +75,15 @@ impl Fault {
         Self {
             field: field.into(),
             message: message.into(),
+            waits: false,
+        }
+    }
+
+    /// What the field refers to is not there, and may come.
+    pub(super) fn waiting(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            waits: true,
+            ..Self::new(field, message)
         }
     }
 }

@@ -70,7 +70,12 @@ fn put(stored: &Resources, new: &Object) -> Verdict {
     let errors: Vec<_> = found
         .iter()
         .filter(|problem| is_about(problem, new))
-        .filter(|problem| problem.consequence != Consequence::FieldIgnored)
+        .filter(|problem| {
+            matches!(
+                problem.consequence,
+                Consequence::LastGood | Consequence::Unused
+            )
+        })
         .map(refusal)
         .collect();
     if !errors.is_empty() {
@@ -79,11 +84,9 @@ fn put(stored: &Resources, new: &Object) -> Verdict {
             warnings: Vec::new(),
         };
     }
-    let mut warnings = news(&before, &problems(configurator, after), Some(new));
-    warnings.extend(twins(stored, new));
     Verdict {
         errors: Vec::new(),
-        warnings,
+        warnings: news(&before, &problems(configurator, after), Some(new)),
     }
 }
 
@@ -163,23 +166,6 @@ fn news(before: &[Problem], after: &[Problem], changed: Option<&Object>) -> Vec<
         _ => problem.to_string(),
     })
     .collect()
-}
-
-/// Rule 8: MetalLB refuses two advertisements that are alike; the second is only without effect.
-fn twins(stored: &Resources, new: &Object) -> Option<String> {
-    let Object::BgpAdvertisement(new) = new else {
-        return None;
-    };
-    let (other, _) = stored.bgp_advertisements.iter().find(|(name, other)| {
-        let same = other
-            .is_ok_and(|other| other.spec == new.spec && other.annotations() == new.annotations());
-        same && *name != new.name_any()
-    })?;
-    let name = new.name_any();
-    Some(format!(
-        "duplicate definition of bgpadvertisements: BGPAdvertisement {name:?} says what \
-         BGPAdvertisement {other:?} says, so one of the two can go"
-    ))
 }
 
 #[cfg(test)]

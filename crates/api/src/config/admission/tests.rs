@@ -29,6 +29,9 @@ struct Case {
     errors: Vec<Vec<String>>,
     #[serde(default)]
     warnings: Vec<Vec<String>>,
+    /// Of every problem that there is if the change is made unasked, where that is not what errors
+    /// and warnings say.
+    found: Option<Vec<Vec<String>>>,
 }
 
 #[derive(Deserialize)]
@@ -133,6 +136,16 @@ fn every_rule_refuses_what_it_is_for_and_nothing_else() {
         let verdict = review(&stored, NAMESPACE, &change);
         expect(&case.name, "errors", &verdict.errors, &case.errors);
         expect(&case.name, "warnings", &verdict.warnings, &case.warnings);
+        // Elsewhere nobody reads it.
+        if change.object().meta().namespace.as_deref() == Some(NAMESPACE) {
+            let mut configurator = Configurator::default();
+            configurator.update(&stored);
+            let (_, problems) = configurator.update(&change.applied_to(&stored));
+            let texts: Vec<_> = problems.iter().map(ToString::to_string).collect();
+            let said = || [case.errors.as_slice(), &case.warnings].concat();
+            let found = case.found.clone().unwrap_or_else(said);
+            expect(&case.name, "found", &texts, &found);
+        }
     }
 }
 

@@ -1,7 +1,4 @@
 //! `BGPAdvertisement`s (compat.md 1.3 and 1.8, rules 5, 6, 7 and 9).
-//!
-//! Rule 8, two objects that are equal byte by byte, has no case here: objects are told apart by
-//! their names, and two that differ in nothing else announce the same route, which is harmless.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -116,7 +113,7 @@ impl ParsedAdvertisement {
         let spec = &object.spec;
         let peers = distinct_names("spec.peers", &spec.peers)?;
         let mut annotations = Annotations::of(object);
-        let advertisement = Advertisement {
+        let mut advertisement = Advertisement {
             name: name.to_owned(),
             aggregation_length: length(
                 "spec.aggregationLength",
@@ -129,7 +126,7 @@ impl ParsedAdvertisement {
                 IpFamily::V6,
             )?,
             local_pref: Some(spec.local_pref).filter(|preference| *preference != 0),
-            communities: communities(spec, context.aliases)?,
+            communities: BTreeSet::new(),
             node_selectors: strictly_distinct_selectors(
                 "spec.nodeSelectors",
                 &spec.node_selectors,
@@ -161,6 +158,8 @@ impl ParsedAdvertisement {
                 }));
             }
         }
+        // Names may be defined later, so they are looked for last and hide nothing that is wrong.
+        advertisement.communities = communities(spec, context.aliases)?;
         Ok(Self {
             pools,
             nodes: NodeSet::selected(&advertisement.node_selectors, context.nodes),

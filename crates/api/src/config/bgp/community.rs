@@ -57,18 +57,25 @@ impl Parsed for Aliases {
     }
 }
 
-/// The communities of an advertisement, names looked up.
+/// The communities of an advertisement, names looked up. What can be no name is told before a name
+/// that is not defined yet.
 pub(super) fn resolve(
     texts: &BTreeSet<&str>,
     aliases: &BTreeMap<String, Community>,
 ) -> Result<BTreeSet<Community>, Fault> {
-    texts
-        .iter()
-        .map(|text| match aliases.get(*text) {
-            Some(community) => Ok(*community),
-            None => text
-                .parse()
-                .map_err(|error: CommunityError| Fault::new("spec.communities", error.to_string())),
-        })
-        .collect()
+    const FIELD: &str = "spec.communities";
+    let look_up = |text: &&str| match aliases.get(*text) {
+        Some(community) => Ok(*community),
+        None => text.parse().map_err(|error: CommunityError| {
+            let message = error.to_string();
+            if text.contains(':') {
+                Fault::new(FIELD, message)
+            } else {
+                Fault::waiting(FIELD, message)
+            }
+        }),
+    };
+    let texts = texts.iter().copied();
+    let (values, names): (Vec<&str>, Vec<_>) = texts.partition(|text| text.contains(':'));
+    values.iter().chain(&names).map(look_up).collect()
 }

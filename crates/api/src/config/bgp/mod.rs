@@ -15,14 +15,16 @@ use std::collections::BTreeMap;
 
 use herald_announce::bgp::Advertisement;
 use herald_model::{Cidr, IpFamily};
+use kube::ResourceExt as _;
 
 use self::advertisement::ParsedAdvertisement;
 use self::community::Aliases;
 use self::peer::ParsedPeer;
-use super::Resources;
 use super::keep::Keeper;
 use super::pool::ParsedPool;
 use super::problem::{Consequence, Problem};
+use super::{Objects, Resources};
+use crate::kinds;
 
 pub use bfd::BfdProfile;
 pub use endpoint::PeerEndpoint;
@@ -62,6 +64,13 @@ impl BgpKeepers {
             problems,
             |name, object| ParsedAdvertisement::parse(name, object, &context),
         );
+        for twin in twins(&resources.bgp_advertisements) {
+            // That the object is wrong says enough of it.
+            let is_wrong = |known: &Problem| (known.kind, &known.name) == (twin.kind, &twin.name);
+            if !problems.iter().any(is_wrong) {
+                problems.push(twin);
+            }
+        }
         let profiles = &resources.bfd_profiles;
         self.profiles
             .update("BFDProfile", profiles, problems, BfdProfile::parse);
@@ -149,7 +158,32 @@ fn echo_problem(peer: &BgpPeer, pool: &str, cidr: Cidr) -> Problem {
              other peers"
         ),
         consequence: Consequence::FieldIgnored,
+        waits: false,
     }
+}
+
+/// Rule 8: advertisements that say what another one says. MetalLB refuses them; the second is only
+/// without effect.
+fn twins(advertisements: &Objects<kinds::BGPAdvertisement>) -> Vec<Problem> {
+    let mut known = BTreeMap::new();
+    let twin = |(name, object): (&str, Result<&kinds::BGPAdvertisement, &str>)| {
+        let object = object.ok()?;
+        // Equal objects, equal texts.
+        let text = serde_json::to_string(&(&object.spec, object.annotations())).ok()?;
+        let other = known.entry(text).or_insert_with(|| name.to_owned());
+        (other != name).then(|| Problem {
+            kind: "BGPAdvertisement",
+            name: name.to_owned(),
+            field: "spec".to_owned(),
+            message: format!(
+                "duplicate definition of bgpadvertisements: it says what BGPAdvertisement {other:?} \
+                 says, so one of the two can go"
+            ),
+            consequence: Consequence::Harmless,
+            waits: false,
+        })
+    };
+    advertisements.iter().filter_map(twin).collect()
 }
 
 #[cfg(test)]

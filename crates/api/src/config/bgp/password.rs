@@ -90,11 +90,13 @@ pub(super) fn password(
         ));
     }
     let Some(secret) = secrets.get(name) else {
+        // Others than of this type are not read, so which of the two it is nobody knows.
         let message = format!(
             "secret ref not found: there is no Secret {name:?} of type {KIND} in the namespace of the \
-             BGPPeer"
+             BGPPeer; if there is one of another type that is a secret type mismatch, make it anew \
+             with this one"
         );
-        return Err(Fault::new(REFERENCE, message));
+        return Err(Fault::waiting(REFERENCE, message));
     };
     if secret.kind != KIND {
         let message = format!(

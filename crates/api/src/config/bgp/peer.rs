@@ -193,7 +193,7 @@ impl ParsedPeer {
         let spec = &object.spec;
         let mut annotations = Annotations::of(object);
         let endpoint = PeerEndpoint::parse(spec, &mut annotations)?;
-        let peer = BgpPeer {
+        let mut peer = BgpPeer {
             name: name.to_owned(),
             my_asn: my_asn(spec)?,
             peer_asn: peer_asn(spec)?,
@@ -209,8 +209,8 @@ impl ParsedPeer {
             timers: Timers::parse(spec)?,
             router_id: router_id(spec)?,
             node_selectors: distinct_selectors("spec.nodeSelectors", &spec.node_selectors)?,
-            password: password(spec, context.secrets)?,
-            bfd: bfd(name, spec, context.profiles)?,
+            password: None,
+            bfd: None,
             graceful_restart: spec.enable_graceful_restart,
             ebgp_multi_hop: spec.ebgp_multi_hop,
             ttl_security: annotations.number(BGP_TTL_SECURITY, &(1..=254)),
@@ -227,6 +227,9 @@ impl ParsedPeer {
                 "invalid ebgp-multihop parameter set for an ibgp peer: remove it",
             ));
         }
+        // What may come later is looked for last, so that it hides nothing that is wrong.
+        peer.password = password(spec, context.secrets)?;
+        peer.bfd = bfd(name, spec, context.profiles)?;
         Ok(Self {
             nodes: NodeSet::selected(&peer.node_selectors, context.nodes),
             remarks: annotations.remarks(),
@@ -309,7 +312,7 @@ fn bfd(
         let message = format!(
             "peer {peer} referencing non existing bfd profile {name}: create the BFDProfile"
         );
-        return Err(Fault::new("spec.bfdProfile", message));
+        return Err(Fault::waiting("spec.bfdProfile", message));
     };
     Ok(Some(PeerBfd {
         name: name.clone(),
