@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use herald_api::kinds::{
-    BGPPeer, BGPSessionState, ConfigurationState, IPAddressPool, ServiceBGPStatus, ServiceL2Status,
+    BGPPeer, BGPSessionState, ConfigurationState, IPAddressPool, IPAddressPoolSpec,
+    ServiceBGPStatus, ServiceL2Status,
 };
 use herald_chart::Helm;
 use herald_lab::{Lab, NAMESPACE, ProxyMode, User, eventually};
 use k8s_openapi::api::core::v1::{Event, Secret};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use kube::core::NamespaceResourceScope;
@@ -17,9 +19,9 @@ use kube::{Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-/// The service accounts of the lab's processes. Its API server reaches no Service, so no webhooks.
+/// The service accounts of the lab's processes.
 const VALUES: &str = r"
-controller: {webhookMode: disabled, serviceAccount: {name: controller}}
+controller: {serviceAccount: {name: controller}}
 speaker: {serviceAccount: {name: speaker}}
 ";
 
@@ -99,6 +101,59 @@ async fn wait_event(lab: &Lab, reason: &str) -> Result<()> {
     .await
 }
 
+/// Leads the Service of the webhooks to the controller, which is where the API server is.
+async fn lead_to_webhooks(lab: &Lab) -> Result<()> {
+    let slices: Api<EndpointSlice> = Api::namespaced(lab.client(), "default");
+    let api_server = slices.get("kubernetes").await?;
+    let endpoint = api_server.endpoints.first().context("no API server")?;
+    let slice = json!({
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": "webhooks",
+            "namespace": NAMESPACE,
+            "labels": {"kubernetes.io/service-name": "metallb-webhook-service"},
+        },
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": endpoint.addresses, "conditions": {"ready": true}}],
+        "ports": [{"name": "webhook-server", "port": 9443, "protocol": "TCP"}],
+    });
+    lab.apply_yaml(&slice.to_string()).await?;
+    Ok(())
+}
+
+/// The webhooks of the chart judge and convert, and are trusted by what the controller has set.
+async fn webhooks_answer(lab: &Lab) -> Result<()> {
+    let mut pool = IPAddressPool::new("bad", IPAddressPoolSpec::default());
+    pool.spec.addresses = vec!["192.168.16.0/33".to_owned()];
+    let pools: Api<IPAddressPool> = Api::namespaced(lab.client(), NAMESPACE);
+    let refused = pools.create(&PostParams::default(), &pool).await;
+    let refused = format!("{:?}", refused.err().context("it is taken")?);
+    ensure!(refused.contains("invalid CIDR"), "{refused}");
+    // An edit for which Services, nodes and namespaces are looked at, and the deletion after it.
+    pool.spec.addresses = vec!["198.51.100.0/24".to_owned()];
+    pool.metadata.name = Some("other".to_owned());
+    let made = pools.create(&PostParams::default(), &pool).await?;
+    let mut edited = made;
+    edited.spec.addresses = vec!["198.51.100.0/25".to_owned()];
+    eventually(PATIENCE, "the edit", async || {
+        // The controller writes the status of pools.
+        edited.metadata.resource_version = pools.get("other").await?.metadata.resource_version;
+        let params = PostParams::default();
+        Ok(pools.replace("other", &params, &edited).await.ok())
+    })
+    .await?;
+    pools.delete("other", &DeleteParams::default()).await?;
+    // v1beta1 has no word for passwordSecret: the converter puts it into an annotation.
+    let path = format!("/apis/metallb.io/v1beta1/namespaces/{NAMESPACE}/bgppeers/tor");
+    eventually(PATIENCE, "the peer as v1beta1", async || {
+        let request = http::Request::get(&path).body(Vec::new())?;
+        let peer = lab.client().request_text(request).await.unwrap_or_default();
+        Ok(peer.contains("herald.io/bgppeer-v1beta2").then_some(()))
+    })
+    .await
+}
+
 #[tokio::test]
 #[ignore = "needs root, the lab and Helm: run by make test"]
 async fn nothing_that_herald_does_is_forbidden() -> Result<()> {
@@ -118,10 +173,16 @@ async fn nothing_that_herald_does_is_forbidden() -> Result<()> {
         .controller("controller")?
         .arg("--ml-secret-name=herald-memberlist")
         .arg("--deployment=herald-controller")
+        .arg("--webhook-mode=enabled")
         .start_ready()
         .await?;
     let speaker = lab.start_speaker("n1").await?;
-    lab.apply_yaml(CONFIGURATION).await?;
+    lead_to_webhooks(&lab).await?;
+    eventually(PATIENCE, "the webhooks to be trusted", async || {
+        Ok(lab.apply_yaml(CONFIGURATION).await.ok())
+    })
+    .await?;
+    webhooks_answer(&lab).await?;
     lab.backends("web", &["n1"]).await?;
     let service = lab.service("web").create().await?;
 
