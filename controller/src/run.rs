@@ -120,7 +120,7 @@ pub async fn run(args: ControllerArgs, log: &Log) -> anyhow::Result<()> {
         let (inputs, receiver) = mpsc::channel(INPUTS);
         sources::watch(&kube, &namespace, &inputs, &mut supervisor);
         let control = Loop {
-            client: kube,
+            client: kube.clone(),
             namespace,
             writes_at_once: usize::from(args.status_writes),
             core: Core::new(args.common.lb_class.clone()),
@@ -147,7 +147,7 @@ pub async fn run(args: ControllerArgs, log: &Log) -> anyhow::Result<()> {
     );
     supervisor.spawn(
         "metrics",
-        metrics_server::serve(args.common, registry, token),
+        metrics_server::serve(args.common, kube, registry, token),
     );
     Ok(supervisor.run().await?)
 }

@@ -43,6 +43,7 @@ use herald_runtime::logging::Log;
 use herald_runtime::supervise::Supervisor;
 use herald_runtime::thread::on_own_thread;
 use herald_runtime::{client, events, health, owner};
+use kube::Client;
 use prometheus_client::registry::Registry;
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -188,7 +189,7 @@ pub async fn run(args: Args, log: &Log) -> anyhow::Result<()> {
     let engine = Engine::new(Instant::now(), settings, engine_io, metrics, saved);
     statuses.start(&mut supervisor, &client, &namespace, &me, &owner);
     let presence = Presence {
-        client,
+        client: client.clone(),
         namespace,
         me,
         owner,
@@ -226,7 +227,7 @@ pub async fn run(args: Args, log: &Log) -> anyhow::Result<()> {
     let file: Arc<Path> = args.l2_exclude_file.as_path().into();
     let files = layer2::watch_file(file, exclude, supervisor.token());
     supervisor.spawn("exclude file", files);
-    start_servers(&args, readiness, registry, &mut supervisor);
+    start_servers(&args, client, readiness, registry, &mut supervisor);
     Ok(supervisor.run().await?)
 }
 
@@ -252,6 +253,7 @@ fn start_bfd(
 /// Starts what kubelet and Prometheus ask.
 fn start_servers(
     args: &Args,
+    client: Client,
     readiness: Readiness,
     registry: Registry,
     supervisor: &mut Supervisor,
@@ -261,7 +263,7 @@ fn start_servers(
     let port = args.common.health_probe_port;
     let health = health::serve(local, port, readiness, supervisor.token());
     let common = args.common.clone();
-    let metrics = herald_runtime::metrics::serve(common, registry, supervisor.token());
+    let metrics = herald_runtime::metrics::serve(common, client, registry, supervisor.token());
     supervisor.spawn("health server", health);
     supervisor.spawn("metrics server", metrics);
 }

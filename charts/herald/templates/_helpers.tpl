@@ -61,6 +61,7 @@ imagePullPolicy: {{ . }}
 {{- $root := index . 0 }}
 {{- $component := index . 1 }}
 - --port={{ $root.Values.prometheus.metricsPort }}
+- --metrics-security={{ $root.Values.prometheus.security }}
 - --health-probe-port={{ $component.readinessProbe.port }}
 - --log-level={{ $component.logLevel }}
 - --log-format={{ $component.logFormat }}
@@ -100,25 +101,44 @@ imagePullPolicy: {{ . }}
 {{- define "herald.scrapeAnnotations" -}}
 {{- if .Values.prometheus.scrapeAnnotations }}
 prometheus.io/scrape: "true"
-prometheus.io/scheme: https
+prometheus.io/scheme: {{ include "herald.scheme" . }}
 prometheus.io/port: {{ .Values.prometheus.metricsPort | quote }}
 {{- end }}
 {{- end }}
 
-{{/* What endpoints of a PodMonitor and of a ServiceMonitor have in common; takes the monitor's values and its tlsConfig. */}}
+{{/* What `/metrics` speaks. */}}
+{{- define "herald.scheme" -}}
+{{- if eq .Values.prometheus.security "none" }}http{{ else }}https{{ end }}
+{{- end }}
+
+{{/* What endpoints of a PodMonitor and of a ServiceMonitor have in common; takes the root, the monitor's values and its tlsConfig. */}}
 {{- define "herald.endpoint" -}}
-{{- with (index . 0).interval }}
+{{- $root := index . 0 }}
+{{- $monitor := index . 1 }}
+port: metricshttps
+path: /metrics
+scheme: {{ include "herald.scheme" $root }}
+{{- with $monitor.interval }}
 interval: {{ . }}
 {{- end }}
-{{- with index . 1 }}
+{{- if eq $root.Values.prometheus.security "authorized" }}
+authorization:
+  type: Bearer
+  credentials:
+    name: {{ include "herald.fullname" $root }}-metrics-reader
+    key: token
+{{- end }}
+{{- if ne $root.Values.prometheus.security "none" }}
+{{- with index . 2 }}
 tlsConfig:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with (index . 0).metricRelabelings }}
+{{- end }}
+{{- with $monitor.metricRelabelings }}
 metricRelabelings:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with (index . 0).relabelings }}
+{{- with $monitor.relabelings }}
 relabelings:
   {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -134,4 +154,17 @@ labels:
 {{/* "yes" if cert-manager makes the certificate of the webhooks. */}}
 {{- define "herald.certManager" -}}
 {{- if and .Values.controller.certManager.enabled (ne .Values.controller.webhookMode "disabled") }}yes{{ end }}
+{{- end }}
+
+{{/* The rules of a daemon that finds out who may read its metrics. */}}
+{{- define "herald.reviews" -}}
+{{- if eq .Values.prometheus.security "authorized" }}
+# Who may read the metrics.
+- apiGroups: [authentication.k8s.io]
+  resources: [tokenreviews]
+  verbs: [create]
+- apiGroups: [authorization.k8s.io]
+  resources: [subjectaccessreviews]
+  verbs: [create]
+{{- end }}
 {{- end }}

@@ -9,7 +9,7 @@ use crate::logging::{LogFormat, LogLevel};
 /// Flags of both `herald controller` and `herald speaker`.
 #[derive(Debug, Clone, Args)]
 pub struct CommonArgs {
-    /// Port of the metrics server (HTTPS, path /metrics); 0 turns it off
+    /// Port of the metrics server (path /metrics); 0 turns it off
     #[arg(long, env = "HERALD_PORT", default_value_t = 9120)]
     pub port: u16,
 
@@ -42,10 +42,15 @@ pub struct CommonArgs {
     #[arg(long, env = "KUBECONFIG")]
     pub kubeconfig: Option<PathBuf>,
 
-    /// Directory with tls.crt and tls.key of the metrics server; default: a self-signed
-    /// certificate made at start
+    /// Directory with tls.crt and tls.key of the metrics server, read again when they change;
+    /// default: a self-signed certificate made at start
     #[arg(long, env = "HERALD_METRICS_CERT_DIR")]
     pub metrics_cert_dir: Option<PathBuf>,
+
+    /// Who may read the metrics, and whether TLS is spoken
+    #[arg(long, env = "HERALD_METRICS_SECURITY", value_enum,
+          default_value_t = MetricsSecurity::Authorized)]
+    pub metrics_security: MetricsSecurity,
 
     /// Lowest TLS version that the metrics server accepts
     #[arg(long, env = "HERALD_TLS_MIN_VERSION", value_enum, default_value_t = TlsVersion::Tls13)]
@@ -68,6 +73,17 @@ pub struct CommonArgs {
     /// Accepted for compatibility: native, frr or frr-k8s; Herald has one BGP engine
     #[arg(long, env = "METALLB_BGP_TYPE", hide = true)]
     pub bgp_type: Option<String>,
+}
+
+/// `--metrics-security`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MetricsSecurity {
+    /// HTTPS for those whom the API server knows and allows to get /metrics
+    Authorized,
+    /// HTTPS for everybody
+    Tls,
+    /// HTTP for everybody
+    None,
 }
 
 /// A TLS version as `--tls-min-version` names it.
@@ -160,6 +176,7 @@ mod tests {
         assert_eq!(common.log_level, LogLevel::Info);
         assert_eq!(common.lb_class, "");
         assert_eq!(common.tls_min_version, TlsVersion::Tls13);
+        assert_eq!(common.metrics_security, MetricsSecurity::Authorized);
         assert!(common.inactive().is_empty());
     }
 

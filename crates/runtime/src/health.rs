@@ -9,8 +9,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use tokio_util::sync::CancellationToken;
 
-use crate::connections::{Limits, Listener};
-use crate::https::listen;
+use crate::https::serve_plain;
 use crate::supervise::TaskResult;
 
 /// Where a daemon listens that is not on the host's network: all addresses of both families.
@@ -73,18 +72,8 @@ pub async fn serve(
     readiness: Readiness,
     token: CancellationToken,
 ) -> TaskResult {
-    if port == 0 {
-        token.cancelled().await;
-        return Ok(());
-    }
-    let listener = listen(address, port).await.map_err(|e| {
-        format!("cannot listen on {address} port {port}: {e}; choose another --health-probe-port")
-    })?;
-    let listener = Listener::new(listener, Limits::SERVER);
-    axum::serve(listener, router(readiness))
-        .with_graceful_shutdown(token.cancelled_owned())
-        .await?;
-    Ok(())
+    let address = (address, port).into();
+    serve_plain("--health-probe-port", address, router(readiness), token).await
 }
 
 fn router(readiness: Readiness) -> Router {

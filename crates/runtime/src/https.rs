@@ -1,4 +1,4 @@
-//! A server with TLS whose clients cannot hold it up: connections are counted, handshakes run side
+//! Servers, with TLS and without, whose clients cannot hold them up: connections are counted, handshakes run side
 //! by side and have a time limit, and so have answers.
 
 use std::net::{IpAddr, SocketAddr};
@@ -34,6 +34,27 @@ pub async fn serve(
         .await
         .map_err(|e| format!("cannot listen on port {port}: {e}; choose another {flag}"))?;
     serve_on(listener, config, router, token).await
+}
+
+/// The same without TLS.
+pub(crate) async fn serve_plain(
+    flag: &str,
+    address: SocketAddr,
+    router: Router,
+    token: CancellationToken,
+) -> TaskResult {
+    if address.port() == 0 {
+        token.cancelled().await;
+        return Ok(());
+    }
+    let listener = listen(address.ip(), address.port())
+        .await
+        .map_err(|e| format!("cannot listen on {address}: {e}; choose another {flag}"))?;
+    let listener = connections::Listener::new(listener, Limits::SERVER);
+    axum::serve(listener, router)
+        .with_graceful_shutdown(token.cancelled_owned())
+        .await?;
+    Ok(())
 }
 
 /// Serves `router` on a socket that listens, until `token` is cancelled.

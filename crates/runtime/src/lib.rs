@@ -3,6 +3,7 @@
 //!
 //! Nothing here decides anything about addresses or announcements.
 
+mod access;
 pub mod args;
 pub mod argv;
 pub mod backoff;

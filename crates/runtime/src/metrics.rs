@@ -1,25 +1,17 @@
-//! The metrics server (compat.md 6.1): HTTPS, path `/metrics`, the `OpenMetrics` text format.
-//!
-//! Requests are not authenticated: the pages hold counts and names, no secrets.
+//! The metrics (compat.md 6.1) and their server: path `/metrics`, the `OpenMetrics` text format.
+
+mod server;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use axum::Router;
-use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
-use axum::routing::get;
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
-use tokio_util::sync::CancellationToken;
 
-use crate::args::CommonArgs;
-use crate::supervise::TaskResult;
-use crate::{https, tls};
+pub use server::serve;
 
 /// The metrics of the client that both daemons have.
 #[derive(Debug, Clone, Default)]
@@ -91,47 +83,6 @@ impl EncodeMetric for BareCounter {
 
     fn metric_type(&self) -> MetricType {
         Self::TYPE
-    }
-}
-
-/// Serves `registry` on all addresses at `--port` until `token` is cancelled. Port 0 serves nothing.
-pub async fn serve(args: CommonArgs, registry: Registry, token: CancellationToken) -> TaskResult {
-    if args.port == 0 {
-        token.cancelled().await;
-        return Ok(());
-    }
-    let config = tls::server_config(&args)?;
-    https::serve(
-        ("--port", args.port),
-        config,
-        router(Arc::new(registry)),
-        token,
-    )
-    .await
-}
-
-fn router(registry: Arc<Registry>) -> Router {
-    Router::new()
-        .route("/metrics", get(page))
-        .with_state(registry)
-}
-
-async fn page(State(registry): State<Arc<Registry>>) -> impl IntoResponse {
-    let mut body = String::new();
-    match prometheus_client::encoding::text::encode(&mut body, &registry) {
-        Ok(()) => (
-            StatusCode::OK,
-            [(
-                header::CONTENT_TYPE,
-                "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            )],
-            body,
-        ),
-        Err(error) => (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            [(header::CONTENT_TYPE, "text/plain")],
-            error.to_string(),
-        ),
     }
 }
 

@@ -1,28 +1,23 @@
 //! TLS of the servers that the daemons run.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, ring};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ResolvesServerCert, WantsServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ConfigBuilder, ServerConfig};
 
 use crate::args::{CommonArgs, TlsVersion};
+use crate::certificate::Pair;
 
 /// Why a server has no TLS.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file of the certificate directory cannot be used.
-    #[error("cannot use {path} of --metrics-cert-dir: {error}")]
-    File {
-        /// The file.
-        path: String,
-        /// What is wrong with it.
-        error: String,
-    },
+    /// The certificate that is there cannot be used.
+    #[error("cannot use the certificate of the metrics server: {0}")]
+    Certificate(String),
     /// No certificate could be made.
     #[error("cannot make a self-signed certificate: {0}")]
     SelfSigned(#[from] rcgen::Error),
@@ -37,15 +32,6 @@ pub enum TlsError {
     /// The parts do not fit.
     #[error("unusable TLS configuration: {0}")]
     Config(#[from] rustls::Error),
-}
-
-/// The server side of TLS as the flags want it, of the metrics server.
-pub(crate) fn server_config(args: &CommonArgs) -> Result<ServerConfig, TlsError> {
-    let (chain, key) = match &args.metrics_cert_dir {
-        Some(directory) => from_directory(directory)?,
-        None => self_signed()?,
-    };
-    Ok(builder(args)?.with_single_cert(chain, key)?)
 }
 
 /// The server side of TLS as the flags want it, with a certificate that may change.
@@ -68,22 +54,6 @@ fn builder(args: &CommonArgs) -> Result<ConfigBuilder<ServerConfig, WantsServerC
     )
 }
 
-type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
-
-fn from_directory(directory: &Path) -> Result<Identity, TlsError> {
-    let problem = |path: &Path, error: &dyn std::fmt::Display| TlsError::File {
-        path: path.display().to_string(),
-        error: error.to_string(),
-    };
-    let certificates = directory.join("tls.crt");
-    let chain = CertificateDer::pem_file_iter(&certificates)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|e| problem(&certificates, &e))?;
-    let key_file = directory.join("tls.key");
-    let key = PrivateKeyDer::from_pem_file(&key_file).map_err(|e| problem(&key_file, &e))?;
-    Ok((chain, key))
-}
-
 /// A certificate chain and its private key, both PEM, as a server presents them. The error says which
 /// of the two cannot be used, and why.
 pub fn certified_key(chain: &[u8], key: &[u8]) -> Result<CertifiedKey, String> {
@@ -96,10 +66,13 @@ pub fn certified_key(chain: &[u8], key: &[u8]) -> Result<CertifiedKey, String> {
         .map_err(|error| format!("certificate and private key cannot be used: {error}"))
 }
 
-fn self_signed() -> Result<Identity, TlsError> {
+/// A certificate that nobody else signed.
+pub(crate) fn self_signed() -> Result<Pair, TlsError> {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
-    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-    Ok((vec![made.cert.der().clone()], key.into()))
+    Ok(Pair {
+        chain: made.cert.pem().into_bytes(),
+        key: made.signing_key.serialize_pem().into_bytes(),
+    })
 }
 
 fn provider(args: &CommonArgs) -> Result<CryptoProvider, TlsError> {
@@ -155,6 +128,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::certificate::Presented;
 
     #[derive(Parser)]
     struct Cli {
@@ -163,13 +137,14 @@ mod tests {
     }
 
     fn config(arguments: &[&str]) -> Result<ServerConfig, TlsError> {
-        server_config(&Cli::parse_from([&["herald"], arguments].concat()).common)
+        let args = Cli::parse_from([&["herald"], arguments].concat()).common;
+        resolving(&args, Arc::new(Presented::default()))
     }
 
     #[test]
-    fn the_default_is_a_self_signed_certificate() {
-        config(&[]).expect("usable");
-        config(&["--tls-min-version=TLS12"]).expect("usable");
+    fn a_self_signed_certificate_can_be_presented() {
+        let made = self_signed().expect("made");
+        assert_eq!(Presented::default().present(made), Ok(true));
     }
 
     #[test]
@@ -188,14 +163,5 @@ mod tests {
             config(&["--tls-curve-preferences=CurveP521"]),
             Err(TlsError::Curve(_))
         ));
-    }
-
-    #[test]
-    fn a_missing_file_is_named() {
-        let error = config(&["--metrics-cert-dir=/nonexistent"]).expect_err("no such directory");
-        assert!(
-            error.to_string().contains("/nonexistent/tls.crt"),
-            "{error}"
-        );
     }
 }

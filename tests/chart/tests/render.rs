@@ -2,8 +2,8 @@
 #![expect(clippy::tests_outside_test_module, reason = "an integration test")]
 
 use anyhow::{Context as _, Result, ensure};
-use herald_chart::Helm;
 use herald_chart::matrix::MATRIX;
+use herald_chart::{Helm, Rendered};
 use serde_json::{Value, json};
 
 fn arguments(workload: &Value) -> Vec<&str> {
@@ -31,6 +31,39 @@ fn helm_finds_no_fault_with_any_values() -> Result<()> {
             .with_chart(&["lint", "--strict"], values, &[])
             .with_context(|| format!("values {name:?}"))?;
         ensure!(!said.contains("[ERROR]"), "values {name:?}: {said}");
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs Helm: run by make test"]
+fn who_may_read_the_metrics_has_the_rights_and_the_token_for_it() -> Result<()> {
+    let helm = Helm::new()?;
+    let monitored = "prometheus: {podMonitor: {enabled: true}}";
+    let plain = "prometheus: {security: none, podMonitor: {enabled: true}}";
+    let [monitored, plain] = [helm.template(monitored)?, helm.template(plain)?];
+    let token = json!({"name": "herald-metrics-reader", "key": "token"});
+    for name in ["herald-controller", "herald-speaker"] {
+        let rules = |rendered: &Rendered| {
+            let role = rendered.object("ClusterRole", name)?;
+            anyhow::Ok(role["rules"].to_string())
+        };
+        let endpoint = |rendered: &Rendered| {
+            let monitor = rendered.object("PodMonitor", name)?;
+            anyhow::Ok(monitor["spec"]["podMetricsEndpoints"][0].clone())
+        };
+        ensure!(rules(&monitored)?.contains("subjectaccessreviews"));
+        let secure = endpoint(&monitored)?;
+        assert_eq!(secure["scheme"], "https");
+        assert_eq!(secure["authorization"]["credentials"], token);
+        ensure!(!rules(&plain)?.contains("reviews"));
+        let open = endpoint(&plain)?;
+        assert_eq!(open["scheme"], "http");
+        ensure!(open["authorization"].is_null() && open["tlsConfig"].is_null());
+    }
+    for kind in ["Secret", "ServiceAccount", "ClusterRole"] {
+        monitored.object(kind, "herald-metrics-reader")?;
+        ensure!(plain.object(kind, "herald-metrics-reader").is_err());
     }
     Ok(())
 }

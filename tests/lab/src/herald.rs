@@ -124,7 +124,9 @@ impl Lab {
             .arg(format!("--port={metrics_port}"))
             .arg(format!("--health-probe-port={health_port}"))
             // Several controllers share a namespace, and one port.
-            .env("HERALD_WEBHOOK_MODE", "disabled");
+            .env("HERALD_WEBHOOK_MODE", "disabled")
+            // What is asked of metrics is mostly not who may read them.
+            .env("HERALD_METRICS_SECURITY", "tls");
         Ok(HeraldBuilder {
             lab: self,
             part: part.into(),
