@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use herald_ipam::Usage;
-use herald_runtime::metrics::ClientMetrics;
+use herald_runtime::metrics::{ClientMetrics, Seconds};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -30,6 +30,8 @@ pub(crate) struct Metrics {
     pub(crate) write_errors: Counter,
     /// Status writes refused because the Service had changed.
     pub(crate) write_conflicts: Counter,
+    /// From the first sight of a Service to its address.
+    pub(crate) address_time: Seconds,
     total: PoolGauge,
     in_use: PoolGauge,
     total_ipv4: PoolGauge,
@@ -102,6 +104,11 @@ impl Metrics {
             "herald_status_write_conflicts",
             "Writes of Service statuses refused because the Service had changed meanwhile",
             metrics.write_conflicts.clone(),
+        );
+        registry.register(
+            "herald_service_address_seconds",
+            "Time from when a Service was first seen without an address until it had one",
+            metrics.address_time.clone(),
         );
         metrics
     }

@@ -3,6 +3,7 @@
 mod config;
 mod counters;
 mod reads;
+mod waiting;
 
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use herald_runtime::lease::{Candidate, Leadership, Timing};
 use herald_runtime::logging::Log;
 use herald_runtime::supervise::{Supervisor, TaskResult, next_batch};
 use herald_runtime::watch::{Event, ObjectName};
+use herald_runtime::writes::ApiWrites;
 use herald_runtime::{client, metrics as metrics_server};
 use jiff::Timestamp;
 use kube::Client;
@@ -33,6 +35,7 @@ use crate::fresh::{self, Fresh};
 use crate::metrics::Metrics;
 use crate::peers::PeerStatuses;
 use crate::pools::Pools;
+use crate::request;
 use crate::retries::{FIRST_RETRY, MAX_RETRY, Retries, Retry, pause_after};
 use crate::secret::MembershipSecret;
 use crate::sources::{self, Input};
@@ -41,6 +44,7 @@ use crate::write::{self, Verdict};
 
 use counters::Counters;
 use reads::Reads;
+use waiting::Waiting;
 
 /// Events waiting for the loop; watches pause when it is full.
 const INPUTS: usize = 1024;
@@ -61,7 +65,9 @@ pub async fn run(args: ControllerArgs, log: &Log) -> anyhow::Result<()> {
         flag.warn();
     }
     let namespace = client::namespace(&args.common)?;
-    let kube = client::connect(&args.common).await?;
+    let mut registry = Registry::default();
+    let writes = ApiWrites::register(&mut registry);
+    let kube = client::connect(&args.common, &writes).await?;
     tracing::info!(
         event = "start",
         version = env!("CARGO_PKG_VERSION"),
@@ -71,7 +77,6 @@ pub async fn run(args: ControllerArgs, log: &Log) -> anyhow::Result<()> {
 
     let mut supervisor = Supervisor::new();
     let token = supervisor.token();
-    let mut registry = Registry::default();
     log.register(&mut registry);
     let metrics = Metrics::register(&mut registry);
     let (recorder, sender) = events::recorder(
@@ -123,7 +128,9 @@ pub async fn run(args: ControllerArgs, log: &Log) -> anyhow::Result<()> {
             client: kube.clone(),
             namespace,
             writes_at_once: usize::from(args.status_writes),
+            class: args.common.lb_class.clone(),
             core: Core::new(args.common.lb_class.clone()),
+            waiting: Waiting::default(),
             pools: Pools::new(),
             findings,
             metrics,
@@ -232,7 +239,9 @@ struct Loop {
     client: Client,
     namespace: String,
     writes_at_once: usize,
+    class: String,
     core: Core,
+    waiting: Waiting,
     pools: Pools,
     /// What is wrong with the configuration, for the status; `None` as long as there is none.
     findings: watch::Sender<Option<Findings>>,
@@ -370,6 +379,11 @@ impl Loop {
                 for bad in &malformed {
                     self.malformed(&bad.name, &bad.error);
                 }
+                self.waiting
+                    .retain(&objects.iter().filter_map(request::key).collect());
+                for service in &objects {
+                    self.follow_wait(service);
+                }
                 let mut missing = self.core.restarted(objects);
                 missing.retain(|key| {
                     !malformed
@@ -381,10 +395,14 @@ impl Loop {
                     self.read(key);
                 }
             }
-            Event::Applied(service) => self.core.apply(service),
+            Event::Applied(service) => {
+                self.follow_wait(&service);
+                self.core.apply(service);
+            }
             // Gone, or not a load balancer any more.
             Event::Deleted(name) => {
                 if let Some(key) = service_key(&name) {
+                    self.waiting.gone(&key);
                     self.read(key);
                 }
             }
@@ -406,6 +424,9 @@ impl Loop {
         match done {
             Done::Written(key, written, verdict) => {
                 self.writing = self.writing.saturating_sub(1);
+                if let Written::Now(service) = &written {
+                    self.follow_wait(service);
+                }
                 match verdict {
                     Verdict::Done => self.metrics.writes.inc(),
                     Verdict::Conflict => self.metrics.write_conflicts.inc(),

@@ -38,6 +38,7 @@ use crate::status;
 use crate::world;
 
 mod addresses;
+mod changes;
 mod claims;
 mod conflicts;
 mod ending;
@@ -48,6 +49,7 @@ mod sessions;
 mod start;
 mod tell;
 
+use changes::Changes;
 use claims::Claims;
 use conflicts::Conflicts;
 use inputs::Cluster;
@@ -134,6 +136,7 @@ pub(crate) struct Engine {
     standpoint: Standpoint,
     /// The addresses that this node answers for.
     held: BTreeSet<IpAddr>,
+    changes: Changes,
     /// The tasks of ownership and of the watch of the LAN that `desired` was made from.
     applied: (Arc<Desired>, Arc<Desired>),
     /// Commands that the driver has no room for yet.
@@ -212,6 +215,7 @@ impl Engine {
             ownership,
             standpoint: Standpoint::new(generation),
             held: BTreeSet::new(),
+            changes: Changes::default(),
             applied: (Arc::default(), Arc::default()),
             commands: Vec::new(),
             end: None,
@@ -295,7 +299,12 @@ impl Engine {
         for (key, outcome) in self.cluster.world.take_outcomes() {
             let (addresses, _) = self.cluster.service_facts(&key);
             self.announcing.decided(&key, addresses, &outcome);
+            // What there is at the start is not new.
+            let is_new = |address: &&IpAddr| begun && !self.claims.has(**address);
+            let new: Vec<_> = addresses.iter().filter(is_new).copied().collect();
             for (address, claim) in self.claims.settle(&key, addresses, &outcome) {
+                let new = new.contains(&address);
+                self.changes.claimed(now, address, new, claim.as_ref());
                 self.ownership.set_claim(now, address, claim);
             }
             touched.insert(key);
@@ -328,6 +337,7 @@ impl Engine {
             return;
         }
         self.settle_routes(now);
+        self.changes.end_round();
         self.settle_leaving(now);
         if self.io.ready.take().is_some() {
             self.io.statuses.layer2.begin();

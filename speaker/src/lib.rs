@@ -42,6 +42,7 @@ use herald_runtime::health::Readiness;
 use herald_runtime::logging::Log;
 use herald_runtime::supervise::Supervisor;
 use herald_runtime::thread::on_own_thread;
+use herald_runtime::writes::ApiWrites;
 use herald_runtime::{client, events, health, owner};
 use kube::Client;
 use prometheus_client::registry::Registry;
@@ -72,10 +73,11 @@ pub async fn run(args: Args, log: &Log) -> anyhow::Result<()> {
         flag.warn();
     }
     let me = NodeName::from(args.node_name.as_str());
-    let client = client::connect(&args.common).await?;
+    let mut registry = Registry::default();
+    let writes = ApiWrites::register(&mut registry);
+    let client = client::connect(&args.common, &writes).await?;
     let namespace = client::namespace(&args.common)?;
     let owner = owner::of_pod(&client, &namespace, args.common.identity());
-    let mut registry = Registry::default();
     log.register(&mut registry);
     let mut supervisor = Supervisor::new();
     let readiness = Readiness::new();

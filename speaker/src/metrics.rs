@@ -1,10 +1,11 @@
 //! The speaker's metrics (compat.md 6.1); those of the wire are the driver's.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use herald_model::{NodeName, ServiceKey};
 use herald_ownership::Status;
-use herald_runtime::metrics::ClientMetrics;
+use herald_runtime::metrics::{ClientMetrics, Seconds};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -19,6 +20,8 @@ pub(crate) struct Metrics {
     announced: Family<AnnouncedLabels, Gauge>,
     addresses: Family<AddressLabels, Gauge>,
     conflicts: Family<ConflictLabels, Counter>,
+    owner_changes: Family<OwnerLabels, Counter>,
+    announce_time: Family<ProtocolLabels, Seconds>,
     node: String,
 }
 
@@ -31,6 +34,17 @@ struct AddressLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ConflictLabels {
     ip: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OwnerLabels {
+    change: &'static str,
+    cause: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ProtocolLabels {
+    protocol: &'static str,
 }
 
 /// The states of an address that its series can have.
@@ -94,11 +108,25 @@ impl Metrics {
              once a minute for each address",
             conflicts.clone(),
         );
+        let owner_changes = Family::default();
+        registry.register(
+            "herald_address_owner_changes",
+            "How often this node came to have an address on layer 2, or lost it, and why",
+            owner_changes.clone(),
+        );
+        let announce_time = Family::default();
+        registry.register(
+            "herald_address_announced_seconds",
+            "Time from when a new address was first seen until this node announced it",
+            announce_time.clone(),
+        );
         Self {
             client,
             announced,
             addresses,
             conflicts,
+            owner_changes,
+            announce_time,
             node: node.to_string(),
         }
     }
@@ -157,6 +185,27 @@ impl Metrics {
     pub(crate) fn conflict(&self, address: IpAddr) {
         let ip = address.to_string();
         self.conflicts.get_or_create(&ConflictLabels { ip }).inc();
+    }
+
+    /// This node has an address on layer 2 from now on.
+    pub(crate) fn gained(&self, cause: &'static str) {
+        let change = "gained";
+        let labels = OwnerLabels { change, cause };
+        self.owner_changes.get_or_create(&labels).inc();
+    }
+
+    /// This node no longer has an address on layer 2.
+    pub(crate) fn lost(&self, cause: &'static str) {
+        let change = "lost";
+        let labels = OwnerLabels { change, cause };
+        self.owner_changes.get_or_create(&labels).inc();
+    }
+
+    /// A new address is announced, so long after it was first seen.
+    pub(crate) fn announced_after(&self, protocol: Protocol, took: Duration) {
+        let protocol = protocol.name();
+        let labels = ProtocolLabels { protocol };
+        self.announce_time.get_or_create(&labels).observe(took);
     }
 
     fn labels(&self, protocol: Protocol, service: &ServiceKey, address: IpAddr) -> AnnouncedLabels {

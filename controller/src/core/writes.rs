@@ -63,7 +63,7 @@ pub(crate) struct Undone {
     /// When what it should say was last written.
     wrote: Option<Instant>,
     /// How often in a row it did not stay.
-    times: u32,
+    pub(super) times: u32,
     /// No write before [`Core::resume`].
     paused: bool,
 }

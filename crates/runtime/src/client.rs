@@ -11,6 +11,7 @@ use kube::{Client, Config};
 use tower::util::MapRequestLayer;
 
 use crate::args::CommonArgs;
+use crate::writes::ApiWrites;
 use token::TokenFile;
 
 const SERVICE_ACCOUNT_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
@@ -53,9 +54,9 @@ pub enum ClientError {
     NoNamespace,
 }
 
-/// A client from `--kubeconfig`, else from the pod's service account. Connects only with the first
-/// request.
-pub async fn connect(args: &CommonArgs) -> Result<Client, ClientError> {
+/// A client from `--kubeconfig`, else from the pod's service account, whose writes are counted.
+/// Connects only with the first request.
+pub async fn connect(args: &CommonArgs, writes: &ApiWrites) -> Result<Client, ClientError> {
     let kubeconfig = args
         .kubeconfig
         .as_deref()
@@ -68,12 +69,12 @@ pub async fn connect(args: &CommonArgs) -> Result<Client, ClientError> {
     config.write_timeout = Some(WRITE_TIMEOUT);
     // Each caller retries in its own way; retries hidden below would double their patience.
     config.default_retry = false;
-    client(config)
+    client(config, writes)
 }
 
-fn client(mut config: Config) -> Result<Client, ClientError> {
+fn client(mut config: Config, writes: &ApiWrites) -> Result<Client, ClientError> {
     let token = take_token_file(&mut config.auth_info)?;
-    let builder = ClientBuilder::try_from(config)?;
+    let builder = ClientBuilder::try_from(config)?.with_layer(writes);
     Ok(match token {
         Some(token) => {
             let layer = MapRequestLayer::new(move |request| token.authorize(request));
@@ -138,7 +139,7 @@ mod tests {
             let mut config = Config::new(url);
             config.auth_info.token_file = Some(path.display().to_string());
             config.auth_info.token = other.map(|token| token.to_owned().into());
-            let client = client(config).expect("a client");
+            let client = client(config, &ApiWrites::default()).expect("a client");
             let request = tokio::spawn(async move { client.apiserver_version().await });
             let (mut server, _) = listener.accept().await.expect("a connection");
             let mut head = Vec::new();

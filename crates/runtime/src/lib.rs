@@ -22,6 +22,7 @@ pub mod supervise;
 pub mod thread;
 pub mod tls;
 pub mod watch;
+pub mod writes;
 
 use rustls::crypto::ring;
 

@@ -4,10 +4,12 @@ mod server;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
 
@@ -86,6 +88,42 @@ impl EncodeMetric for BareCounter {
     }
 }
 
+/// From a millisecond to a minute.
+const BUCKETS: [f64; 14] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0,
+];
+
+/// A histogram of how long something took.
+#[derive(Debug, Clone)]
+pub struct Seconds(Histogram);
+
+impl Default for Seconds {
+    fn default() -> Self {
+        Self(Histogram::new(BUCKETS))
+    }
+}
+
+impl Seconds {
+    /// It took so long once more.
+    pub fn observe(&self, took: Duration) {
+        self.0.observe(took.as_secs_f64());
+    }
+}
+
+impl TypedMetric for Seconds {
+    const TYPE: MetricType = MetricType::Histogram;
+}
+
+impl EncodeMetric for Seconds {
+    fn encode(&self, encoder: MetricEncoder<'_>) -> std::fmt::Result {
+        self.0.encode(encoder)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        Self::TYPE
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,6 +137,9 @@ mod tests {
         let bare = BareCounter::default();
         registry.register("metallb_layer2_requests_received", "requests", bare.clone());
         bare.inc();
+        let seconds = Seconds::default();
+        registry.register("herald_wait_seconds", "waits", seconds.clone());
+        seconds.observe(Duration::from_millis(300));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).expect("encodes");
         for line in [
@@ -107,6 +148,9 @@ mod tests {
             "metallb_k8s_client_config_loaded_bool 1",
             "metallb_k8s_client_config_stale_bool 0",
             "metallb_layer2_requests_received 1",
+            "herald_wait_seconds_bucket{le=\"0.25\"} 0",
+            "herald_wait_seconds_bucket{le=\"0.5\"} 1",
+            "herald_wait_seconds_count 1",
         ] {
             assert!(
                 text.lines().any(|l| l == line),

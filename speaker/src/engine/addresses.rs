@@ -9,6 +9,7 @@ use herald_ownership::{Sighting, Status};
 
 use super::tell::tell_addresses;
 use super::{Engine, Unsaved};
+use crate::metrics::Protocol;
 
 impl Engine {
     /// Follows the statuses of addresses and the conflicts over them.
@@ -23,6 +24,17 @@ impl Engine {
             };
             if changed {
                 self.unsaved(Unsaved::Something);
+                let view = self.standpoint.view();
+                if status == Status::Held {
+                    let (cause, waited) = self.changes.gained(Instant::now(), address, view);
+                    self.metrics.gained(cause);
+                    if let Some(waited) = waited {
+                        self.metrics.announced_after(Protocol::Layer2, waited);
+                    }
+                } else {
+                    let cause = self.changes.lost(address, &status, view);
+                    self.metrics.lost(cause);
+                }
             }
             self.metrics.address(address, &status);
             self.conflicts.status(address, &status);

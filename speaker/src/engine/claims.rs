@@ -75,6 +75,11 @@ impl Claims {
         settled.collect()
     }
 
+    /// True if some Service has this address.
+    pub(super) fn has(&self, address: IpAddr) -> bool {
+        self.by_address.contains_key(&address)
+    }
+
     /// The Services that have this address.
     pub(super) fn services_of(&self, address: IpAddr) -> impl Iterator<Item = &ServiceKey> {
         self.by_address

@@ -227,6 +227,10 @@ impl Engine {
                     "service has IP, announcing"
                 );
                 self.metrics.announced(PROTOCOL, key, &now.addresses);
+                let new = now.addresses.iter();
+                for since in new.filter_map(|address| self.changes.fresh(*address)) {
+                    self.metrics.announced_after(PROTOCOL, since.elapsed());
+                }
                 // All nodes announce: what none of them sees as news is no event of each.
                 if !resumed {
                     let me = &self.settings.me;
