@@ -6,6 +6,7 @@
 //! one Service at most one write is under way, and each is made from what the API showed last.
 
 mod decide;
+mod describe;
 mod leaving;
 mod writes;
 

@@ -2,6 +2,7 @@
 
 mod config;
 mod counters;
+mod describe;
 mod reads;
 mod waiting;
 
@@ -12,6 +13,7 @@ use herald_api::report::Findings;
 use herald_api::slim::Service;
 use herald_model::ServiceKey;
 use herald_runtime::backoff::Backoff;
+use herald_runtime::debug::{self, Questions};
 use herald_runtime::events::{self, Recorder};
 use herald_runtime::health::{self, Block, Readiness};
 use herald_runtime::lease::{Candidate, Leadership, Timing};
@@ -87,6 +89,11 @@ pub async fn run(args: ControllerArgs, log: &Log) -> anyhow::Result<()> {
     );
     let readiness = Readiness::new();
 
+    let (asker, questions) = debug::channel();
+    supervisor.spawn(
+        "debug",
+        debug::serve(args.common.debug_bind_address, asker, token.clone()),
+    );
     supervisor.spawn("events", sender.run(token.clone()));
     let (leadership, lease_end) = elect(&args, &kube, &namespace, &mut supervisor);
     if args.webhook_mode != WebhookMode::Disabled {
@@ -143,6 +150,7 @@ pub async fn run(args: ControllerArgs, log: &Log) -> anyhow::Result<()> {
             retries: Retries::default(),
             synced: Synced::new(&readiness),
             listing: false,
+            questions,
             list_backoff: Backoff::new(FIRST_RETRY, MAX_RETRY),
         };
         supervisor.spawn("control", control.run(receiver, token.clone(), lease_end));
@@ -255,6 +263,7 @@ struct Loop {
     retries: Retries,
     synced: Synced,
     listing: bool,
+    questions: Questions,
     list_backoff: Backoff,
 }
 
@@ -279,6 +288,10 @@ impl Loop {
                         break;
                     }
                     self.handle_all(batch.drain(..));
+                }
+                Some(answer) = self.questions.next() => {
+                    // Whoever asked may have gone.
+                    let _ = answer.send(self.describe());
                 }
                 () = tokio::time::sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {
                     self.wake();

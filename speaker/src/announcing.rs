@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use herald_announce::{Decision, Interfaces, Reason};
 use herald_model::{MacAddress, NodeName, ServiceKey};
 use herald_ownership::Status;
+use serde_json::{Value, json};
 
 use crate::world::{self, Outcome, verdict};
 
@@ -169,6 +170,26 @@ impl Announcing {
     pub(crate) fn decided(&mut self, key: &ServiceKey, addresses: &[IpAddr], outcome: &Outcome) {
         let stance = Stance::new(&self.me, addresses, outcome);
         self.stances.insert(key.clone(), stance);
+    }
+
+    /// The Services that something is to be said of.
+    pub(crate) fn known(&self) -> impl Iterator<Item = &ServiceKey> {
+        self.services.keys().chain(self.withheld.keys())
+    }
+
+    /// What is announced of a Service and where, or why nothing is.
+    pub(crate) fn describe(&self, key: &ServiceKey) -> Value {
+        if let Some(announced) = self.services.get(key) {
+            let interfaces = match &announced.interfaces {
+                Interfaces::All => json!("all"),
+                Interfaces::Named(names) => json!(names),
+            };
+            return json!({ "announced": announced.addresses, "interfaces": interfaces });
+        }
+        self.withheld.get(key).map_or(
+            Value::Null,
+            |why| json!({ "withheld": why.name(), "because": why.to_string() }),
+        )
     }
 
     /// What changed for a Service, now that this node does about its addresses what `status` says.

@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use herald_membership::{Comings, Myself};
 use herald_model::{GroupView, LanInterface, MemberState, NodeName, Phase, Standing};
 use herald_ownership::{Command, LanWatch, Limits, Ownership, Sighting, Standpoint, not_heard};
+use herald_runtime::debug::Questions;
 use herald_runtime::events::Recorder;
 use herald_runtime::health::Block;
 use herald_runtime::supervise::{Drain, TaskResult, next_batch};
@@ -41,6 +42,7 @@ mod addresses;
 mod changes;
 mod claims;
 mod conflicts;
+mod describe;
 mod ending;
 mod inputs;
 mod leaving;
@@ -94,6 +96,8 @@ pub(crate) struct Io {
     pub(crate) presence_lost: Arc<Notify>,
     /// Dropped when the engine has begun to decide.
     pub(crate) ready: Option<Block>,
+    /// What is asked of all this.
+    pub(crate) questions: Questions,
     /// What has to be done before the process ends as planned.
     pub(crate) drain: Option<Drain>,
 }
@@ -273,6 +277,10 @@ impl Engine {
                     for sighting in sightings.drain(..) {
                         self.saw(now, sighting);
                     }
+                }
+                Some(answer) = self.io.questions.next() => {
+                    // Whoever asked may have gone.
+                    let _ = answer.send(self.describe());
                 }
                 () = begun(self.io.drain.as_ref()), if self.end.is_none() => self.drain(Instant::now()),
                 () = journal.due(), if self.start.may_save() => journal.put(self.kept(false)),

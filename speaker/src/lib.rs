@@ -43,7 +43,7 @@ use herald_runtime::logging::Log;
 use herald_runtime::supervise::Supervisor;
 use herald_runtime::thread::on_own_thread;
 use herald_runtime::writes::ApiWrites;
-use herald_runtime::{client, events, health, owner};
+use herald_runtime::{client, debug, events, health, owner};
 use kube::Client;
 use prometheus_client::registry::Registry;
 use tokio::sync::{Notify, mpsc, watch};
@@ -161,6 +161,7 @@ pub async fn run(args: Args, log: &Log) -> anyhow::Result<()> {
         questions,
     };
     let control = control::Server::new(args.state_dir.clone(), source);
+    let (asker, questions) = debug::channel();
     let engine_io = engine::Io {
         inputs: sources::start(&mut supervisor, &client, &namespace),
         interfaces: interfaces_here.clone(),
@@ -177,6 +178,7 @@ pub async fn run(args: Args, log: &Log) -> anyhow::Result<()> {
         conflicts,
         presence_lost: Arc::clone(&presence_lost),
         ready: Some(readiness.block("the stores")),
+        questions,
         drain: Some(supervisor.drain(args.handover_limit + farewell + FINISH)),
     };
     let settings = Settings {
@@ -229,7 +231,7 @@ pub async fn run(args: Args, log: &Log) -> anyhow::Result<()> {
     let file: Arc<Path> = args.l2_exclude_file.as_path().into();
     let files = layer2::watch_file(file, exclude, supervisor.token());
     supervisor.spawn("exclude file", files);
-    start_servers(&args, client, readiness, registry, &mut supervisor);
+    start_servers(&args, client, readiness, registry, asker, &mut supervisor);
     Ok(supervisor.run().await?)
 }
 
@@ -258,6 +260,7 @@ fn start_servers(
     client: Client,
     readiness: Readiness,
     registry: Registry,
+    asker: debug::Asker,
     supervisor: &mut Supervisor,
 ) {
     // The health server is for the node's kubelet only.
@@ -265,8 +268,10 @@ fn start_servers(
     let port = args.common.health_probe_port;
     let health = health::serve(local, port, readiness, supervisor.token());
     let common = args.common.clone();
+    let debug = debug::serve(common.debug_bind_address, asker, supervisor.token());
     let metrics = herald_runtime::metrics::serve(common, client, registry, supervisor.token());
     supervisor.spawn("health server", health);
+    supervisor.spawn("debug server", debug);
     supervisor.spawn("metrics server", metrics);
 }
 

@@ -65,6 +65,9 @@ imagePullPolicy: {{ . }}
 - --health-probe-port={{ $component.readinessProbe.port }}
 - --log-level={{ $component.logLevel }}
 - --log-format={{ $component.logFormat }}
+{{- with $component.debugPort }}
+- --debug-bind-address=127.0.0.1:{{ . }}
+{{- end }}
 {{- with $root.Values.loadBalancerClass }}
 - --lb-class={{ . }}
 {{- end }}

@@ -1,9 +1,11 @@
 //! The flags that both daemons have (compat.md 6.5), each also an environment variable.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use crate::debug;
 use crate::logging::{LogFormat, LogLevel};
 
 /// Flags of both `herald controller` and `herald speaker`.
@@ -65,6 +67,11 @@ pub struct CommonArgs {
     /// (`X25519`, `CurveP256`, `CurveP384`) or number; default: all three
     #[arg(long, env = "HERALD_TLS_CURVE_PREFERENCES", value_delimiter = ',')]
     pub tls_curve_preferences: Vec<String>,
+
+    /// Address and port, on loopback, to serve all that was decided and why at (HTTP, path
+    /// /debug/state); default: nowhere
+    #[arg(long, env = "HERALD_DEBUG_BIND_ADDRESS", value_parser = debug::loopback)]
+    pub debug_bind_address: Option<SocketAddr>,
 
     /// Accepted for compatibility; profiling comes with a later release
     #[arg(long, env = "HERALD_PPROF_BIND_ADDRESS")]

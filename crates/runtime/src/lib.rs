@@ -11,6 +11,7 @@ pub mod certificate;
 pub mod client;
 pub mod configuration_state;
 mod connections;
+pub mod debug;
 pub mod events;
 pub mod health;
 pub mod https;

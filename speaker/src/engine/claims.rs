@@ -75,6 +75,11 @@ impl Claims {
         settled.collect()
     }
 
+    /// All addresses that some Service has.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.by_address.keys().copied()
+    }
+
     /// True if some Service has this address.
     pub(super) fn has(&self, address: IpAddr) -> bool {
         self.by_address.contains_key(&address)

@@ -9,6 +9,7 @@ use std::time::Instant;
 use herald_announce::bgp::{Announcement, Change, Reason, Table};
 use herald_model::{NodeName, ServiceKey};
 use herald_runtime::events::Kind;
+use serde_json::{Value, json};
 
 use super::Engine;
 use crate::bgp::RouteQueue;
@@ -178,6 +179,22 @@ impl Routes {
             changes = told.collect();
         }
         self.queue.put(changes);
+    }
+
+    /// The Services that something is to be said of.
+    pub(super) fn known(&self) -> impl Iterator<Item = &ServiceKey> {
+        self.announced.keys().chain(self.withheld.keys())
+    }
+
+    /// What is announced of a Service and to whom, or why nothing is.
+    pub(super) fn describe(&self, key: &ServiceKey) -> Value {
+        if let Some(announced) = self.announced.get(key) {
+            return json!({ "announced": announced.addresses, "peers": announced.peers });
+        }
+        self.withheld.get(key).map_or(
+            Value::Null,
+            |why| json!({ "withheld": why.name(), "because": why.to_string() }),
+        )
     }
 
     /// When a weight changes that has to wait.

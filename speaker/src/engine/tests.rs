@@ -9,7 +9,7 @@ use herald_model::MacAddress;
 use herald_ownership::Duty;
 use herald_runtime::supervise::Supervisor;
 use herald_runtime::watch::{Event, Malformed, ObjectName};
-use herald_runtime::{events, health::Readiness};
+use herald_runtime::{debug, events, health::Readiness};
 use kube::{Client, Config};
 use prometheus_client::registry::Registry;
 use serde::de::DeserializeOwned;
@@ -42,6 +42,7 @@ struct Running {
     group: Option<LinkEnd>,
     supervisor: Supervisor,
     directory: tempfile::TempDir,
+    asker: debug::Asker,
     _events: events::Sender,
     state_writer: JoinHandle<TaskResult>,
 }
@@ -85,6 +86,7 @@ async fn start_in_boot(directory: tempfile::TempDir, grouped: bool, boot: &str) 
         (None, None)
     };
     let mut supervisor = Supervisor::new();
+    let (asker, questions) = debug::channel();
     let opened = crate::state::open::<Kept>(directory.path().to_owned(), "me".into()).await;
     let writer = tokio::spawn(opened.writer.run());
     let io = Io {
@@ -104,6 +106,7 @@ async fn start_in_boot(directory: tempfile::TempDir, grouped: bool, boot: &str) 
         problems: problems_here,
         presence_lost: Arc::clone(&presence_lost),
         ready: Some(readiness.block("the stores")),
+        questions,
     };
     let settings = Settings {
         me: "me".into(),
@@ -136,6 +139,7 @@ async fn start_in_boot(directory: tempfile::TempDir, grouped: bool, boot: &str) 
         group,
         supervisor,
         directory,
+        asker,
         _events: sender,
         state_writer: writer,
     }
@@ -335,6 +339,33 @@ async fn endpoints_services_and_interfaces_are_followed() {
     running.announces(&[]).await;
     running.interfaces.send_replace(Some(vec![lan("eth1")]));
     running.announces(&["192.0.2.1"]).await;
+    running.end().await;
+}
+
+#[tokio::test]
+async fn who_asks_is_told_all_that_was_decided_and_why() {
+    let mut running = start().await;
+    running.send_the_rest().await;
+    let slices = all(vec![slice("a", true), slice("b", false)]);
+    running.send(Input::Slices(slices)).await;
+    let both = vec![service("a", "192.0.2.1"), service("b", "192.0.2.2")];
+    running.send(Input::Services(all(both))).await;
+    running.announces(&["192.0.2.1"]).await;
+    let state = running.asker.ask().await.expect("the engine answers");
+    assert_eq!(state["node"], "me");
+    assert_eq!(state["begun"], true);
+    assert_eq!(state["group"], Value::Null);
+    assert_eq!(
+        state["addresses"]["192.0.2.1"],
+        json!({ "status": "held", "services": ["shop/a"] })
+    );
+    let layer2 = |name: &str| state["services"][name]["layer2"].clone();
+    assert_eq!(
+        layer2("shop/a"),
+        json!({ "announced": ["192.0.2.1"], "interfaces": "all" })
+    );
+    let why = &layer2("shop/b")["withheld"];
+    assert!(why.is_string(), "{state:#}");
     running.end().await;
 }
 

@@ -39,6 +39,7 @@ controller:
   replicas: 3
   logLevel: debug
   logFormat: human
+  debugPort: 6060
   webhookMode: disabled
   command: /herald
   image: {tag: "1.3"}

@@ -112,6 +112,8 @@ fn what_is_rendered_follows_the_values() -> Result<()> {
         "--lb-class=example.com/herald",
         "--tls-min-version=TLS12",
         "--metrics-cert-dir=/etc/herald/metrics-tls",
+        "--metrics-security=authorized",
+        "--debug-bind-address=127.0.0.1:6060",
         "--webhook-mode=disabled",
     ] {
         ensure!(given.contains(&argument), "no {argument} in {given:?}");
