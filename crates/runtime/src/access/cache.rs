@@ -123,7 +123,7 @@ mod tests {
             let mut cache = Cache::default();
             assert_eq!(cache.next(start, &key(1)), Next::Ask);
             cache.said(start, key(1), answer);
-            let almost = start + lasts - Duration::from_millis(1);
+            let almost = start + lasts.mul_f32(0.99);
             assert_eq!(cache.next(almost, &key(1)), Next::Known(answer));
             assert_eq!(cache.next(start + lasts, &key(1)), Next::Ask);
             assert_eq!(cache.next(start, &key(2)), Next::Ask);
