@@ -62,6 +62,7 @@ const LEASE: &str = "herald-controller";
 const WEBHOOK_LEASE: &str = "herald-webhook";
 
 /// Runs the controller until SIGTERM or SIGINT. `log` is what its lines go into.
+#[expect(clippy::too_many_lines, reason = "one list: what is connected to what")]
 pub async fn run(args: ControllerArgs, log: &Log) -> anyhow::Result<()> {
     for flag in args.inactive() {
         flag.warn();
