@@ -23,6 +23,7 @@ mod engine;
 mod group;
 pub mod layer2;
 mod metrics;
+mod precedence;
 mod presence;
 mod series;
 mod sessions;
@@ -207,7 +208,10 @@ pub async fn run(args: Args, log: &Log) -> anyhow::Result<()> {
     supervisor.spawn("answers", control.run(supervisor.token()));
 
     let end = supervisor.token();
-    let driver = on_own_thread("layer 2", move || driver.run(end));
+    let driver = on_own_thread("layer 2", move || {
+        precedence::take("layer 2");
+        driver.run(end)
+    });
     let end = supervisor.token();
     let port = args.bgp_listen_port;
     let sessions = on_own_thread("bgp", move || {

@@ -80,9 +80,12 @@ impl PacketSocket {
             })
     }
 
+    /// The most frames that one [`receive`](Self::receive) takes in: after as many there may be more.
+    pub const BATCH: usize = crate::socket::BATCH;
+
     /// Waits for frames and calls `handle` with each, cut to the length of `buffer`; returns how
-    /// many there were, at most 64. Cancel-safe: frames that were taken have been handled. Lets other
-    /// tasks run after 64 frames, and ends there if its task was aborted.
+    /// many there were, at most [`Self::BATCH`]. Cancel-safe: frames that were taken have been handled.
+    /// Lets other tasks run after a full batch, and ends there if its task was aborted.
     ///
     /// An error means that the interface went down or is gone: the socket has to be opened anew.
     pub async fn receive(

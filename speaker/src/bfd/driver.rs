@@ -13,6 +13,7 @@ use super::line::Line;
 use super::receivers::{Receivers, Wanted};
 use super::request::{Request, Requested};
 use super::{BfdStatus, BfdStatuses};
+use crate::precedence;
 
 /// How old counters may be for those who ask.
 const REFRESH: Duration = Duration::from_secs(1);
@@ -79,10 +80,7 @@ impl Driver {
     /// Drives until `token` is cancelled and all that make requests are gone; then the peers are told
     /// that the sessions end on purpose.
     pub async fn run(mut self, token: CancellationToken) -> TaskResult {
-        match herald_netsys::take_precedence() {
-            Ok(granted) => tracing::info!(?granted, "precedence of the BFD thread"),
-            Err(error) => tracing::warn!(%error, "the BFD thread is a thread like all others"),
-        }
+        precedence::take("BFD");
         let mut phase = Phase::Running;
         let mut closed = false;
         self.apply(Instant::now());

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::said::Said;
 use super::{GroupError, LinkEnd, Metrics};
 use crate::layer2::Lease;
+use crate::precedence;
 
 /// The lease is renewed at least so often.
 const TICK: Duration = Duration::from_millis(50);
@@ -54,10 +55,7 @@ pub(crate) struct Founding {
 
 /// Runs until `token` is cancelled, and leaves the group then.
 pub(crate) async fn run(founding: Founding, link: LinkEnd, token: CancellationToken) -> TaskResult {
-    match herald_netsys::take_precedence() {
-        Ok(granted) => tracing::info!(?granted, "precedence of the group's thread"),
-        Err(error) => tracing::warn!(%error, "the group's thread is a thread like all others"),
-    }
+    precedence::take("group");
     let address = founding.address;
     let socket = bind(address).map_err(|error| GroupError::Bind { address, error })?;
     tracing::info!(event = "membershipStarted", %address, "the speakers' group is spoken here");

@@ -39,6 +39,13 @@ impl Hushed {
     }
 }
 
+/// How many frames are taken in before a task rests if there are more: it goes before the threads of
+/// others, and a flood must not give it all of a processor.
+const FLOOD: usize = 512;
+
+/// For how long.
+const REST: Duration = Duration::from_millis(1);
+
 /// What all tasks of a driver have in common.
 #[derive(Debug, Clone)]
 pub(super) struct Shared {
@@ -127,6 +134,7 @@ pub(super) async fn answer(
     let mut buffer = vec![0; FRAME_BUFFER];
     let mut out = [0; MAX_FRAME_LEN];
     let mut hushed = Hushed::default();
+    let mut in_a_row = 0;
     loop {
         let received = socket.receive(&mut buffer, |frame| {
             let now = Instant::now();
@@ -157,8 +165,14 @@ pub(super) async fn answer(
                 metrics.response(address);
             }
         });
-        if let Err(error) = received.await {
-            return error;
+        match received.await {
+            Ok(taken) if taken < PacketSocket::BATCH => in_a_row = 0,
+            Ok(taken) => in_a_row += taken,
+            Err(error) => return error,
+        }
+        if in_a_row >= FLOOD {
+            in_a_row = 0;
+            tokio::time::sleep(REST).await;
         }
     }
 }

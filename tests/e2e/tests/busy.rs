@@ -48,7 +48,7 @@ async fn a_lossy_network_and_busy_cores_move_nothing() -> Result<()> {
 
     let speaker = lab.process(&format!("speaker-{OWNER}"));
     let speaker = speaker.context("no speaker on the owner's node")?;
-    for thread in ["group", "bfd"] {
+    for thread in ["group", "bfd", "layer 2"] {
         ensure!(is_real_time(speaker.pid(), thread)?, "{thread} is not");
     }
     let cores = std::thread::available_parallelism()?.get();
