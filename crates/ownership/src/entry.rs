@@ -6,7 +6,7 @@ use herald_announce::Interfaces;
 use herald_model::{MacAddress, NodeName};
 
 use crate::peers::Peers;
-use crate::{Claim, Duty, Failback, Status};
+use crate::{Claim, Duty, Failback, Limits, Status};
 
 /// What is known of an address and done about it.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub(crate) struct Entry {
     /// That one settled already when the election gave it the address, and so may have it still if
     /// it settles. One that begins to settle has lost what it had.
     pub(crate) settled_with_it: bool,
+    /// When it was last given to one, or looked for, as an address that nobody has.
+    pub(crate) nobodys: Option<Instant>,
     /// This node answered for it before it restarted.
     pub(crate) resumed: bool,
 }
@@ -141,8 +143,16 @@ impl Entry {
             previous: None,
             certain: false,
             settled_with_it: false,
+            nobodys: None,
             resumed,
         }
+    }
+
+    /// Whoever the election named has not had the time to make sure that nobody has the address.
+    pub(crate) fn is_new(&self, now: Instant, limits: &Limits) -> bool {
+        let look = limits.probe_pause * limits.probes;
+        let nobodys = self.nobodys.filter(|_| !self.certain);
+        nobodys.is_some_and(|at| now.saturating_duration_since(at) < look)
     }
 
     /// Notes who had the address, as was seen. `settles`: it settled all the time, so that it may

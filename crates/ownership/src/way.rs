@@ -23,8 +23,9 @@ pub(crate) enum Way {
 }
 
 /// The way to take the address of `entry`, which the election gives to `me`. `certain`: its
-/// `previous` is known to be who had it, and not only whom the election gave it.
-pub(crate) fn way(me: &NodeName, peers: &Peers, entry: &Entry, certain: bool) -> Way {
+/// `previous` is known to be who had it, and not only whom the election gave it. `new`: that one
+/// has not had the time to make sure that nobody has it.
+pub(crate) fn way(me: &NodeName, peers: &Peers, entry: &Entry, certain: bool, new: bool) -> Way {
     if entry.resumed || entry.previous.as_ref() == Some(me) {
         // As long as some have not told their state, the election passes them over.
         let sure = peers.standing != Standing::Minority && !peers.has_untold();
@@ -50,6 +51,8 @@ pub(crate) fn way(me: &NodeName, peers: &Peers, entry: &Entry, certain: bool) ->
             // Whom the election gave a sticky address need not be who has it.
             if entry.is_sticky() && !(certain && must_give(peers, entry, previous)) {
                 Way::Search
+            } else if peers.has_told(previous) && new {
+                Way::Probe
             } else if peers.has_told(previous) {
                 Way::Now
             } else {

@@ -35,7 +35,7 @@ impl Ownership {
             }
             Claim::Theirs { owner, .. } => {
                 let owner = owner.clone();
-                note(&self.me, peers, entry, &owner);
+                note(now, &self.me, peers, entry, &owner);
                 self.lose(now, address, owner);
             }
             Claim::Mine { .. } => self.gain(now, address),
@@ -122,6 +122,7 @@ impl Ownership {
             return;
         };
         let leaving = self.leaving != Leaving::No;
+        let new = entry.is_new(now, &self.limits);
         match &mut entry.state {
             State::Held(_) => {
                 self.show(address);
@@ -130,14 +131,14 @@ impl Ownership {
             State::HandingOver { .. } => self.hold(now, address),
             _ if leaving => self.rest(address, Idle::NotOurs),
             State::Idle(_) => {
-                let way = way(&self.me, peers, entry, false);
+                let way = way(&self.me, peers, entry, false, new);
                 self.go(now, address, way);
             }
             State::Looking(look) => {
                 let certain = look.certain;
                 let shown = self.tasks.get(&address).map(|task| &task.interfaces);
                 let moved = shown != entry.interfaces();
-                match way(&self.me, peers, entry, certain) {
+                match way(&self.me, peers, entry, certain, new) {
                     Way::Look | Way::Glance | Way::Search | Way::Probe if !moved => {}
                     way => self.go(now, address, way),
                 }
@@ -159,7 +160,7 @@ impl Ownership {
                 let holder = watching.holder.clone();
                 if lost {
                     entry.had_by(holder, settles);
-                    let way = way(&self.me, peers, entry, true);
+                    let way = way(&self.me, peers, entry, true, new);
                     self.go(now, address, way);
                 } else if began || yields(&self.me, peers, entry, &holder, settles) {
                     entry.had_by(holder, settles);
@@ -184,7 +185,7 @@ impl Ownership {
             }
             State::InUse { mac, .. } => {
                 let foreign = peers.station(*mac) == Station::Foreign;
-                match way(&self.me, peers, entry, false) {
+                match way(&self.me, peers, entry, false, new) {
                     Way::Refuse => self.go(now, address, Way::Refuse),
                     _ if foreign => self.show(address),
                     way => self.go(now, address, way),
@@ -216,7 +217,12 @@ impl Ownership {
                 let (pause, rounds) = (self.limits.look_pause, self.limits.sticky_rounds);
                 self.look_for(now, address, pause, in_use_pause, rounds);
             }
-            Way::Probe => self.look(now, address, self.limits.probe_pause, in_use_pause),
+            Way::Probe => {
+                if let Some(entry) = self.entries.get_mut(&address) {
+                    entry.nobodys = Some(now);
+                }
+                self.look(now, address, self.limits.probe_pause, in_use_pause);
+            }
             Way::Refuse => self.rest(address, Idle::NoMajority),
         }
     }
@@ -224,7 +230,7 @@ impl Ownership {
 
 /// Notes who has the address from now on: whom the election gives it to, if that one could take it.
 /// In a minority nobody takes what belonged to one that is gone.
-fn note(me: &NodeName, peers: &Peers, entry: &mut Entry, owner: &NodeName) {
+fn note(now: Instant, me: &NodeName, peers: &Peers, entry: &mut Entry, owner: &NodeName) {
     entry.resumed = false;
     let planned = entry
         .previous
@@ -232,6 +238,9 @@ fn note(me: &NodeName, peers: &Peers, entry: &mut Entry, owner: &NodeName) {
         .is_some_and(|previous| previous == me || peers.is_live(previous));
     if planned || peers.standing != Standing::Minority {
         let before = entry.previous.replace(owner.clone());
+        if before.is_none() {
+            entry.nobodys = Some(now);
+        }
         entry.certain &= before.as_ref() == Some(owner);
         entry.settled_with_it = peers.is_settling(owner);
     }

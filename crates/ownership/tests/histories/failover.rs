@@ -88,6 +88,7 @@ fn an_address_that_nobody_had_is_not_taken_in_a_minority() {
 fn within_a_minority_an_address_moves_from_one_live_member_to_another() {
     let mut node = Node::of_three();
     node.theirs(ANN);
+    node.pass(200);
     node.down(ZOE, Standing::Minority);
     node.mine(&[ME, ANN]);
     assert_eq!(node.status(), Status::Held);
@@ -97,6 +98,7 @@ fn within_a_minority_an_address_moves_from_one_live_member_to_another() {
 fn what_a_member_of_the_minority_could_not_take_either_is_not_taken_from_it() {
     let mut node = Node::of_three();
     node.theirs(ZOE);
+    node.pass(200);
     node.down(ZOE, Standing::Minority);
     node.theirs(ANN);
     node.mine(&[ME, ANN, ZOE]);

@@ -270,6 +270,7 @@ fn what_nobody_had_may_be_had_by_one_that_settles() {
 fn one_that_begins_to_settle_has_nothing_any_longer() {
     let mut node = Node::of_three();
     node.theirs(ANN);
+    node.pass(200);
     node.phase_and(ANN, Phase::Settling, |node| node.mine(&[ME, ZOE, ANN]));
     assert_eq!(node.status(), Status::Held);
 }

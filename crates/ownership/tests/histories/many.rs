@@ -118,6 +118,7 @@ fn watching_many_that_another_keeps_costs_a_bounded_number_of_probes() {
 fn tasks_are_the_same_as_long_as_nothing_changes() {
     let mut node = Node::of_three();
     claim_all(&mut node, &theirs(ANN));
+    node.pass(200);
     claim_all(&mut node, &mine(Failback::Revertive));
     let before = node.machine.tasks();
     claim_all(&mut node, &mine(Failback::Revertive));

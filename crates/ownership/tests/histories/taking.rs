@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use herald_model::Standing;
+use herald_model::{Phase, Standing};
 use herald_ownership::{Command, Duty, Kind, Status};
 
 use crate::node::*;
@@ -40,7 +40,40 @@ fn a_live_owner_is_relieved_at_once() {
     let mut node = Node::of_three();
     node.theirs(ANN);
     assert_eq!(node.status(), Status::NotOurs);
+    node.pass(200);
     node.mine(&[ME, ANN]);
+    assert_eq!(node.status(), Status::Held);
+}
+
+#[test]
+fn an_address_that_the_election_gave_to_and_fro_before_anybody_took_it_is_probed_for_all_the_same()
+{
+    for (looked, passed) in [(0, 0), (0, 190), (30, 20), (190, 190)] {
+        let mut node = Node::of_three();
+        if looked > 0 {
+            node.mine(&[ME, ANN]);
+            node.pass(looked);
+        }
+        node.theirs(ANN);
+        node.pass(passed);
+        let before = node.probes();
+        node.mine(&[ME, ANN]);
+        node.pass(150);
+        // News of the group change nothing about that.
+        node.phase(ZOE, Phase::Draining);
+        assert_eq!(node.status(), Status::Probing, "{looked} {passed}");
+        node.pass(50);
+        assert_eq!(node.status(), Status::Held, "{looked} {passed}");
+        assert_eq!(node.probes() - before, 3, "{looked} {passed}");
+    }
+}
+
+#[test]
+fn a_new_owner_that_is_faster_than_it_seems_is_relieved_when_it_answers() {
+    let mut node = Node::of_three();
+    node.theirs(ANN);
+    node.mine(&[ME, ANN]);
+    node.pass_answered_by(ANN, 1);
     assert_eq!(node.status(), Status::Held);
 }
 
