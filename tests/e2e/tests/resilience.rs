@@ -267,10 +267,7 @@ async fn nodes_keep_answering_while_the_api_server_and_its_store_are_gone() -> R
     control_plane.etcd.restart().await?;
     control_plane.api_server.restart().await?;
     let back = Duration::from_secs(40);
-    eventually(back, "the API server", async || {
-        Ok(Some(versions(&lab).await?))
-    })
-    .await?;
+    lab.control_plane().ready(&lab.client()).await?;
     assert_eq!(web.addresses().await?, addresses);
 
     // What changes later arrives everywhere: at the controller and at the speakers.
@@ -358,10 +355,7 @@ async fn a_controller_whose_watches_are_too_old_lists_anew_and_loses_nothing() -
     lab.control_plane().api_server.kill().await?;
     lab.control_plane().api_server.restart().await?;
     let back = Duration::from_secs(40);
-    eventually(back, "the API server", async || {
-        Ok(Some(versions(&lab).await?))
-    })
-    .await?;
+    lab.control_plane().ready(&lab.client()).await?;
     controller.resume()?;
 
     eventually(back, "the new Service to have an address", async || {

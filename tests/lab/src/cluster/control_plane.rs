@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use kube::Client;
+use k8s_openapi::api::core::v1::Service;
+use kube::api::PostParams;
+use kube::{Api, Client};
+use serde_json::json;
 
 use super::pki::{Pki, User};
 use crate::net::address::{CONTROL_PLANE, SERVICE_CIDR};
@@ -138,14 +141,14 @@ impl ControlPlane {
         })
     }
 
-    /// Waits until the API server says that it is ready. The controller manager waits for that for
-    /// ten seconds and ends, which on a busy machine is too short: it is started again then, and so is
-    /// the scheduler.
+    /// Waits until the API server says that it is ready and takes Services: for a while after it says
+    /// so it has no addresses for them. The controller manager waits for that for ten seconds and
+    /// ends, which on a busy machine is too short: it is started again then, and so is the scheduler.
     pub async fn ready(&self, client: &Client) -> Result<()> {
         let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             let request = http::Request::get("/readyz").body(Vec::new())?;
-            if client.request_text(request).await.is_ok() {
+            if client.request_text(request).await.is_ok() && takes_services(client).await {
                 for process in [&self.controller_manager]
                     .into_iter()
                     .chain(&self.scheduler)
@@ -174,4 +177,22 @@ impl ControlPlane {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
+}
+
+/// Whether a Service of both families would be made.
+async fn takes_services(client: &Client) -> bool {
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"generateName": "ready-"},
+        "spec": {"ipFamilyPolicy": "RequireDualStack", "ports": [{"port": 80}]},
+    });
+    let Ok(service) = serde_json::from_value(service) else {
+        return false;
+    };
+    let dry_run = PostParams {
+        dry_run: true,
+        ..PostParams::default()
+    };
+    let services = Api::<Service>::default_namespaced(client.clone());
+    services.create(&dry_run, &service).await.is_ok()
 }
