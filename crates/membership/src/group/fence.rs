@@ -28,8 +28,11 @@ pub(super) struct Fence {
 impl Group {
     /// This process did not run for so long that others may have declared it down.
     pub(super) fn stalled(&mut self, now: Instant) {
-        // Also one that was alone before: others may have met meanwhile.
-        let others = |contact: &Contact| contact.live || !contact.left && !contact.uncounted;
+        // Also one that was alone before: others may have met meanwhile, or one that left may have
+        // started again.
+        let others = |contact: &Contact| {
+            contact.live || contact.expected || !contact.left && !contact.uncounted
+        };
         if self.fence.is_none() && (self.strangers > 0 || self.contacts.values().any(others)) {
             self.raise_fence(now, false);
             self.reach_now(now);
