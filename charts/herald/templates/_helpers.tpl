@@ -43,9 +43,18 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- default (printf "%s-memberlist" (include "herald.fullname" .)) .Values.speaker.secretName }}
 {{- end }}
 
+{{/* "yes" if this is the name of an image of MetalLB's, or of a mirror's of it. */}}
+{{- define "herald.isMetallb" -}}
+{{- if regexMatch "metallb[-_/](controller|speaker)(@|:|$)" (. | default "") }}yes{{ end }}
+{{- end }}
+
 {{/* The lines "image:" and "imagePullPolicy:" of a component; takes the root and the component's values. */}}
 {{- define "herald.image" -}}
 {{- $own := (index . 1).image }}
+{{- if include "herald.isMetallb" $own.repository }}
+{{- /* Values of MetalLB's chart name it even where nobody chose it. The tag is of that image, too. */}}
+{{- $own = pick $own "pullPolicy" }}
+{{- end }}
 {{- with (index . 0) }}
 {{- $repository := default .Values.image.repository $own.repository }}
 {{- $tag := default (default .Chart.AppVersion .Values.image.tag) $own.tag }}

@@ -2,7 +2,7 @@
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::kinds;
 
@@ -33,6 +33,9 @@ pub fn all() -> Vec<CustomResourceDefinition> {
 /// Turns what schemars says about Rust types into what Kubernetes knows.
 fn as_kubernetes_writes_it(crd: CustomResourceDefinition) -> CustomResourceDefinition {
     let mut value = serde_json::to_value(crd).expect("a definition is plain JSON");
+    // A release of MetalLB's chart owns these definitions, and would take all objects along when it goes
+    // (docs/migrate-from-metallb.md).
+    value["metadata"]["annotations"] = json!({"helm.sh/resource-policy": "keep"});
     let required_spec = value["spec"]["names"]["kind"] == "IPAddressPool";
     if let Some(versions) = value["spec"]["versions"].as_array_mut() {
         for version in versions {

@@ -1,5 +1,95 @@
 //! Values that the chart is tried with.
 
+/// All values of MetalLB's chart (compat.md 7.1) as they are by default: what a user has who copied its
+/// `values.yaml` and changed some of it. Nothing is left out, so that each key is known to be taken.
+pub const METALLB: &str = r#"
+imagePullSecrets: []
+nameOverride: ""
+fullnameOverride: ""
+loadBalancerClass: ""
+rbac: {create: true}
+tls: {cipherSuites: "", curvePreferences: "", minVersion: "", controllerMetricsTLSSecret: "", speakerMetricsTLSSecret: ""}
+prometheus:
+  scrapeAnnotations: false
+  metricsPort: 9120
+  rbacPrometheus: true
+  serviceAccount: ""
+  namespace: ""
+  podMonitor: {enabled: false, additionalLabels: {}, annotations: {}, jobLabel: app.kubernetes.io/name, interval: null, metricRelabelings: [], relabelings: [], tlsConfig: {insecureSkipVerify: true}}
+  serviceMonitor:
+    enabled: false
+    speaker: {additionalLabels: {}, annotations: {}, tlsConfig: {insecureSkipVerify: true}}
+    controller: {additionalLabels: {}, annotations: {}, tlsConfig: {insecureSkipVerify: true}}
+    jobLabel: app.kubernetes.io/name
+    interval: null
+    metricRelabelings: []
+    relabelings: []
+  prometheusRule:
+    enabled: false
+    additionalLabels: {}
+    annotations: {}
+    staleConfig: {enabled: true, labels: {severity: warning}}
+    configNotLoaded: {enabled: true, labels: {severity: warning}}
+    addressPoolExhausted: {enabled: true, labels: {severity: critical}, excludePools: ""}
+    addressPoolUsage:
+      enabled: true
+      thresholds: [{percent: 75, labels: {severity: warning}}, {percent: 85, labels: {severity: warning}}, {percent: 95, labels: {severity: critical}}]
+      excludePools: ""
+    bgpSessionDown: {enabled: true, labels: {severity: critical}}
+    extraAlerts: []
+controller:
+  enabled: true
+  logLevel: info
+  webhookMode: enabled
+  image: {repository: quay.io/metallb/controller, tag: null, pullPolicy: null}
+  strategy: {type: RollingUpdate}
+  serviceAccount: {create: true, name: "", annotations: {}}
+  securityContext: {runAsNonRoot: true, runAsUser: 65534, fsGroup: 65534}
+  resources: {}
+  nodeSelector: {}
+  tolerations: []
+  priorityClassName: ""
+  runtimeClassName: ""
+  affinity: {}
+  podAnnotations: {}
+  labels: {}
+  livenessProbe: {enabled: true, port: 17472, failureThreshold: 3, initialDelaySeconds: 10, periodSeconds: 10, successThreshold: 1, timeoutSeconds: 1}
+  readinessProbe: {enabled: true, port: 17472, failureThreshold: 3, initialDelaySeconds: 10, periodSeconds: 10, successThreshold: 1, timeoutSeconds: 1}
+  extraContainers: []
+speaker:
+  enabled: true
+  logLevel: info
+  tolerateMaster: true
+  memberlist: {enabled: true, mlBindPort: 7946, mlBindAddrOverride: "", mlSecretKeyPath: /etc/ml_secret_key}
+  excludeInterfaces: {enabled: true}
+  ignoreExcludeLB: false
+  bgpDebounceTimeout: null
+  image: {repository: quay.io/metallb/speaker, tag: null, pullPolicy: null}
+  updateStrategy: {type: RollingUpdate}
+  serviceAccount: {create: true, name: "", annotations: {}}
+  securityContext: {}
+  resources: {}
+  nodeSelector: {}
+  tolerations: []
+  priorityClassName: ""
+  affinity: {}
+  runtimeClassName: ""
+  podAnnotations: {}
+  labels: {}
+  livenessProbe: {enabled: true, port: 17472, failureThreshold: 3, initialDelaySeconds: 10, periodSeconds: 10, successThreshold: 1, timeoutSeconds: 1}
+  readinessProbe: {enabled: true, port: 17472, failureThreshold: 3, initialDelaySeconds: 10, periodSeconds: 10, successThreshold: 1, timeoutSeconds: 1}
+  startupProbe: {enabled: true, failureThreshold: 30, periodSeconds: 5}
+  frr: {enabled: false, image: {repository: quay.io/frrouting/frr, tag: 10.5.3, pullPolicy: null}, metricsPort: 9121, resources: {}}
+  reloader: {resources: {}}
+  frrMetrics: {resources: {}}
+  initContainers: {cpFrrFiles: {resources: {}}, cpReloader: {resources: {}}, cpMetrics: {resources: {}}}
+  extraContainers: []
+crds: {enabled: true, validationFailurePolicy: Fail}
+frrk8s: {enabled: true, external: false, namespace: ""}
+frr-k8s: {prometheus: {serviceMonitor: {enabled: false}}}
+networkpolicies: {enabled: false, defaultDeny: false, apiPort: 6443}
+"#;
+
 /// A name for errors, and the values.
 pub const MATRIX: &[(&str, &str)] = &[
     ("defaults", "{}"),
@@ -124,6 +214,44 @@ speaker:
 crds: {enabled: true, validationFailurePolicy: Ignore}
 frrk8s: {enabled: false}
 frr-k8s: {prometheus: {serviceMonitor: {enabled: false}}}
+",
+    ),
+    ("all defaults of MetalLB", METALLB),
+    (
+        "a small file for MetalLB: a class, tainted nodes, pinned images of a mirror",
+        r#"
+loadBalancerClass: metallb
+imagePullSecrets: [{name: mirror}]
+controller:
+  image: {repository: mirror.example/metallb/controller, tag: v0.15.3, pullPolicy: IfNotPresent}
+  nodeSelector: {node-role.kubernetes.io/control-plane: ""}
+  tolerations: [{key: node-role.kubernetes.io/control-plane, operator: Exists, effect: NoSchedule}]
+  priorityClassName: system-cluster-critical
+  resources: {limits: {cpu: 100m, memory: 100Mi}}
+speaker:
+  image: {repository: mirror.example/mirrored-metallb-speaker, tag: v0.15.3}
+  nodeSelector: {lb: "true"}
+  tolerateMaster: false
+  tolerations: [{key: dedicated, operator: Equal, value: edge, effect: NoSchedule}]
+  ignoreExcludeLB: true
+  excludeInterfaces: {enabled: false}
+  secretName: metallb-memberlist
+"#,
+    ),
+    (
+        "for MetalLB with frr-k8s of somebody else, and an operator of Prometheus",
+        r"
+prometheus:
+  scrapeAnnotations: true
+  serviceAccount: prometheus-k8s
+  namespace: monitoring
+  serviceMonitor: {enabled: true, interval: 30s, speaker: {additionalLabels: {release: prom}}, controller: {additionalLabels: {release: prom}}}
+  prometheusRule: {enabled: true, additionalLabels: {release: prom}, addressPoolUsage: {thresholds: [{percent: 90, labels: {severity: page}}]}}
+controller: {logLevel: warn, strategy: {type: Recreate}}
+speaker: {logLevel: debug, bgpDebounceTimeout: 0, memberlist: {enabled: false}}
+frrk8s: {enabled: true, external: true, namespace: frr-k8s-system, secretPassthrough: true}
+frr-k8s: {frrk8s: {frr: {acceptIncomingBGPConnections: true}, alwaysBlock: 10.0.0.0/8}}
+networkpolicies: {enabled: true, apiPort: 6443}
 ",
     ),
     (

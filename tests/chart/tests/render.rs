@@ -2,7 +2,7 @@
 #![expect(clippy::tests_outside_test_module, reason = "an integration test")]
 
 use anyhow::{Context as _, Result, ensure};
-use herald_chart::matrix::MATRIX;
+use herald_chart::matrix::{self, MATRIX};
 use herald_chart::{Helm, Rendered};
 use serde_json::{Value, json};
 
@@ -226,8 +226,13 @@ fn values_that_cannot_work_together_are_refused_with_a_remedy() -> Result<()> {
     )?;
     refused(
         &helm,
-        "controller: {image: {repository: quay.io/metallb/controller}}",
-        &["controller.image.repository", "MetalLB's image"],
+        "image: {repository: quay.io/metallb/controller}",
+        &["image.repository", "MetalLB's image"],
+    )?;
+    refused(
+        &helm,
+        "speaker: {image: {tag: v0.14.9}}",
+        &["speaker.image.tag", "version of MetalLB"],
     )?;
     refused(
         &helm,
@@ -352,19 +357,102 @@ fn a_certificate_of_cert_manager_is_mounted_and_is_nobody_elses() -> Result<()> 
     Ok(())
 }
 
+/// What the notes of an installation with these values say.
+fn notes(helm: &Helm, values: &str) -> Result<String> {
+    let said = helm.with_chart(&["install", "herald"], values, &["--dry-run=client"])?;
+    let (_, notes) = said.split_once("NOTES:").context("no notes")?;
+    Ok(notes.to_owned())
+}
+
+/// The values that the notes name, in their order.
+fn without_effect(notes: &str) -> Vec<&str> {
+    let (_, list) = notes.split_once("without effect:\n").unwrap_or_default();
+    let named = list.lines().filter_map(|line| line.trim().split_once(": "));
+    named.map(|(name, _)| name).collect()
+}
+
 #[test]
 #[ignore = "needs Helm: run by make test"]
 fn values_without_effect_are_named_in_the_notes() -> Result<()> {
     let helm = Helm::new()?;
-    let notes = |values: &str| {
-        let more = ["--dry-run=client"];
-        helm.with_chart(&["install", "herald"], values, &more)
-    };
-    let said = notes("speaker: {frr: {enabled: true}}\nfrr-k8s: {a: b}\ncrds: {enabled: false}")?;
-    for name in ["speaker.frr", "frr-k8s", "crds.enabled"] {
-        ensure!(said.contains(&format!("  {name}\n")) || said.contains(&format!("{name} is")));
+    let said = notes(
+        &helm,
+        "speaker: {frr: {enabled: true}}\nfrr-k8s: {a: b}\ncrds: {enabled: false}",
+    )?;
+    let named = without_effect(&said);
+    assert_eq!(named, ["speaker.frr", "frr-k8s", "crds.enabled"]);
+    ensure!(said.contains("--skip-crds"), "{said}");
+    let said = notes(&helm, "speaker: {bgpDebounceTimeout: 0}")?;
+    assert_eq!(without_effect(&said), ["speaker.bgpDebounceTimeout"]);
+    ensure!(!notes(&helm, "{}")?.contains("without effect"));
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs Helm: run by make test"]
+fn the_defaults_of_metallb_give_what_ours_give() -> Result<()> {
+    let helm = Helm::new()?;
+    let [ours, theirs] = ["{}", matrix::METALLB].map(|values| helm.template(values));
+    let (ours, theirs) = (ours?, theirs?);
+    assert_eq!(ours.names(), theirs.names());
+    for (kind, name) in [
+        ("Deployment", "herald-controller"),
+        ("DaemonSet", "herald-speaker"),
+    ] {
+        let [ours, theirs] = [&ours, &theirs].map(|rendered| {
+            let mut object = rendered.object(kind, name)?.clone();
+            let pod = &mut object["spec"]["template"]["spec"];
+            // These two are MetalLB's own, and do what they say.
+            pod["priorityClassName"].take();
+            pod["containers"][0]["readinessProbe"]["initialDelaySeconds"].take();
+            anyhow::Ok(object)
+        });
+        assert_eq!(ours?, theirs?);
     }
-    ensure!(!said.contains("speaker.reloader"), "{said}");
-    ensure!(!notes("{}")?.contains("without effect"));
+    let notes = notes(&helm, matrix::METALLB)?;
+    let named = without_effect(&notes);
+    let expected = [
+        "controller.image",
+        "speaker.image",
+        "speaker.frr",
+        "speaker.reloader",
+        "speaker.frrMetrics",
+        "speaker.initContainers",
+        "frrk8s",
+        "frr-k8s",
+    ];
+    assert_eq!(named, expected);
+    ensure!(
+        notes.contains("this runs localhost/herald:0.1.0"),
+        "{notes}"
+    );
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs Helm: run by make test"]
+fn an_image_of_metallb_is_never_run_with_its_tag() -> Result<()> {
+    let helm = Helm::new()?;
+    let image = |values: &str| {
+        let rendered = helm.template(values)?;
+        let daemonset = rendered.object("DaemonSet", "herald-speaker")?;
+        anyhow::Ok(daemonset["spec"]["template"]["spec"]["containers"][0].clone())
+    };
+    let base = "image: {repository: registry.example/herald, tag: \"7\"}\nspeaker: {image: ";
+    for repository in [
+        "quay.io/metallb/speaker",
+        "mirror.example/quay.io/metallb/speaker",
+        "docker.io/rancher/mirrored-metallb-speaker",
+    ] {
+        let values = format!("repository: {repository}, tag: v0.15.3, pullPolicy: Always");
+        let container = image(&format!("{base}{{{values}}}}}"))?;
+        assert_eq!(container["image"], "registry.example/herald:7");
+        assert_eq!(container["imagePullPolicy"], "Always");
+    }
+    // Somebody's own, whatever it is called.
+    let own = image(&format!(
+        "{base}{{repository: registry.example/not-metallb, tag: v0.15.3}}}}"
+    ))?;
+    assert_eq!(own["image"], "registry.example/not-metallb:v0.15.3");
     Ok(())
 }
