@@ -31,7 +31,8 @@ impl Group {
         // Also one that was alone before: others may have met meanwhile, or one that left may have
         // started again.
         let others = |contact: &Contact| {
-            contact.live || contact.expected || !contact.left && !contact.uncounted
+            let may_be_back = contact.left && contact.expected;
+            contact.live || may_be_back || !contact.left && !contact.uncounted
         };
         if self.fence.is_none() && (self.strangers > 0 || self.contacts.values().any(others)) {
             self.raise_fence(now, false);
