@@ -79,8 +79,7 @@ async fn a_wrong_clock_moves_nothing_and_delays_nothing() -> Result<()> {
     for (node, years_off) in [(OWNER, [1, 2]), ("n2", [-1, -2])] {
         let seen = years(&log(node)?)?;
         ensure!(
-            seen.iter()
-                .all(|year| years_off.contains(&(year - right))),
+            seen.iter().all(|year| years_off.contains(&(year - right))),
             "{node}: {seen:?}, and it is {right}"
         );
     }

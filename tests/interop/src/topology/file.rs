@@ -44,9 +44,6 @@ pub struct Node {
     /// Labels; `lab-daemon` is the suite's.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
-    /// Kernel settings.
-    #[serde(default)]
-    pub sysctls: BTreeMap<String, String>,
     /// Files, `<here>:<in the container>`.
     #[serde(default)]
     pub binds: Vec<String>,
@@ -188,6 +185,7 @@ topology:
             ("name: one", "name: One lab"),
             ("kind: bridge", "kind: ovs-bridge"),
             ("image: i", "startup-delay: 3"),
+            ("image: i", "image: i, sysctls: {net.ipv4.ip_forward: '1'}"),
             (", image: i", ""),
             ("'b:a'", "'c:a'"),
             ("'b:a'", "'a:eth1'"),

@@ -84,17 +84,6 @@ impl Topology {
 }
 
 fn settings(bare: &Bare, name: &str, node: &Node) -> Result<()> {
-    let sysctls = node.sysctls.clone();
-    bare.netns(name).run(move || -> Result<()> {
-        for (key, value) in sysctls {
-            let key = key
-                .strip_prefix("net.")
-                .with_context(|| format!("{key} is not of the namespace"))?;
-            let path = format!("/proc/sys/net/{}", key.replace('.', "/"));
-            fs::write(&path, value).with_context(|| format!("cannot write {path}"))?;
-        }
-        Ok(())
-    })??;
     for command in &node.exec {
         // Without a shell, as containerlab runs it.
         let words: Vec<&str> = command.split_whitespace().collect();
