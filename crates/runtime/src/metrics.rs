@@ -1,5 +1,6 @@
 //! The metrics (compat.md 6.1) and their server: path `/metrics`, the `OpenMetrics` text format.
 
+mod process;
 mod server;
 
 use std::sync::Arc;

@@ -5,8 +5,11 @@ use std::fs;
 
 use anyhow::{Context as _, Result};
 
-/// What names of our metrics begin with.
-const PREFIXES: [&str; 3] = ["metallb_", "herald_", "frrk8s_"];
+/// What names of the metrics of our processes begin with.
+const PREFIXES: [&str; 4] = ["metallb_", "herald_", "frrk8s_", "process_"];
+
+/// What the names of a histogram's series have more.
+const HISTOGRAM: [&str; 3] = ["_bucket", "_sum", "_count"];
 
 /// The names in a text, as an expression or a table has them.
 pub fn names(text: &str) -> BTreeSet<String> {
@@ -25,6 +28,12 @@ pub fn documented() -> Result<BTreeSet<String>> {
     let rows = text.lines().filter(|line| line.starts_with("| `"));
     let cells = rows.filter_map(|row| row.split('|').nth(1));
     Ok(cells.flat_map(names).collect())
+}
+
+/// The name of the metric that a series is of, if it is of a histogram.
+pub fn histogram(series: &str) -> Option<&str> {
+    let mut suffixes = HISTOGRAM.iter();
+    suffixes.find_map(|suffix| series.strip_suffix(suffix))
 }
 
 #[cfg(test)]

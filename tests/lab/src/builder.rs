@@ -12,7 +12,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 
 use crate::cluster::access;
 use crate::cluster::apply;
-use crate::cluster::control_plane::ControlPlane;
+use crate::cluster::control_plane::{Choices, ControlPlane};
 use crate::cluster::pki::{Pki, User};
 use crate::cluster::proxy::{self, ProxyMode};
 use crate::cluster::{containerd, kubelet, node};
@@ -25,6 +25,10 @@ use crate::{cleanup, group, workspace};
 
 /// The choices of a lab; [`crate::Lab::builder`] makes one.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "choices that have nothing to do with each other"
+)]
 pub struct LabBuilder {
     nodes: u8,
     proxy: ProxyMode,
@@ -32,6 +36,7 @@ pub struct LabBuilder {
     crds: bool,
     one_network: bool,
     ipv6_nodes: bool,
+    audited: bool,
     /// With these images beside that of the pods.
     kubelets: Option<Vec<PathBuf>>,
 }
@@ -45,6 +50,7 @@ impl Default for LabBuilder {
             crds: true,
             one_network: false,
             ipv6_nodes: false,
+            audited: false,
             kubelets: None,
         }
     }
@@ -90,6 +96,12 @@ impl LabBuilder {
         self
     }
 
+    /// The API server writes down what Herald's service accounts ask of it, for [`Lab::requests`].
+    pub fn audited(mut self) -> Self {
+        self.audited = true;
+        self
+    }
+
     /// Every node has a kubelet and a containerd of its own, and there is a scheduler: pods are real, of
     /// images that the nodes have. They are [`crate::POD_IMAGE`] and these, archives that
     /// `ctr images import` takes.
@@ -117,8 +129,11 @@ impl LabBuilder {
 
         let netns = netns_of(&shared.state.id, "cp");
         let (dir, logs) = (&shared.state.dir, shared.state.logs());
-        let control_plane =
-            ControlPlane::start(&netns, &shared.pki, dir, &logs, self.kubelets.is_some())?;
+        let choices = Choices {
+            kubelets: self.kubelets.is_some(),
+            audited: self.audited,
+        };
+        let control_plane = ControlPlane::start(&netns, &shared.pki, dir, &logs, choices)?;
         let ControlPlane {
             etcd,
             api_server,
@@ -165,6 +180,11 @@ impl LabBuilder {
             control_plane,
         })
     }
+}
+
+/// The name of the binding that gives a service account all rights.
+pub(crate) fn binding_of(account: &str) -> String {
+    format!("herald-lab-{account}")
 }
 
 /// Takes a lab down that failed to start.
@@ -275,13 +295,13 @@ async fn start_kubelet(
     kubelet::ready(client, node, &kubelet).await
 }
 
-/// The namespace of Herald, and all rights for its service accounts: tests of the chart's own
-/// rules delete the bindings `herald-lab-controller` and `herald-lab-speaker`.
+/// The namespace of Herald, and all rights for its service accounts, which [`Lab::take_rights`] takes
+/// away.
 async fn prepare_namespace(client: Client) -> Result<()> {
     let binding = |name: &str| {
         json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
-            "metadata": {"name": format!("herald-lab-{name}")},
+            "metadata": {"name": binding_of(name)},
             "roleRef": {
                 "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole",
                 "name": "cluster-admin",

@@ -4,8 +4,11 @@ use std::path::Path;
 
 use anyhow::Result;
 use futures::future::try_join_all;
-use kube::api::DynamicObject;
+use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
+use kube::Api;
+use kube::api::{DeleteParams, DynamicObject};
 
+use crate::builder::binding_of;
 use crate::cluster::pod::{Pod, PodBuilder};
 use crate::cluster::service::ServiceBuilder;
 use crate::cluster::{apply, node};
@@ -20,6 +23,17 @@ impl Lab {
     /// Applies every `.yaml` file of a folder of CRDs, and waits until they are served.
     pub async fn apply_crds(&self, dir: &Path) -> Result<()> {
         apply::apply_crds(&self.client, dir).await
+    }
+
+    /// Takes the rights from Herald's service accounts that the lab gave them: they have all until then,
+    /// and from then on those of the bindings that tests make.
+    pub async fn take_rights(&self) -> Result<()> {
+        let bindings: Api<ClusterRoleBinding> = Api::all(self.client());
+        for account in ["controller", "speaker"] {
+            let params = DeleteParams::default();
+            bindings.delete(&binding_of(account), &params).await?;
+        }
+        Ok(())
     }
 
     /// A pod with a backend, to be created.

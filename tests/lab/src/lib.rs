@@ -102,6 +102,7 @@ use std::path::PathBuf;
 
 pub use bare::Bare;
 pub use builder::LabBuilder;
+pub use cluster::audit::Request;
 pub use cluster::containerd::POD_IMAGE;
 pub use cluster::control_plane::{ControlPlane, kubernetes};
 pub use cluster::pki::User;

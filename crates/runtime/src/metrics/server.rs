@@ -17,19 +17,22 @@ use crate::args::{CommonArgs, MetricsSecurity};
 use crate::certificate::{self, Directory, Presented};
 use crate::health::ALL_ADDRESSES;
 use crate::https;
+use crate::metrics::process;
 use crate::supervise::TaskResult;
 use crate::tls::{self, TlsError};
 
 const PATH: &str = "/metrics";
 
-/// Serves `registry` on all addresses at `--port`, to whom and how `--metrics-security` says, until
-/// `token` is cancelled. Port 0 serves nothing. `client` asks who may read.
+/// Serves `registry`, and what every process says of itself, on all addresses at `--port`, to whom and
+/// how `--metrics-security` says, until `token` is cancelled. Port 0 serves nothing. `client` asks who
+/// may read.
 pub async fn serve(
     args: CommonArgs,
     client: Client,
-    registry: Registry,
+    mut registry: Registry,
     token: CancellationToken,
 ) -> TaskResult {
+    process::register(&mut registry);
     let mut router = router(Arc::new(registry));
     if args.port == 0 {
         token.cancelled().await;

@@ -9,6 +9,7 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 use serde_json::json;
 
+use super::audit;
 use super::pki::{Pki, User};
 use crate::net::address::{CONTROL_PLANE, SERVICE_CIDR};
 use crate::net::netns::Netns;
@@ -41,6 +42,15 @@ pub fn kubernetes() -> Result<PathBuf> {
     Ok(path)
 }
 
+/// What a lab's control plane can have more.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Choices {
+    /// There are kubelets, so there is a scheduler, and Pods have tokens.
+    pub(crate) kubelets: bool,
+    /// The requests of Herald's accounts are written down.
+    pub(crate) audited: bool,
+}
+
 /// The processes of the control plane.
 #[derive(Debug, Clone)]
 pub struct ControlPlane {
@@ -61,7 +71,7 @@ impl ControlPlane {
         pki: &Pki,
         dir: &Path,
         logs: &Path,
-        kubelets: bool,
+        Choices { kubelets, audited }: Choices,
     ) -> Result<Self> {
         let binary = kubernetes()?;
         let role = |name: &str| ProcessSpec::new(name, &binary).arg(name);
@@ -103,6 +113,17 @@ impl ControlPlane {
         if !kubelets {
             // Pods are objects without processes of their own, so they need no token.
             api_server = api_server.arg("--disable-admission-plugins=ServiceAccount");
+        }
+        if audited {
+            api_server = api_server.args([
+                format!(
+                    "--audit-policy-file={}",
+                    audit::write_policy(dir)?.display()
+                ),
+                format!("--audit-log-path={}", audit::log(logs).display()),
+                // Whoever has an answer finds the request in the log.
+                "--audit-log-mode=blocking".into(),
+            ]);
         }
         let api_server = start(api_server)?;
         let kubeconfig = pki.kubeconfig(User::ControllerManager);

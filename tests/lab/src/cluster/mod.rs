@@ -2,6 +2,7 @@
 
 pub(crate) mod access;
 pub(crate) mod apply;
+pub(crate) mod audit;
 pub(crate) mod cgroup;
 pub(crate) mod containerd;
 pub(crate) mod control_plane;
