@@ -5,8 +5,12 @@ use std::fmt;
 
 use anyhow::{Result, ensure};
 use herald_chart::Rendered;
-use herald_lab::{Request, User};
-use serde_json::Value;
+use herald_lab::{Lab, Request, User, eventually};
+use k8s_openapi::api::authorization::v1::SubjectAccessReview;
+use kube::api::{Api, PostParams};
+use serde_json::{Value, json};
+
+use crate::PATIENCE;
 
 /// One verb for one resource.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,6 +109,51 @@ fn expand(rule: &Value, namespace: Option<&str>, all: &mut BTreeSet<Right>) {
             }
         }
     }
+}
+
+/// Waits until the API server, which learns of roles and bindings a moment later than it stores them,
+/// grants the rights and nothing else.
+pub(crate) async fn in_force(lab: &Lab, user: User, rights: &BTreeSet<Right>) -> Result<()> {
+    let stranger = Right {
+        namespace: None,
+        group: String::new(),
+        resource: "nodes".to_owned(),
+        name: None,
+        verb: "delete".to_owned(),
+    };
+    let all = rights.iter().map(|right| (right, true));
+    for (right, wanted) in all.chain([(&stranger, false)]) {
+        let what = format!("{user:?} to have the right, or not: {right}");
+        eventually(PATIENCE, &what, async || {
+            Ok((has(lab, user, right).await? == wanted).then_some(()))
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+async fn has(lab: &Lab, user: User, right: &Right) -> Result<bool> {
+    let (resource, subresource) = right
+        .resource
+        .split_once('/')
+        .unwrap_or((&right.resource, ""));
+    let question: SubjectAccessReview = serde_json::from_value(json!({
+        "metadata": {},
+        "spec": {
+            "user": user.name(),
+            "resourceAttributes": {
+                "namespace": right.namespace,
+                "group": right.group,
+                "resource": resource,
+                "subresource": subresource,
+                "name": right.name,
+                "verb": right.verb,
+            },
+        },
+    }))?;
+    let reviews: Api<SubjectAccessReview> = Api::all(lab.client());
+    let answer = reviews.create(&PostParams::default(), &question).await?;
+    Ok(answer.status.is_some_and(|status| status.allowed))
 }
 
 /// Nothing was denied, and all rights were used.

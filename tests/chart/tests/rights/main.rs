@@ -3,6 +3,7 @@
 #![expect(clippy::tests_outside_test_module, reason = "an integration test")]
 
 mod granted;
+mod pods;
 mod webhooks;
 
 use std::collections::BTreeSet;
@@ -146,6 +147,9 @@ async fn lab(values: &str) -> Result<(Lab, Rendered)> {
         lab.apply_yaml(&object.to_string()).await?;
     }
     lab.take_rights().await?;
+    for (user, account) in ACCOUNTS {
+        granted::in_force(&lab, user, &granted::rights(&rendered, account)).await?;
+    }
     Ok((lab, rendered))
 }
 
@@ -228,6 +232,7 @@ async fn rights_are_enough_and_all_of_use() -> Result<()> {
         granted::check(user, &rights, &lab.requests(user)?)?;
     }
     others_are_denied(&lab).await?;
+    pods::meet_their_standards(&lab, &rendered).await?;
     lab.down().await
 }
 
