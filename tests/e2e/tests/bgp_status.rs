@@ -5,8 +5,9 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use herald_api::kinds::{BGPPeer, BGPSessionState, BGPSessionStateStatus, ServiceBGPStatus};
-use herald_e2e::bgp::{FRR, Fabric, NODES};
+use herald_e2e::bgp::{BIRD, FRR, Fabric, NODES, object, peer, to_bird, with};
 use herald_e2e::objects::{SOON, metrics, wait_event};
+use herald_interop::Router;
 use herald_lab::{Lab, NAMESPACE, eventually, herald_bin};
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt as _;
@@ -59,6 +60,63 @@ fn ask(lab: &Lab, node: &str, arguments: &[&str]) -> Result<Value> {
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
+/// Waits until n1's speaker tells this of its session with BIRD.
+async fn wait_notification(lab: &Lab, field: &str, text: &str) -> Result<()> {
+    eventually(SOON, &format!("{field} to be {text}"), async || {
+        let neighbor = ask(lab, "n1", &["neighbors", "bird-v4"])?;
+        let told = neighbor[0][field].as_str().unwrap_or_default();
+        ensure!(told.contains(text), "{neighbor}");
+        Ok(Some(()))
+    })
+    .await
+}
+
+/// Makes sure that every series of BGP and BFD that docs/metrics.md names with a prefix of the peer's is
+/// in a scrape, under both of its names.
+fn documented_series(scrape: &str) -> Result<()> {
+    let document = include_str!("../../../docs/metrics.md");
+    let rows = document
+        .lines()
+        .filter(|line| line.starts_with("| `metallb_b"));
+    let names: Vec<&str> = rows
+        .filter_map(|row| row.split('|').nth(1))
+        .flat_map(|cell| cell.split('`'))
+        .filter(|name| name.starts_with("metallb_bgp_") || name.starts_with("metallb_bfd_"))
+        .collect();
+    ensure!(names.len() > 15, "{names:?}");
+    for name in names {
+        let at_peer = format!("{name}{{peer=\"{FRR}");
+        ensure!(scrape.contains(&at_peer), "no {name} in\n{scrape}");
+        if name != "metallb_bgp_pending_prefixes_total" {
+            let other = name.replacen("metallb_", "frrk8s_", 1);
+            let at_peer = format!("{other}{{peer=\"{FRR}\"");
+            ensure!(scrape.contains(&at_peer), "no {other} in\n{scrape}");
+        }
+    }
+    Ok(())
+}
+
+/// Ends n1's session with BIRD from either side, and makes sure that it is told in words.
+async fn notifications(fabric: &Fabric) -> Result<()> {
+    let lab = &fabric.lab;
+    let restart = |router: &Router| router.command("restart n1v4");
+    fabric.bird.ask(restart).await?;
+    let reset = "administrative reset (6/4)";
+    wait_notification(lab, "lastNotificationReceived", reset).await?;
+    eventually(SOON, "n1 to have its second session", async || {
+        let neighbor = ask(lab, "n1", &["neighbors", "bird-v4"])?;
+        let again = neighbor[0]["established"] == 2 && neighbor[0]["state"] == "Established";
+        ensure!(again, "{neighbor}");
+        Ok(Some(()))
+    })
+    .await?;
+    let other = json!({"routerID": "192.168.0.77"});
+    let other = peer("bird-v4", with(to_bird(BIRD[0]), other));
+    fabric.apply(&other).await?;
+    let changed = "other configuration change (6/6)";
+    wait_notification(lab, "lastNotificationSent", changed).await
+}
+
 #[tokio::test]
 #[ignore = "needs root and the lab: run by make test"]
 async fn users_see_which_sessions_there_are_what_goes_over_them_and_why_one_is_down() -> Result<()>
@@ -68,7 +126,13 @@ async fn users_see_which_sessions_there_are_what_goes_over_them_and_why_one_is_d
     let _pods = lab.backends("web", &["n1", "n2"]).await?;
     let web = lab.service("web").dual_stack().create().await?;
     let addresses = web.wait_addresses(2).await?;
-    fabric.peers(json!({}), json!({})).await?;
+    let calm = json!({"receiveInterval": 300, "transmitInterval": 300});
+    fabric
+        .apply(&object("v1beta1", "BFDProfile", "calm", calm))
+        .await?;
+    fabric
+        .peers(json!({"bfdProfile": "calm"}), json!({}))
+        .await?;
     fabric.wait_nodes(&addresses, &NODES).await?;
 
     for name in ["frr", "bird-v4", "bird-v6"] {
@@ -112,6 +176,8 @@ async fn users_see_which_sessions_there_are_what_goes_over_them_and_why_one_is_d
         "{line} is not in\n{text}"
     );
 
+    documented_series(&text)?;
+
     fabric.frr.router().stop()?;
     let peer = wait_peer(lab, "frr", "0/3", "False").await?;
     let status = peer.status.context("a status")?;
@@ -142,6 +208,8 @@ async fn users_see_which_sessions_there_are_what_goes_over_them_and_why_one_is_d
     lab.restore(dark).await?;
     lab.set_node_condition("n3", "Ready", true).await?;
     wait_peer(lab, "bird-v4", "3/3", "True").await?;
+
+    notifications(&fabric).await?;
 
     // What is gone leaves nothing behind.
     let api: Api<BGPPeer> = Api::namespaced(lab.client(), NAMESPACE);
