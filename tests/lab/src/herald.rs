@@ -246,11 +246,11 @@ impl Herald {
         Ok(answer.is_ok_and(|answer| answer.status == 200))
     }
 
-    /// Waits up to 20 seconds until `/readyz` says yes. An error, with the end of the log, if the
+    /// Waits up to a minute until `/readyz` says yes. An error, with the end of the log, if the
     /// process ends before.
     pub async fn wait_ready(&self) -> Result<()> {
         let what = format!("{} to be ready", self.process.name());
-        let waited = eventually(Duration::from_secs(20), &what, async || {
+        let waited = eventually(Duration::from_mins(1), &what, async || {
             Ok((self.is_ready().await? || !self.process.is_running()).then_some(()))
         });
         let waited = waited.await;

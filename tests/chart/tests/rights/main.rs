@@ -345,3 +345,42 @@ fn no_values_give_more_rights_than_those_that_are_tried() -> Result<()> {
     }
     Ok(())
 }
+
+/// What both parts of a controller need, the one that allocates and the one that judges.
+const OF_BOTH: [&str; 9] = [
+    "create leases.coordination.k8s.io in metallb-system",
+    "create secrets in metallb-system",
+    "create subjectaccessreviews.authorization.k8s.io",
+    "create tokenreviews.authentication.k8s.io",
+    "list bgppeers.metallb.io in metallb-system",
+    "list ipaddresspools.metallb.io in metallb-system",
+    "list namespaces",
+    "list nodes",
+    "list services",
+];
+
+#[test]
+#[ignore = "needs Helm: run by make test"]
+fn a_controller_without_webhooks_has_none_of_their_rights() -> Result<()> {
+    let helm = Helm::new()?;
+    let of = |mode: &str| -> Result<BTreeSet<String>> {
+        let account = "serviceAccount: {name: controller}";
+        let values = format!("controller: {{webhookMode: {mode}, {account}}}");
+        let rendered = helm.template_in(NAMESPACE, &values)?;
+        let rights = granted::rights(&rendered, "controller");
+        Ok(rights.iter().map(ToString::to_string).collect())
+    };
+    let (all, without, only) = (of("enabled")?, of("disabled")?, of("onlywebhook")?);
+    let both: Vec<_> = without.intersection(&only).collect();
+    assert_eq!(both, OF_BOTH);
+    // Those of both modes together are all, but for the Lease.
+    let more = |than: &BTreeSet<String>, rights: &BTreeSet<String>| -> Vec<String> {
+        let more = rights.difference(than);
+        let more = more.filter(|right| !right.contains(" herald-webhook "));
+        more.cloned().collect()
+    };
+    let together: BTreeSet<_> = without.union(&only).cloned().collect();
+    assert_eq!(more(&all, &together), [""; 0]);
+    assert_eq!(more(&together, &all), [""; 0]);
+    Ok(())
+}

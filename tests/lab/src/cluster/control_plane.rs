@@ -166,7 +166,7 @@ impl ControlPlane {
     /// so it has no addresses for them. The controller manager waits for that for ten seconds and
     /// ends, which on a busy machine is too short: it is started again then, and so is the scheduler.
     pub async fn ready(&self, client: &Client) -> Result<()> {
-        let deadline = Instant::now() + Duration::from_mins(1);
+        let deadline = Instant::now() + Duration::from_mins(3);
         loop {
             let request = http::Request::get("/readyz").body(Vec::new())?;
             if client.request_text(request).await.is_ok() && takes_services(client).await {
