@@ -43,7 +43,7 @@ containerd: ## Build containerd, for the tests with kubelets (2 minutes once, th
 	@tests/kubernetes/containerd/build.sh
 
 .PHONY: peer
-peer: ## Build MetalLB from its module, to measure against (3 minutes once, then cached)
+peer: ## Build MetalLB from its module, to measure against and to move from (3 minutes once, then cached)
 	@tests/bench/peer/build.sh
 
 .PHONY: senders
@@ -73,9 +73,13 @@ pod-image: ## Make target/herald-pod.tar, the image of the pods of the tests wit
 	@image/pack $(STATIC_BIN)/herald-pod localhost/herald-pod:1 target/herald-pod.tar
 
 .PHONY: chart
-chart: packages kubernetes helm promtool build ## Run the tests of the Helm chart
+chart: packages kubernetes helm promtool peer build ## Run the tests of the Helm chart
 	CARGO_TARGET_$(HOST)_RUNNER="$(TEST_RUNNER)" \
 		$(CARGO) test --locked --no-fail-fast -p herald-chart -- --include-ignored
+
+.PHONY: migration
+migration: packages kubernetes helm peer build ## Move from MetalLB to Herald and back, and say what clients notice
+	$(CARGO) test --locked -p herald-chart --test migration --test stored_objects -- --include-ignored --nocapture
 
 .PHONY: build
 build: ## Build target/release/herald and the lab's tools
@@ -100,7 +104,7 @@ unit: ## Run the tests that need neither root nor a lab
 	$(CARGO) test --workspace --locked
 
 .PHONY: test
-test: packages kubernetes containerd gobgp helm promtool build pod-image simulate ## Run every test, also those that need root and the lab
+test: packages kubernetes containerd gobgp helm promtool peer build pod-image simulate ## Run every test, also those that need root and the lab
 	CARGO_TARGET_$(HOST)_RUNNER="$(TEST_RUNNER)" \
 		$(CARGO) test --workspace --locked --no-fail-fast -- --include-ignored
 

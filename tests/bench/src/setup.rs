@@ -4,14 +4,13 @@ use std::net::Ipv4Addr;
 
 use anyhow::{Context as _, Result};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use herald_e2e::metallb;
 use herald_lab::{Lab, NAMESPACE};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Api;
 use kube::api::PostParams;
 use serde_json::json;
-
-use crate::contestant::peer_dir;
 
 /// Requests under way at the same time, here and in the plain writer.
 pub(crate) const AT_ONCE: usize = 64;
@@ -25,7 +24,7 @@ pub(crate) const SPAN: u32 = 1 << 14;
 
 /// Reads every program once, so that no contestant pays for the disk.
 pub(crate) fn warm_page_cache() -> Result<()> {
-    let peer = peer_dir()?;
+    let peer = metallb::dir()?;
     for program in [
         herald_lab::herald_bin()?,
         peer.join("controller"),

@@ -4,5 +4,7 @@ pub mod bgp;
 pub mod failover;
 pub mod faulty_api;
 pub mod layer2;
+pub mod metallb;
 pub mod objects;
+pub mod webhooks;
 pub mod wire;

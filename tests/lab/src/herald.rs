@@ -172,6 +172,13 @@ impl HeraldBuilder<'_> {
         self.without(flag).arg(format!("{flag}={value}"))
     }
 
+    /// Serves health and metrics at other ports, to run beside what has the usual ones.
+    pub fn ports(mut self, health: u16, metrics: u16) -> Self {
+        (self.health_port, self.metrics_port) = (health, metrics);
+        self.replace("--health-probe-port", health)
+            .replace("--port", metrics)
+    }
+
     /// Takes a flag away that the lab gives, e.g. `--ml-bindaddr` for speakers without a group.
     pub fn without(mut self, flag: &str) -> Self {
         let prefix = format!("{flag}=");
