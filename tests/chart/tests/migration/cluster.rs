@@ -9,9 +9,11 @@ use herald_e2e::bgp::{NODES, Tor, frr};
 use herald_e2e::{metallb, webhooks};
 use herald_interop::Prefix;
 use herald_lab::{Lab, NAMESPACE, Process, eventually};
+use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams, PostParams};
 
@@ -51,6 +53,43 @@ impl Cluster {
             .await?;
         }
         Ok(())
+    }
+
+    /// Puts an authority where MetalLB's controller with webhooks puts its own, as it does it: what Herald
+    /// takes over is then in part of a third manager of fields.
+    pub(crate) async fn put_authority(&self) -> Result<()> {
+        let made = rcgen::generate_simple_self_signed(["metallb".to_owned()])?;
+        let authority = ByteString(made.cert.pem().into_bytes());
+        let params = PostParams {
+            field_manager: Some("MetalLB".to_owned()),
+            ..PostParams::default()
+        };
+        let api = Api::<ValidatingWebhookConfiguration>::all(self.lab.client());
+        let mut configuration = api.get("metallb-webhook-configuration").await?;
+        for webhook in configuration.webhooks.iter_mut().flatten() {
+            webhook.client_config.ca_bundle = Some(authority.clone());
+        }
+        let name = configuration.name_any();
+        api.replace(&name, &params, &configuration).await?;
+        let api = Api::<CustomResourceDefinition>::all(self.lab.client());
+        let mut peers = api.get("bgppeers.metallb.io").await?;
+        let conversion = peers.spec.conversion.as_mut();
+        let webhook = conversion.and_then(|conversion| conversion.webhook.as_mut());
+        let client = webhook.and_then(|webhook| webhook.client_config.as_mut());
+        client.context("no converter")?.ca_bundle = Some(authority);
+        api.replace(&peers.name_any(), &params, &peers).await?;
+        Ok(())
+    }
+
+    /// A client of the older version reads the peer.
+    pub(crate) async fn peer_is_converted(&self) -> Result<()> {
+        let path = format!("/apis/metallb.io/v1beta1/namespaces/{NAMESPACE}/bgppeers/tor");
+        eventually(PATIENCE, "the peer as v1beta1", async || {
+            let request = http::Request::get(&path).body(Vec::new())?;
+            let peer = self.lab.client().request_text(request).await?;
+            Ok(peer.contains("peerAddress").then_some(()))
+        })
+        .await
     }
 
     /// Waits until clients get answers from each address.

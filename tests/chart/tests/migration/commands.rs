@@ -34,10 +34,11 @@ impl Commands {
         })
     }
 
-    /// Runs the first block of commands of a section.
+    /// Runs the commands of a section.
     pub(crate) fn run(&self, section: &str) -> Result<()> {
-        let block = blocks(section)?.into_iter().next();
-        self.shell(&block.context("no commands")?)
+        let blocks = blocks(section)?;
+        ensure!(!blocks.is_empty(), "{section} has no commands");
+        blocks.iter().try_for_each(|block| self.shell(block))
     }
 
     /// The way back up to where both are there.

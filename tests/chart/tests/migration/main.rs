@@ -57,6 +57,7 @@ async fn no_address_changes_on_the_way_to_herald_and_back() -> Result<()> {
         "--set=frrk8s.enabled=false,crds.validationFailurePolicy=Ignore",
     ])?;
     cluster.configure().await?;
+    cluster.put_authority().await?;
     let peer = MetalLb::start(lab).await?;
     let before = services::create(lab).await?;
     cluster.announced().await?;
@@ -83,6 +84,7 @@ async fn no_address_changes_on_the_way_to_herald_and_back() -> Result<()> {
     commands.run("5. Remove what is left of MetalLB")?;
     cluster.objects_are_there().await?;
     cluster.webhooks_answer().await?;
+    cluster.peer_is_converted().await?;
     cluster.only_of("herald").await?;
     nothing_changed(&changes, &before)?;
     services::are(lab, &before).await?;
