@@ -104,9 +104,17 @@ unit: ## Run the tests that need neither root nor a lab
 	$(CARGO) test --workspace --locked
 
 .PHONY: test
-test: packages kubernetes containerd gobgp helm promtool peer build pod-image simulate ## Run every test, also those that need root and the lab
+test: packages kubernetes containerd gobgp helm promtool peer build pod-image simulate ## Run every test but test-install, also those that need root and the lab
 	CARGO_TARGET_$(HOST)_RUNNER="$(TEST_RUNNER)" \
-		$(CARGO) test --workspace --locked --no-fail-fast -- --include-ignored
+		$(CARGO) test --workspace --exclude herald-install --locked --no-fail-fast -- --include-ignored
+
+# The image is of the binary that other tests run, linked once more: it takes seconds, and the one that
+# `make image` makes takes minutes. HERALD_BIN names that, or another.
+.PHONY: test-install
+test-install: packages kubernetes containerd helm build pod-image ## Install with Helm on three nodes with kubelets, upgrade, uninstall
+	$(CARGO) rustc --release --locked -p herald --bin herald -- -C target-feature=+crt-static
+	CARGO_TARGET_$(HOST)_RUNNER="$(TEST_RUNNER)" \
+		$(CARGO) test --workspace --locked --test release -- --include-ignored
 
 .PHONY: chaos
 chaos: packages kubernetes build ## Run the tests that cut, kill, stop and starve, one after the other

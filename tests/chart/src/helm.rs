@@ -48,6 +48,8 @@ impl Helm {
     pub fn run(&self, arguments: &[&str]) -> Result<String> {
         let mut command = Command::new(&self.program);
         command.args(arguments).env_clear();
+        // What it learns of a cluster's API is kept there.
+        command.env("HOME", self.home.path());
         for folder in ["CACHE", "CONFIG", "DATA"] {
             command.env(format!("HELM_{folder}_HOME"), self.home.path());
         }

@@ -6,10 +6,12 @@ pub mod readme;
 pub mod values;
 
 mod helm;
+mod kubectl;
 
 use std::path::{Path, PathBuf};
 
 pub use helm::{Helm, NAMESPACE, Rendered};
+pub use kubectl::kubectl;
 
 /// The folder of the chart.
 pub fn chart() -> PathBuf {

@@ -1,13 +1,11 @@
 //! The chart on a real API server.
 #![expect(clippy::tests_outside_test_module, reason = "an integration test")]
 
-use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use herald_chart::{Helm, NAMESPACE, chart, matrix, tool};
+use herald_chart::{Helm, NAMESPACE, chart, kubectl, matrix};
 use herald_lab::{Lab, ProxyMode, eventually};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams, PostParams};
@@ -125,27 +123,18 @@ async fn crds_are_upgraded(lab: &Lab, kubeconfig: &Path) -> Result<()> {
     crds.replace(name, &PostParams::default(), &older).await?;
 
     let text = Helm::new()?.run(&["show", "crds", &chart().to_string_lossy()])?;
-    let said = tokio::task::block_in_place(|| kubectl_apply(kubeconfig, &text))?;
+    let apply = [
+        "apply",
+        "--server-side",
+        "--force-conflicts",
+        "--filename",
+        "-",
+    ];
+    let said = tokio::task::block_in_place(|| kubectl(kubeconfig, &apply, &text))?;
     assert_eq!(said.lines().count(), 10, "{said}");
     let version = crds.get(name).await?.spec.versions.remove(0);
     ensure!(version.additional_printer_columns.is_some());
     Ok(())
-}
-
-fn kubectl_apply(kubeconfig: &Path, text: &str) -> Result<String> {
-    let mut kubectl = Command::new(tool("kubernetes", "HERALD_KUBERNETES")?)
-        .args(["kubectl", "apply", "--server-side", "--force-conflicts"])
-        .args(["--filename", "-"])
-        .env("KUBECONFIG", kubeconfig)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let mut input = kubectl.stdin.take().context("no input")?;
-    input.write_all(text.as_bytes())?;
-    drop(input);
-    let output = kubectl.wait_with_output()?;
-    ensure!(output.status.success(), "kubectl: {}", output.status);
-    Ok(String::from_utf8(output.stdout)?)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -200,7 +200,10 @@ fn control_plane_lines(nodes: &[Node]) -> Vec<String> {
 fn node_lines(node: &Node, nodes: &[Node]) -> Vec<String> {
     let mut lines = address_lines("mgmt0", node.mgmt, MGMT_PREFIX);
     lines.extend(address_lines("lan0", node.lan, LAN_PREFIX));
-    lines.push("link add cni0 type bridge forward_delay 0 stp_state 0".into());
+    // A bridge without a MAC of its own has that of one of its ports, and another one as pods come and
+    // go, which those that are there take half a minute to learn.
+    let bridge = "type bridge forward_delay 0 stp_state 0";
+    lines.push(format!("link add cni0 address 02:00:00:00:00:01 {bridge}"));
     lines.extend(address_lines("cni0", node.pod_gateway(), (24, 64)));
     lines.extend(
         nodes
