@@ -18,14 +18,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use herald_api::report::Findings;
 use herald_membership::{Comings, Myself};
 use herald_model::{GroupView, LanInterface, MemberState, NodeName, Phase, Standing};
 use herald_ownership::{Command, LanWatch, Limits, Ownership, Sighting, Standpoint, not_heard};
+use herald_runtime::configuration_state::Shown;
 use herald_runtime::debug::Questions;
 use herald_runtime::events::Recorder;
 use herald_runtime::health::Block;
 use herald_runtime::supervise::{Drain, TaskResult, next_batch};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::announcing::Announcing;
@@ -88,12 +90,12 @@ pub(crate) struct Io {
     pub(crate) routes: bgp::RouteQueue,
     /// How they are.
     pub(crate) sessions: watch::Receiver<Arc<bgp::Statuses>>,
-    /// The problems of the configuration, one text each.
-    pub(crate) problems: watch::Sender<Option<Vec<String>>>,
+    /// What is wrong with the configuration; `None` as long as there is none.
+    pub(crate) findings: watch::Sender<Option<Findings>>,
     /// The addresses that foreign stations have.
     pub(crate) conflicts: watch::Sender<Conflicting>,
-    /// Told when what the API has of our own presence is not what it should be.
-    pub(crate) presence_lost: Arc<Notify>,
+    /// The `ConfigurationState` of this speaker as the API shows it.
+    pub(crate) shown: watch::Sender<Shown>,
     /// Dropped when the engine has begun to decide.
     pub(crate) ready: Option<Block>,
     /// What is asked of all this.
@@ -171,8 +173,8 @@ impl Engine {
         saved: Option<Kept>,
     ) -> Self {
         let me = settings.me.clone();
-        let lost = Arc::clone(&io.presence_lost);
-        let mut cluster = Cluster::new(settings.clone(), metrics.client.clone(), lost);
+        let shown = io.shown.clone();
+        let mut cluster = Cluster::new(settings.clone(), metrics.client.clone(), shown);
         let limits = match io.group {
             Some(_) => Limits::default(),
             // Nobody can tell a speaker's station from a foreign one, so the LAN is not asked, and
@@ -300,8 +302,8 @@ impl Engine {
             // It can be given something from now on.
             self.settle_myself(now);
         }
-        if let Some(problems) = self.cluster.configure() {
-            self.tell_problems(problems);
+        if let Some(findings) = self.cluster.configure() {
+            self.tell_findings(findings);
         }
         let mut touched = BTreeSet::new();
         for (key, outcome) in self.cluster.world.take_outcomes() {

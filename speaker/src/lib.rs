@@ -39,7 +39,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use herald_model::NodeName;
+use herald_runtime::configuration_state::Publication;
 use herald_runtime::health::Readiness;
+use herald_runtime::lease::Leadership;
 use herald_runtime::logging::Log;
 use herald_runtime::supervise::Supervisor;
 use herald_runtime::thread::on_own_thread;
@@ -47,7 +49,7 @@ use herald_runtime::writes::ApiWrites;
 use herald_runtime::{client, debug, events, health, owner};
 use kube::Client;
 use prometheus_client::registry::Registry;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 pub use args::{Args, BindAddress, MembershipArgs};
 pub use control::{AskError, BgpArgs, ask};
@@ -92,12 +94,12 @@ pub async fn run(args: Args, log: &Log) -> anyhow::Result<()> {
     let (interfaces, interfaces_here) = watch::channel(None);
     let (commands, commands_here) = mpsc::channel(layer2::COMMANDS);
     let (sightings, sightings_here) = mpsc::channel(layer2::SIGHTINGS);
-    let (problems, problems_here) = watch::channel(None);
+    let (findings, findings_here) = watch::channel(None);
     let (conflicts, conflicts_here) = watch::channel(engine::Conflicting::new());
     let (exclude, exclude_here) = watch::channel(Exclude::load(&args.l2_exclude_file));
     let lease = Lease::default();
     let statuses = status::Queues::default();
-    let presence_lost = Arc::new(Notify::new());
+    let (shown, shown_here) = watch::channel(None);
     let (recorder, sender) = events::recorder(
         client.clone(),
         "metallb-speaker",
@@ -175,9 +177,9 @@ pub async fn run(args: Args, log: &Log) -> anyhow::Result<()> {
         sessions: sessions_here,
         statuses: statuses.clone(),
         events: recorder,
-        problems,
+        findings,
         conflicts,
-        presence_lost: Arc::clone(&presence_lost),
+        shown,
         ready: Some(readiness.block("the stores")),
         questions,
         drain: Some(supervisor.drain(args.handover_limit + farewell + FINISH)),
@@ -193,17 +195,24 @@ pub async fn run(args: Args, log: &Log) -> anyhow::Result<()> {
     let metrics = Metrics::register(&mut registry, &me);
     let engine = Engine::new(Instant::now(), settings, engine_io, metrics, saved);
     statuses.start(&mut supervisor, &client, &namespace, &me, &owner);
+    let (said, said_here) = watch::channel(None);
     let presence = Presence {
+        interfaces: interfaces_here,
+        findings: findings_here,
+        conflicts: conflicts_here,
+        said,
+    };
+    let publication = Publication {
         client: client.clone(),
         namespace,
-        me,
-        owner,
-        interfaces: interfaces_here,
-        problems: problems_here,
-        conflicts: conflicts_here,
-        lost: presence_lost,
+        identity: presence::identity(&me, owner),
+        said: said_here,
+        shown: shown_here,
+        leadership: Leadership::always(),
+        patience: client::REQUEST_TIMEOUT,
     };
     supervisor.spawn("presence", presence.run(supervisor.token()));
+    supervisor.spawn("configuration state", publication.run(supervisor.token()));
     supervisor.spawn("events", sender.run(supervisor.token()));
     supervisor.spawn("answers", control.run(supervisor.token()));
 

@@ -13,6 +13,7 @@ use herald_announce::Interfaces;
 use herald_api::kinds::InterfaceInfo;
 use herald_model::NodeName;
 use herald_runtime::client::REQUEST_TIMEOUT;
+use herald_runtime::owner::Owner;
 use herald_runtime::supervise::{Supervisor, TaskResult};
 use herald_runtime::watch::{Event, Watch};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -21,8 +22,6 @@ use kube::{Api, Client, Resource as _};
 use serde_json::json;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
-
-use crate::owner::Owner;
 
 mod kind;
 mod ledger;

@@ -42,6 +42,8 @@ pub(crate) struct Case {
     stored: Vec<Object>,
     #[serde(default)]
     nodes: BTreeMap<String, BTreeMap<String, String>>,
+    #[serde(default)]
+    secrets: BTreeMap<String, Value>,
     create: Option<Object>,
     update: Option<Object>,
     delete: Option<Object>,
@@ -103,6 +105,10 @@ impl Case {
 /// The path of the objects of a kind.
 pub(crate) fn objects_path(version: &str, namespace: &str, plural: &str) -> String {
     format!("/apis/metallb.io/{version}/namespaces/{namespace}/{plural}")
+}
+
+fn secrets_path() -> String {
+    format!("/api/v1/namespaces/{NAMESPACE}/secrets")
 }
 
 /// What the API server answers.
@@ -341,6 +347,18 @@ impl Hooks {
             let made = self.seed(Method::POST, "/api/v1/nodes", Some(&node)).await;
             assert!(made.succeeded(), "{made:?}");
         }
+        for (name, secret) in &case.secrets {
+            // The API server wants one of the two.
+            let mut data = json!({ "username": "somebody" });
+            if let Some(password) = secret.get("password") {
+                data["password"] = password.clone();
+            }
+            let made = json!({ "apiVersion": "v1", "kind": "Secret", "type": secret["type"],
+                               "metadata": { "name": name, "labels": { "of": "a-case" } },
+                               "stringData": data });
+            let made = self.seed(Method::POST, &secrets_path(), Some(&made)).await;
+            assert!(made.succeeded(), "{}: {made:?}", case.name);
+        }
         for object in &case.stored {
             let made = self
                 .seed(Method::POST, &object.path(), Some(&object.raw()))
@@ -384,5 +402,7 @@ impl Hooks {
             self.seed(Method::DELETE, &path, None).await;
         }
         self.seed(Method::DELETE, "/api/v1/nodes", None).await;
+        let secrets = format!("{}?labelSelector=of%3Da-case", secrets_path());
+        self.seed(Method::DELETE, &secrets, None).await;
     }
 }

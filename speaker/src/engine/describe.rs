@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use herald_api::report::Findings;
 use herald_model::Standing;
 use herald_ownership::Status;
 use serde_json::{Value, json};
@@ -52,6 +53,11 @@ impl Engine {
         let conflicts: BTreeMap<_, _> = conflicts
             .map(|(address, mac)| (address, mac.to_string()))
             .collect();
+        let findings = self.io.findings.borrow();
+        let problems = findings.as_ref().map(|findings| {
+            let Findings { problems, unknown } = findings;
+            problems.iter().chain(unknown).collect::<Vec<_>>()
+        });
         json!({
             "node": self.settings.me.as_str(),
             "begun": self.start.has_begun(),
@@ -61,7 +67,7 @@ impl Engine {
             "services": services,
             "sessions": sessions,
             "conflicts": conflicts,
-            "problems": *self.io.problems.borrow(),
+            "problems": problems,
         })
     }
 

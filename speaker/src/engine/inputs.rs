@@ -7,12 +7,14 @@ use std::sync::Arc;
 use herald_api::config::bgp::PasswordSecret;
 use herald_api::config::{Configurator, Problem, Resources};
 use herald_api::kinds::ConfigurationState;
+use herald_api::report::Findings;
 use herald_api::slim;
 use herald_model::{Labels, NodeName, ServiceKey};
+use herald_runtime::configuration_state::Shown;
 use herald_runtime::metrics::ClientMetrics;
 use herald_runtime::watch::{Event, Malformed, ObjectName};
 use kube::ResourceExt as _;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use super::Settings;
 use crate::convert;
@@ -34,8 +36,8 @@ const ABOUT_BGP: [&str; 4] = ["BGPAdvertisement", "BGPPeer", "BFDProfile", "Comm
 pub(super) struct Cluster {
     settings: Settings,
     metrics: ClientMetrics,
-    /// Told when what the API has of our own presence is not what it should be.
-    presence_lost: Arc<Notify>,
+    /// What the API has of our own presence.
+    shown: watch::Sender<Shown>,
     pub(super) world: World,
     resources: Resources,
     configurator: Configurator,
@@ -59,13 +61,13 @@ impl Cluster {
     pub(super) fn new(
         settings: Settings,
         metrics: ClientMetrics,
-        presence_lost: Arc<Notify>,
+        shown: watch::Sender<Shown>,
     ) -> Self {
         Self {
             world: World::on(settings.me.clone()),
             settings,
             metrics,
-            presence_lost,
+            shown,
             resources: Resources::default(),
             configurator: Configurator::default(),
             configuration_changed: false,
@@ -329,6 +331,12 @@ impl Cluster {
                 if !present.contains(&self.settings.me) {
                     self.published = None;
                 }
+                if !objects
+                    .iter()
+                    .any(|object| self.is_mine(&object.name_any()))
+                {
+                    self.shown.send_replace(None);
+                }
                 for object in &malformed {
                     self.malformed("ConfigurationState", object);
                 }
@@ -340,16 +348,33 @@ impl Cluster {
             }
             Event::Applied(object) => self.speaker_says(&object),
             Event::Deleted(name) => {
+                if self.is_mine(&name.name) {
+                    self.shown.send_replace(None);
+                }
                 if let Some(node) = node_of_state(&name.name) {
                     self.peers_changed |= self.speakers.remove(&node);
                     self.speaker(&node, None);
                 }
             }
-            Event::Malformed(object) => self.malformed("ConfigurationState", &object),
+            Event::Malformed(object) => {
+                // What cannot be read is not what it should be: it is written anew.
+                if self.is_mine(&object.name.name) {
+                    self.shown.send_replace(None);
+                }
+                self.malformed("ConfigurationState", &object);
+            }
         }
     }
 
+    /// True for the name of this speaker's own object, whatever its labels say.
+    fn is_mine(&self, state: &str) -> bool {
+        node_of_state(state).as_ref() == Some(&self.settings.me)
+    }
+
     fn speaker_says(&mut self, object: &ConfigurationState) {
+        if self.is_mine(&object.name_any()) {
+            self.shown.send_replace(Some(Arc::new(object.clone())));
+        }
         let Some(node) = speaker_node(object) else {
             return;
         };
@@ -358,14 +383,11 @@ impl Cluster {
         self.speaker(&node, text.map(|text| convert::interfaces(text)));
     }
 
-    /// What the API has of our own interfaces is not taken as it is (see [`agreed`]), and checked.
+    /// What the API has of our own interfaces is not taken as it is (see [`agreed`]).
     fn speaker(&mut self, node: &NodeName, interfaces: Option<BTreeSet<String>>) {
         if *node != self.settings.me {
             self.world.set_interfaces(node, interfaces);
             return;
-        }
-        if interfaces != self.own {
-            self.presence_lost.notify_one();
         }
         self.published = interfaces;
         self.set_own(self.own.clone());
@@ -381,11 +403,11 @@ impl Cluster {
         );
     }
 
-    /// Makes the configuration anew if its objects changed. Gives the problems that it has, one
-    /// text each. With only one half of what layer 2 needs nothing is done: pools without their
-    /// advertisements would withdraw what was taken up from the disk. What only BGP needs does not
-    /// hold up layer 2: as long as some of it is not told, BGP goes on as it was known.
-    pub(super) fn configure(&mut self) -> Option<Vec<String>> {
+    /// Makes the configuration anew if its objects changed. Gives what is wrong with it. With only
+    /// one half of what layer 2 needs nothing is done: pools without their advertisements would
+    /// withdraw what was taken up from the disk. What only BGP needs does not hold up layer 2: as
+    /// long as some of it is not told, BGP goes on as it was known.
+    pub(super) fn configure(&mut self) -> Option<Findings> {
         if FOR_ADDRESSES.iter().any(|k| self.incomplete.contains(k))
             || !std::mem::take(&mut self.configuration_changed)
         {
@@ -412,9 +434,12 @@ impl Cluster {
         if untold.is_empty() {
             self.world.set_bgp_peers(config.bgp_peers, BTreeSet::new());
         }
-        let mut texts: Vec<_> = problems.iter().map(Problem::to_string).collect();
+        let mut findings = Findings {
+            problems: problems.iter().map(Problem::to_string).collect(),
+            unknown: Vec::new(),
+        };
         if !untold.is_empty() {
-            texts.push(format!(
+            findings.unknown.push(format!(
                 "the API server has not told of {}: BGP goes on as it was known on this node; if \
                  that does not end, see that the kinds exist and that the speaker's role may list \
                  and watch them",
@@ -422,8 +447,9 @@ impl Cluster {
             ));
         }
         self.metrics.config_loaded.set(1);
-        self.metrics.config_stale.set(i64::from(!texts.is_empty()));
-        Some(texts)
+        let stale = findings != Findings::default();
+        self.metrics.config_stale.set(i64::from(stale));
+        Some(findings)
     }
 
     /// What the API has not told of what BGP needs.

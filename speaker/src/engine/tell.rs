@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use herald_api::report::Findings;
 use herald_model::ServiceKey;
 use herald_ownership::{Conflict, Status};
 use herald_runtime::events::{Kind, Subject};
@@ -16,7 +17,7 @@ use crate::status::interfaces;
 #[derive(Debug, Default)]
 pub(super) struct Problems {
     /// `None` as long as there is no configuration.
-    configuration: Option<Vec<String>>,
+    configuration: Option<Findings>,
     /// Peers that are valid, but that no session can be made for.
     sessions: Vec<String>,
 }
@@ -126,8 +127,8 @@ impl Engine {
     }
 
     /// Publishes what is wrong with the configuration.
-    pub(super) fn tell_problems(&mut self, texts: Vec<String>) {
-        self.problems.configuration = Some(texts);
+    pub(super) fn tell_findings(&mut self, findings: Findings) {
+        self.problems.configuration = Some(findings);
         self.publish_problems();
     }
 
@@ -145,14 +146,17 @@ impl Engine {
         else {
             return;
         };
-        let texts = [configuration.as_slice(), sessions].concat();
-        self.io.problems.send_if_modified(|current| {
-            let changed = current.as_ref() != Some(&texts);
+        let findings = Findings {
+            problems: [configuration.problems.as_slice(), sessions].concat(),
+            unknown: configuration.unknown.clone(),
+        };
+        self.io.findings.send_if_modified(|current| {
+            let changed = current.as_ref() != Some(&findings);
             if changed {
-                for problem in &texts {
+                for problem in findings.problems.iter().chain(&findings.unknown) {
                     tracing::error!(error = problem, "failed to parse the configuration");
                 }
-                *current = Some(texts);
+                *current = Some(findings);
             }
             changed
         });

@@ -30,13 +30,13 @@ struct Running {
     commands: mpsc::Receiver<Command>,
     sightings: mpsc::Sender<Sighting>,
     conflicts: watch::Receiver<Conflicting>,
-    problems: watch::Receiver<Option<Vec<String>>>,
+    findings: watch::Receiver<Option<Findings>>,
     plans: watch::Receiver<Arc<bgp::Plans>>,
     routes: bgp::RouteQueue,
     sessions: watch::Sender<Arc<bgp::Statuses>>,
     statuses: status::Queues,
     readiness: Readiness,
-    presence_lost: Arc<Notify>,
+    shown: watch::Receiver<Shown>,
     token: CancellationToken,
     task: JoinHandle<TaskResult>,
     group: Option<LinkEnd>,
@@ -69,13 +69,13 @@ async fn start_in_boot(directory: tempfile::TempDir, grouped: bool, boot: &str) 
     let (inputs, inputs_here) = mpsc::channel(100);
     let (interfaces, interfaces_here) = watch::channel(None);
     let (desired_here, desired) = watch::channel(Arc::default());
-    let (problems_here, problems) = watch::channel(None);
+    let (findings_here, findings) = watch::channel(None);
     let (plans_here, plans) = watch::channel(Arc::default());
     let routes = bgp::RouteQueue::default();
     let (sessions, sessions_here) = watch::channel(Arc::default());
     let statuses = status::Queues::default();
     let readiness = Readiness::new();
-    let presence_lost = Arc::new(Notify::new());
+    let (shown_here, shown) = watch::channel(None);
     let (commands_here, commands) = mpsc::channel(1000);
     let (sightings, sightings_here) = mpsc::channel(100);
     let (conflicts_here, conflicts) = watch::channel(Conflicting::new());
@@ -103,8 +103,8 @@ async fn start_in_boot(directory: tempfile::TempDir, grouped: bool, boot: &str) 
         sessions: sessions_here,
         statuses: statuses.clone(),
         events: recorder,
-        problems: problems_here,
-        presence_lost: Arc::clone(&presence_lost),
+        findings: findings_here,
+        shown: shown_here,
         ready: Some(readiness.block("the stores")),
         questions,
     };
@@ -127,13 +127,13 @@ async fn start_in_boot(directory: tempfile::TempDir, grouped: bool, boot: &str) 
         commands,
         sightings,
         conflicts,
-        problems,
+        findings,
         plans,
         routes,
         sessions,
         statuses,
         readiness,
-        presence_lost,
+        shown,
         token,
         task,
         group,
@@ -389,8 +389,8 @@ async fn what_cannot_be_read_keeps_what_was_known_of_it() {
         .send(Input::Pools(Event::Applied(pool("backwards"))))
         .await;
     let told = running
-        .problems
-        .wait_for(|p| p.as_ref().is_some_and(|p| p.len() == 1));
+        .findings
+        .wait_for(|f| f.as_ref().is_some_and(|f| f.problems.len() == 1));
     told.await.expect("the engine runs");
     running.idle().await;
     running.announces(&["192.0.2.1"]).await;
@@ -454,30 +454,38 @@ async fn that_the_others_end_too_is_no_failure() {
 }
 
 #[tokio::test]
-async fn a_presence_that_somebody_deleted_or_changed_is_written_again() {
+async fn what_the_api_shows_of_the_own_presence_is_passed_on() {
     let running = start().await;
     running.send_the_rest().await;
     running.idle().await;
-    let told = async || {
-        let told = running.presence_lost.notified();
-        tokio::time::timeout(Duration::from_millis(200), told).await
-    };
-    // The list without our own may have been taken for a deletion already.
-    let _ = told().await;
+    let mut shown = running.shown.clone();
+    assert!(shown.borrow_and_update().is_none(), "the list is empty");
+    let mine = state("me", "eth0");
     running
-        .send(Input::Speakers(Event::Applied(state("me", "eth0"))))
+        .send(Input::Speakers(Event::Applied(mine.clone())))
         .await;
-    told().await.expect_err("it is as it should be");
+    shown.changed().await.expect("the engine runs");
+    assert_eq!(shown.borrow_and_update().as_deref(), Some(&mine));
     running
-        .send(Input::Speakers(Event::Applied(state("me", "eth9"))))
+        .send(Input::Speakers(Event::Applied(state("other", "eth9"))))
         .await;
-    told().await.expect("it was changed");
+    running.idle().await;
+    assert!(!shown.has_changed().expect("the engine runs"));
     let gone = ObjectName {
         namespace: Some("metallb-system".to_owned()),
         name: "speaker-me".to_owned(),
     };
     running.send(Input::Speakers(Event::Deleted(gone))).await;
-    told().await.expect("it was deleted");
+    shown.changed().await.expect("the engine runs");
+    assert!(shown.borrow_and_update().is_none(), "it was deleted");
+    // Somebody took its labels: it is ours by its name.
+    let mut bare = mine.clone();
+    bare.metadata.labels = None;
+    running
+        .send(Input::Speakers(Event::Applied(bare.clone())))
+        .await;
+    shown.changed().await.expect("the engine runs");
+    assert_eq!(shown.borrow_and_update().as_deref(), Some(&bare));
     running.end().await;
 }
 

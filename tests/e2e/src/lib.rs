@@ -7,4 +7,5 @@ pub mod layer2;
 pub mod metallb;
 pub mod objects;
 pub mod webhooks;
+pub mod rules;
 pub mod wire;

@@ -284,8 +284,9 @@ async fn the_labels_of_the_node_decide_which_sessions_it_has() {
     running.plans(&["two"]).await;
     told.reaches(&running, "two", &both).await;
     running.idle().await;
-    let problems = running.problems.borrow().clone();
-    assert_eq!(problems, Some(Vec::new()), "they never meet on this node");
+    let findings = running.findings.borrow().clone();
+    let none = Some(Findings::default());
+    assert_eq!(findings, none, "they never meet on this node");
     let nowhere = node(&json!({}));
     running.send(Input::Nodes(Event::Applied(nowhere))).await;
     running.plans(&[]).await;
@@ -456,8 +457,8 @@ async fn the_password_of_a_session_comes_from_a_secret() {
     let locked = peer("tor", &json!({ "passwordSecret": { "name": "key" } }));
     running.send_with_bgp(vec![locked]).await;
     let told = running
-        .problems
-        .wait_for(|p| p.as_ref().is_some_and(|p| p.len() == 1));
+        .findings
+        .wait_for(|f| f.as_ref().is_some_and(|f| f.problems.len() == 1));
     told.await.expect("the engine runs");
     let basic_auth = secret(slim::Secret::BASIC_AUTH, "aHVudGVyMg==");
     running
@@ -473,8 +474,8 @@ async fn the_password_of_a_session_comes_from_a_secret() {
     };
     running.send(Input::Secrets(Event::Deleted(gone))).await;
     let told = running
-        .problems
-        .wait_for(|p| p.as_ref().is_some_and(|p| p.len() == 1));
+        .findings
+        .wait_for(|f| f.as_ref().is_some_and(|f| f.problems.len() == 1));
     told.await.expect("the engine runs");
     assert!(!running.plans.has_changed().expect("the engine runs"));
     running.end().await;
@@ -536,9 +537,9 @@ async fn without_the_api_sessions_and_routes_are_those_of_the_disk_except_where_
         .await;
     second.announces(&["192.0.2.1", "192.0.2.2"]).await;
     told.reaches(&second, "tor", &BOTH).await;
-    let said = second.problems.wait_for(|problems| {
-        let mut problems = problems.iter().flatten();
-        problems.any(|text| text.contains("has not told of bgpadvertisements, bgppeers"))
+    let said = second.findings.wait_for(|findings| {
+        let mut unknown = findings.iter().flat_map(|findings| &findings.unknown);
+        unknown.any(|text| text.contains("has not told of bgpadvertisements, bgppeers"))
     });
     said.await.expect("the engine runs");
 
@@ -549,8 +550,8 @@ async fn without_the_api_sessions_and_routes_are_those_of_the_disk_except_where_
     assert_eq!(with_both["tor"], plans["tor"]);
     told.reaches(&second, "tor", &BOTH).await;
     let none = second
-        .problems
-        .wait_for(|p| p.as_ref().is_some_and(Vec::is_empty));
+        .findings
+        .wait_for(|f| f.as_ref() == Some(&Findings::default()));
     none.await.expect("the engine runs");
     second.send(Input::Services(all(Vec::new()))).await;
     told.reaches(&second, "tor", &[]).await;

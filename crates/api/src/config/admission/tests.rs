@@ -21,6 +21,8 @@ struct Case {
     stored: Vec<cases::Object>,
     #[serde(default)]
     nodes: BTreeMap<String, Labels>,
+    #[serde(default)]
+    secrets: cases::Secrets,
     create: Option<New>,
     update: Option<New>,
     delete: Option<New>,
@@ -121,6 +123,7 @@ fn every_rule_refuses_what_it_is_for_and_nothing_else() {
     for case in cases {
         let stored = Resources {
             nodes: case.nodes,
+            password_secrets: cases::passwords(case.secrets),
             ..cases::resources(&case.stored)
         };
         let change = match (case.create, case.update, case.delete) {

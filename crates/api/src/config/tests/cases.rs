@@ -19,7 +19,7 @@ struct Case {
     #[serde(default)]
     nodes: BTreeMap<String, Labels>,
     #[serde(default)]
-    secrets: BTreeMap<String, Secret>,
+    secrets: Secrets,
     /// Of every expected problem, in order, the parts that its text must contain.
     #[serde(default)]
     problems: Vec<Vec<String>>,
@@ -43,9 +43,22 @@ pub(in crate::config) struct Object {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Secret {
+pub(in crate::config) struct Secret {
     r#type: String,
     password: Option<String>,
+}
+
+/// The Secrets of a case, by name.
+pub(in crate::config) type Secrets = BTreeMap<String, Secret>;
+
+/// What a speaker takes of them.
+pub(in crate::config) fn passwords(secrets: Secrets) -> BTreeMap<String, PasswordSecret> {
+    let password = |secret: Secret| {
+        let password = secret.password.as_deref();
+        PasswordSecret::new(secret.r#type, password.map(str::as_bytes))
+    };
+    let secrets = secrets.into_iter();
+    secrets.map(|(name, s)| (name, password(s))).collect()
 }
 
 /// The objects as a watch of an empty cluster would tell them.
@@ -91,14 +104,9 @@ pub(in crate::config) fn run(table: &str) {
 }
 
 fn check(case: Case) {
-    let secret = |secret: Secret| {
-        let password = secret.password.as_deref();
-        PasswordSecret::new(secret.r#type, password.map(str::as_bytes))
-    };
-    let secrets = case.secrets.into_iter();
     let resources = Resources {
         nodes: case.nodes,
-        password_secrets: secrets.map(|(name, s)| (name, secret(s))).collect(),
+        password_secrets: passwords(case.secrets),
         ..resources(&case.objects)
     };
     let (config, problems) = Configurator::default().update(&resources);
