@@ -133,81 +133,117 @@ async fn a_peer_is_the_same_in_both_versions() {
     assert_eq!(list["items"].as_array().map(Vec::len), Some(2), "{list}");
 }
 
+/// A node, the pool `p` and Services with the addresses that they ask for.
+async fn serve(hooks: &Hooks, addresses: &[(&str, &str)]) {
+    let node = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": "n1" } });
+    let made = hooks
+        .request(Method::POST, "/api/v1/nodes", Some(&node))
+        .await;
+    assert!(made.succeeded(), "{made:?}");
+    let pool = json!({ "addresses": ["192.0.2.0/28"] });
+    hooks.make("IPAddressPool", "p", &pool).await;
+    let services = Api::<Service>::namespaced(hooks.plane.client.clone(), "default");
+    for (name, address) in addresses {
+        let service = json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": { "name": name },
+            "spec": { "type": "LoadBalancer", "ports": [{ "port": 80 }],
+                      "loadBalancerIP": address, "allocateLoadBalancerNodePorts": false },
+        });
+        let service = serde_json::from_value(service).expect("a Service");
+        services
+            .create(&PostParams::default(), &service)
+            .await
+            .expect("created");
+        eventually("the Service has its address", SOON, async || {
+            let service = services.get(name).await.expect("there");
+            let status = service.status.and_then(|status| status.load_balancer);
+            status.is_some_and(|status| status.ingress.is_some_and(|all| !all.is_empty()))
+        })
+        .await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the test control plane: run by make test"]
 async fn an_edit_that_takes_addresses_has_to_be_confirmed() {
     let hooks = Hooks::start().await;
-    let pools = objects_path("v1beta1", NAMESPACE, "ipaddresspools");
-    let pool = json!({
-        "apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool", "metadata": { "name": "p" },
-        "spec": { "addresses": ["192.0.2.0/28"] },
-    });
-    let made = hooks.request(Method::POST, &pools, Some(&pool)).await;
-    assert!(made.succeeded(), "{made:?}");
-    let advertisement = json!({
-        "apiVersion": "metallb.io/v1beta1", "kind": "L2Advertisement", "metadata": { "name": "a" },
-        "spec": {},
-    });
-    let advertisements = objects_path("v1beta1", NAMESPACE, "l2advertisements");
-    let made = hooks
-        .request(Method::POST, &advertisements, Some(&advertisement))
-        .await;
-    assert!(made.succeeded(), "{made:?}");
-    let node = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": "n1" } });
-    hooks
-        .request(Method::POST, "/api/v1/nodes", Some(&node))
-        .await;
+    serve(&hooks, &[("web", "192.0.2.9"), ("api", "192.0.2.3")]).await;
+    let pool = format!("{}/p", objects_path("v1beta1", NAMESPACE, "ipaddresspools"));
+    let edit = async |changes: Value| hooks.patch(&pool, &changes).await;
 
-    let services = Api::<Service>::namespaced(hooks.plane.client.clone(), "default");
-    let service = json!({
-        "apiVersion": "v1", "kind": "Service", "metadata": { "name": "web" },
-        "spec": { "type": "LoadBalancer", "ports": [{ "port": 80 }],
-                  "loadBalancerIP": "192.0.2.9", "allocateLoadBalancerNodePorts": false },
-    });
-    let service = serde_json::from_value(service).expect("a Service");
-    services
-        .create(&PostParams::default(), &service)
-        .await
-        .expect("created");
-    eventually("the Service has its address", SOON, async || {
-        let service = services.get("web").await.expect("there");
-        let status = service.status.and_then(|status| status.load_balancer);
-        status.is_some_and(|status| status.ingress.is_some_and(|all| !all.is_empty()))
-    })
-    .await;
-
-    let patch = async |path: &str, patch: Value| hooks.patch(path, &patch).await;
-    let one = format!("{pools}/p");
     let smaller = json!({ "spec": { "addresses": ["192.0.2.0/29"] } });
-    let refused = patch(&one, smaller.clone()).await;
-    let expected = "this takes the address from the Service default/web (192.0.2.9)";
-    assert!(refused.message.contains(expected), "{refused:?}");
-    let larger = patch(&one, json!({ "spec": { "addresses": ["192.0.2.0/27"] } })).await;
+    let refused = edit(smaller.clone()).await;
+    let one = "this takes the address from the Service default/web (192.0.2.9)";
+    assert_eq!(refused.status, 403, "{refused:?}");
+    assert!(refused.message.contains(one), "{refused:?}");
+    let way = "set the annotation herald.io/allow-address-loss: \"true\" on the IPAddressPool";
+    assert!(refused.message.contains(way), "{refused:?}");
+    let larger = edit(json!({ "spec": { "addresses": ["192.0.2.0/27"] } })).await;
     assert!(
         larger.succeeded() && larger.warnings.is_empty(),
         "{larger:?}"
     );
-    let deleted = hooks.request(Method::DELETE, &one, None).await;
-    assert!(deleted.message.contains(expected), "{deleted:?}");
-
-    let silent = json!({ "spec": { "nodeSelectors": [{ "matchLabels": { "rack": "z" } }] } });
-    let warned = patch(&format!("{advertisements}/a"), silent).await;
-    assert!(warned.succeeded(), "{warned:?}");
-    assert!(
-        warned.warnings[0].contains("default/web (192.0.2.9) with no announcer"),
-        "{warned:?}"
-    );
+    let both = "from 2 Services: default/api (192.0.2.3), default/web (192.0.2.9)";
+    let deleted = hooks.request(Method::DELETE, &pool, None).await;
+    assert_eq!(deleted.status, 403, "{deleted:?}");
+    assert!(deleted.message.contains(both), "{deleted:?}");
+    // Nobody may use it any more: that takes all.
+    let narrow = json!({ "spec": { "serviceAllocation": { "namespaces": ["other"] } } });
+    let refused = edit(narrow).await;
+    assert!(refused.message.contains(both), "{refused:?}");
 
     let confirm =
         json!({ "metadata": { "annotations": { "herald.io/allow-address-loss": "true" } } });
-    let confirmed = patch(&one, confirm).await;
+    let confirmed = edit(confirm).await;
     assert!(
         confirmed.succeeded() && confirmed.warnings.is_empty(),
         "{confirmed:?}"
     );
-    let done = patch(&one, smaller).await;
+    let done = edit(smaller).await;
     assert!(done.succeeded(), "{done:?}");
-    assert!(done.warnings[0].contains(expected), "{done:?}");
+    assert!(done.warnings[0].contains(one), "{done:?}");
+    let done = hooks.request(Method::DELETE, &pool, None).await;
+    assert!(done.succeeded(), "{done:?}");
+    assert!(done.warnings[0].contains("default/api"), "{done:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the test control plane: run by make test"]
+async fn an_edit_that_leaves_services_without_an_announcer_is_warned_of() {
+    let hooks = Hooks::start().await;
+    let (web, api) = (("web", "192.0.2.9"), ("api", "192.0.2.3"));
+    serve(&hooks, &[web, api]).await;
+    let both = "2 Services: default/api (192.0.2.3), default/web (192.0.2.9) with no announcer";
+    let elsewhere = json!({ "spec": { "nodeSelectors": [{ "matchLabels": { "rack": "z" } }] } });
+    let warned = |answer: &webhooks_support::Answer, text: &str| {
+        assert!(answer.succeeded(), "{answer:?}");
+        let told = answer.warnings.first().map(String::as_str);
+        assert!(told.unwrap_or_default().contains(text), "{answer:?}");
+    };
+
+    let layer2 = hooks.make("L2Advertisement", "l2", &json!({})).await;
+    let of_web = json!({ "metadata": { "labels": { "app": "web" } } });
+    let service = "/api/v1/namespaces/default/services/web";
+    assert!(hooks.patch(service, &of_web).await.succeeded());
+    let only_web = json!({ "spec": { "serviceSelectors": [{ "matchLabels": { "app": "web" } }] } });
+    let left = "the Service default/api (192.0.2.3) with no announcer";
+    let dry = |path: &str| format!("{path}?dryRun=All");
+    warned(&hooks.patch(&dry(&layer2), &only_web).await, left);
+    warned(&hooks.patch(&dry(&layer2), &elsewhere).await, both);
+    let gone = hooks.request(Method::DELETE, &dry(&layer2), None).await;
+    warned(&gone, both);
+
+    // With BGP beside it nothing is lost; without it the peer counts as much as the advertisement.
+    let bgp = hooks.make("BGPAdvertisement", "bgp", &json!({})).await;
+    let router = json!({ "myASN": 65001, "peerASN": 65002, "peerAddress": "192.0.2.1" });
+    let peer = hooks.make("BGPPeer", "tor", &router).await;
+    let gone = hooks.request(Method::DELETE, &layer2, None).await;
+    assert!(gone.succeeded() && gone.warnings.is_empty(), "{gone:?}");
+    for path in [&bgp, &peer] {
+        warned(&hooks.patch(&dry(path), &elsewhere).await, both);
+        let gone = hooks.request(Method::DELETE, &dry(path), None).await;
+        warned(&gone, both);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -51,6 +51,7 @@ mod leaving;
 mod routes;
 mod sessions;
 mod start;
+mod subjects;
 mod tell;
 
 use changes::Changes;
@@ -302,7 +303,8 @@ impl Engine {
             // It can be given something from now on.
             self.settle_myself(now);
         }
-        if let Some(findings) = self.cluster.configure() {
+        if let Some((findings, new)) = self.cluster.configure() {
+            self.tell_new_problems(&new);
             self.tell_findings(findings);
         }
         let mut touched = BTreeSet::new();

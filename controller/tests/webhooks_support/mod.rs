@@ -335,6 +335,20 @@ impl Hooks {
         request(&self.plane.client, Method::PATCH, path, Some(changes), kind).await
     }
 
+    /// Makes an object, which is not refused and not warned of; its path.
+    pub(crate) async fn make(&self, kind: &str, name: &str, spec: &Value) -> String {
+        let known = KINDS.iter().find(|(known, ..)| *known == kind);
+        let (_, plural, version) = known.expect("a known kind");
+        let object = json!({
+            "apiVersion": format!("metallb.io/{version}"), "kind": kind,
+            "metadata": { "name": name }, "spec": spec,
+        });
+        let path = objects_path(version, NAMESPACE, plural);
+        let made = self.request(Method::POST, &path, Some(&object)).await;
+        assert!(made.succeeded() && made.warnings.is_empty(), "{made:?}");
+        format!("{path}/{name}")
+    }
+
     async fn seed(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
         request(&self.seeder, method, path, body, "application/json").await
     }

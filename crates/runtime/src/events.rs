@@ -4,6 +4,9 @@
 //! They are sent at a bounded rate, because they compete with status writes for the API server, and
 //! a repeat of the same event about the same object within ten minutes raises the count of the first
 //! instead of making another. Callers record transitions, not states.
+//!
+//! What every process finds by itself has one event for all of them: its name is made of what it says,
+//! and the API server takes a name only once.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -14,7 +17,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event as ApiEvent, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::api::{Api, Patch, PatchParams, PostParams};
-use kube::{Client, Resource, ResourceExt as _};
+use kube::{Client, ResourceExt as _};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
@@ -22,6 +25,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::supervise::TaskResult;
+
+mod note;
+
+pub use note::Subject;
+use note::{Note, Occasion};
 
 const QUEUE: usize = 16_384;
 /// Pause between two events sent.
@@ -51,42 +59,6 @@ pub enum Kind {
     Warning,
 }
 
-/// The object that an event is about.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Subject {
-    /// For example `v1`.
-    pub api_version: String,
-    /// For example `Service`.
-    pub kind: String,
-    /// `None` for an object of the cluster: its events are in `default`.
-    pub namespace: Option<String>,
-    /// The object's name.
-    pub name: String,
-    /// The object's uid; `kubectl describe` finds events by it.
-    pub uid: Option<String>,
-}
-
-impl Subject {
-    /// The subject that `object` is.
-    pub fn of<K: Resource<DynamicType = ()>>(object: &K) -> Self {
-        Self {
-            api_version: K::api_version(&()).into_owned(),
-            kind: K::kind(&()).into_owned(),
-            namespace: object.namespace(),
-            name: object.name_any(),
-            uid: object.uid(),
-        }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Note {
-    subject: Subject,
-    kind: Kind,
-    reason: &'static str,
-    message: String,
-}
-
 /// Takes events; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Recorder {
@@ -98,12 +70,35 @@ pub struct Recorder {
 impl Recorder {
     /// Queues an event, or drops and counts it when the queue is full. Never waits.
     pub fn record(&self, subject: Subject, kind: Kind, reason: &'static str, message: String) {
-        let note = Note {
+        self.queue(Note {
             subject,
             kind,
             reason,
             message,
-        };
+            occasion: Occasion::Own,
+        });
+    }
+
+    /// Queues an event that others record too, in the same words: only the first of them is stored.
+    /// The same about another `generation` of the object is another event.
+    pub fn record_for_all(
+        &self,
+        subject: Subject,
+        kind: Kind,
+        reason: &'static str,
+        message: String,
+        generation: Option<i64>,
+    ) {
+        self.queue(Note {
+            subject,
+            kind,
+            reason,
+            message,
+            occasion: Occasion::Common(generation),
+        });
+    }
+
+    fn queue(&self, note: Note) {
         if self.queue.try_send(note).is_err() {
             self.dropped_metric.inc();
             if self.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
@@ -243,7 +238,7 @@ impl Sender {
         }
         ApiEvent {
             metadata: ObjectMeta {
-                name: Some(format!("{}.{:x}", subject.name, now.as_nanosecond())),
+                name: Some(note.name(now)),
                 namespace: Some(namespace),
                 ..ObjectMeta::default()
             },
@@ -278,7 +273,8 @@ impl Sender {
     }
 }
 
-/// One that is there already is from an attempt whose answer was lost.
+/// One that is there already is from an attempt whose answer was lost, or somebody else's who told the
+/// same.
 async fn create(api: &Api<ApiEvent>, event: &ApiEvent) -> kube::Result<()> {
     match api.create(&PostParams::default(), event).await {
         Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
@@ -361,6 +357,7 @@ mod tests {
             kind: Kind::Normal,
             reason: "IPAllocated",
             message: "m".to_owned(),
+            occasion: Occasion::Own,
         }
     }
 

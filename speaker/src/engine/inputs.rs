@@ -17,6 +17,7 @@ use kube::ResourceExt as _;
 use tokio::sync::watch;
 
 use super::Settings;
+use super::subjects::{Known, Subjects};
 use crate::convert;
 use crate::group::Addresses;
 use crate::presence::speaker_node;
@@ -41,6 +42,10 @@ pub(super) struct Cluster {
     pub(super) world: World,
     resources: Resources,
     configurator: Configurator,
+    /// The objects of the configuration.
+    subjects: Subjects,
+    /// What was last found wrong with them.
+    problems: Vec<Problem>,
     configuration_changed: bool,
     incomplete: BTreeSet<&'static str>,
     /// The interfaces that this node has; `None` until they are known.
@@ -70,6 +75,8 @@ impl Cluster {
             shown,
             resources: Resources::default(),
             configurator: Configurator::default(),
+            subjects: Subjects::default(),
+            problems: Vec::new(),
             configuration_changed: false,
             incomplete: KINDS.into(),
             own: None,
@@ -162,27 +169,29 @@ impl Cluster {
             Input::Slices(event) => self.take_slices(event),
             Input::Nodes(event) => self.take_nodes(event),
             Input::Pools(event) => {
-                take_objects(&mut self.resources.pools, event);
+                self.subjects.take(&mut self.resources.pools, event);
                 self.configuration_changed = true;
             }
             Input::Advertisements(event) => {
-                take_objects(&mut self.resources.l2_advertisements, event);
+                self.subjects
+                    .take(&mut self.resources.l2_advertisements, event);
                 self.configuration_changed = true;
             }
             Input::BgpAdvertisements(event) => {
-                take_objects(&mut self.resources.bgp_advertisements, event);
+                self.subjects
+                    .take(&mut self.resources.bgp_advertisements, event);
                 self.configuration_changed = true;
             }
             Input::Peers(event) => {
-                take_objects(&mut self.resources.bgp_peers, event);
+                self.subjects.take(&mut self.resources.bgp_peers, event);
                 self.configuration_changed = true;
             }
             Input::Profiles(event) => {
-                take_objects(&mut self.resources.bfd_profiles, event);
+                self.subjects.take(&mut self.resources.bfd_profiles, event);
                 self.configuration_changed = true;
             }
             Input::Communities(event) => {
-                take_objects(&mut self.resources.communities, event);
+                self.subjects.take(&mut self.resources.communities, event);
                 self.configuration_changed = true;
             }
             Input::Secrets(event) => self.take_secrets(event),
@@ -403,11 +412,11 @@ impl Cluster {
         );
     }
 
-    /// Makes the configuration anew if its objects changed. Gives what is wrong with it. With only
-    /// one half of what layer 2 needs nothing is done: pools without their advertisements would
-    /// withdraw what was taken up from the disk. What only BGP needs does not hold up layer 2: as
-    /// long as some of it is not told, BGP goes on as it was known.
-    pub(super) fn configure(&mut self) -> Option<Findings> {
+    /// Makes the configuration anew if its objects changed. Gives what is wrong with it, and which of
+    /// that is new. With only one half of what layer 2 needs nothing is done: pools without their
+    /// advertisements would withdraw what was taken up from the disk. What only BGP needs does not
+    /// hold up layer 2: as long as some of it is not told, BGP goes on as it was known.
+    pub(super) fn configure(&mut self) -> Option<(Findings, Vec<Problem>)> {
         if FOR_ADDRESSES.iter().any(|k| self.incomplete.contains(k))
             || !std::mem::take(&mut self.configuration_changed)
         {
@@ -449,7 +458,15 @@ impl Cluster {
         self.metrics.config_loaded.set(1);
         let stale = findings != Findings::default();
         self.metrics.config_stale.set(i64::from(stale));
-        Some(findings)
+        let before = std::mem::replace(&mut self.problems, problems);
+        let problems = self.problems.iter();
+        let new = problems.filter(|problem| !before.contains(problem));
+        Some((findings, new.cloned().collect()))
+    }
+
+    /// The object that a problem is about, if it is still there.
+    pub(super) fn subject(&self, problem: &Problem) -> Option<&Known> {
+        self.subjects.of(problem)
     }
 
     /// What the API has not told of what BGP needs.
@@ -490,24 +507,4 @@ fn agreed(
 
 fn node_of_state(name: &str) -> Option<NodeName> {
     name.strip_prefix("speaker-").map(NodeName::from)
-}
-
-fn take_objects<K: kube::Resource>(objects: &mut herald_api::config::Objects<K>, event: Event<K>) {
-    match event {
-        Event::Restarted {
-            objects: all,
-            malformed,
-        } => {
-            objects.clear();
-            for object in all {
-                objects.apply(object);
-            }
-            for object in malformed {
-                objects.malformed(object.name.name, object.error);
-            }
-        }
-        Event::Applied(object) => objects.apply(object),
-        Event::Deleted(name) => objects.remove(&name.name),
-        Event::Malformed(object) => objects.malformed(object.name.name, object.error),
-    }
 }

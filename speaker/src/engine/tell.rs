@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use herald_api::config::Problem;
 use herald_api::report::Findings;
 use herald_model::ServiceKey;
 use herald_ownership::{Conflict, Status};
@@ -123,6 +124,22 @@ impl Engine {
         tracing::warn!(event = "addressConflict", ip = %address, %mac, held, "{message}");
         for key in self.claims.services_of(address) {
             self.record(key, Kind::Warning, "AddressConflict", message.clone());
+        }
+    }
+
+    /// Tells of what is newly wrong with objects, once for all speakers. Of pools the controller
+    /// tells.
+    pub(super) fn tell_new_problems(&self, problems: &[Problem]) {
+        for problem in problems.iter().filter(|p| p.kind != "IPAddressPool") {
+            if let Some(known) = self.cluster.subject(problem) {
+                self.io.events.record_for_all(
+                    known.subject.clone(),
+                    Kind::Warning,
+                    "InvalidConfiguration",
+                    problem.to_string(),
+                    known.generation,
+                );
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use herald_api::kinds::{ConfigurationResult, ConfigurationState, ConfigurationStateStatus};
-use herald_e2e::objects::{SOON, advertise, pool};
+use herald_e2e::objects::{SOON, advertise, events_of, pool, wait_event};
 use herald_e2e::rules::{
     self, Case, GOOD, apply, apply_secret, cases, delete, delete_secret, matches,
 };
@@ -118,6 +118,16 @@ async fn check(lab: &Lab, case: &Case, number: usize) -> Result<()> {
         Ok(Some(()))
     })
     .await?;
+
+    // `kubectl describe` of the object says so too.
+    for line in lines(lab, SPEAKER).await? {
+        if !line.contains("\"marker-") {
+            let name = line.split('"').nth(1).context("no name")?;
+            // An event has room for 1024 bytes.
+            let begin = line.get(..1000).unwrap_or(&line);
+            wait_event(lab, name, "InvalidConfiguration", begin).await?;
+        }
+    }
 
     // The rest goes on.
     let service = lab.service(&format!("beside-{number}")).create().await?;
@@ -319,7 +329,8 @@ async fn start_two() -> Result<(Lab, [Herald; 4])> {
     Ok((lab, [first, second, n1, n2]))
 }
 
-const NAMES: [&str; 3] = [CONTROLLER, SPEAKER, "speaker-n2"];
+const SPEAKERS: [&str; 2] = [SPEAKER, "speaker-n2"];
+const NAMES: [&str; 3] = [CONTROLLER, SPEAKERS[0], SPEAKERS[1]];
 
 #[tokio::test]
 #[ignore = "needs root and the lab: run by make test"]
@@ -363,6 +374,20 @@ async fn each_state_has_one_writer_which_writes_only_what_differs() -> Result<()
         wait_lines(&lab, name, "", &typo()).await?;
     }
     quiet(&lab).await?;
+
+    // And their event is one, whoever was first, also after a new start.
+    let bad = json!({ "spec": { "communities": ["1:65536"] } });
+    apply(&lab, "BGPAdvertisement", "bad", bad).await?;
+    let text = "invalid section \"65536\"";
+    let told = line(&["BGPAdvertisement \"bad\", field spec.communities", text]);
+    for name in SPEAKERS {
+        wait_lines(&lab, name, "\"typo\"", &told).await?;
+    }
+    wait_event(&lab, "bad", "InvalidConfiguration", text).await?;
+    speaker.restart().await?;
+    speaker.wait_ready().await?;
+    let one = async || Ok(events_of(&lab, "bad").await?.len() == 1);
+    always(Duration::from_secs(4), "there is one event", one).await?;
     lab.down().await
 }
 

@@ -245,6 +245,11 @@ async fn rubbish_gets_an_error_and_the_service_stays_up() {
     assert_eq!(server.send(raw(&endless).as_bytes()).await.0, 411);
     let huge = format!("{json}\r\nContent-Length: 99999999999999");
     assert_eq!(server.send(raw(&huge).as_bytes()).await.0, 413);
+    let many = format!("{json}{}", "\r\nX: y".repeat(1000));
+    assert_eq!(server.send(raw(&many).as_bytes()).await.0, 431);
+    // The answer may be lost where the rest is not read.
+    let long = format!("{json}\r\nX: {}", "y".repeat(4 << 20));
+    assert!([431, 0].contains(&server.send(raw(&long).as_bytes()).await.0));
     server.serves().await;
 }
 
@@ -257,6 +262,33 @@ async fn a_body_that_does_not_come_is_given_up_and_holds_nobody_up() {
     );
     let (slow, ()) = tokio::join!(server.send(head.as_bytes()), server.serves());
     assert_eq!(slow.0, 408, "{}", slow.1);
+}
+
+#[tokio::test]
+async fn clients_that_say_little_are_given_up_and_make_room_for_others() {
+    // As many as are served at one time.
+    const CONNECTIONS: usize = 64;
+    let server = Server::start(true).await;
+    let mut silent = Vec::new();
+    for number in 0..CONNECTIONS {
+        let mut stream = TcpStream::connect(server.address).await.expect("connects");
+        if number % 2 == 0 {
+            // A ClientHello begins.
+            let begun = stream.write_all(&[0x16, 3, 1, 2, 0, 1, 0]).await;
+            begun.expect("sent");
+        }
+        silent.push(stream);
+    }
+    let head = b"POST /convert HTTP/1.1\r\nHost: loc";
+    let (slow, ()) = tokio::join!(server.send(head), server.serves());
+    assert_eq!(slow.0, 0, "closed without an answer: {}", slow.1);
+    for mut stream in silent {
+        let mut answer = Vec::new();
+        let end = tokio::time::timeout(SOON, stream.read_to_end(&mut answer));
+        // A reset is an end too.
+        let _ = end.await.expect("closed");
+    }
+    server.serves().await;
 }
 
 #[tokio::test]
