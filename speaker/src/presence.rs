@@ -2,6 +2,8 @@
 //! (compat.md 1.7), with the annotation `herald.io/interfaces` that lets interfaces take part in
 //! the election.
 
+use std::time::Duration;
+
 use herald_api::annotations::{LABEL_COMPONENT_TYPE, LABEL_NODE_NAME};
 use herald_api::kinds::ConfigurationState;
 use herald_api::report::{Aspect, Findings, Report, message};
@@ -23,6 +25,10 @@ const MANAGER: &str = "herald-speaker";
 const STATUS_MANAGER: &str = "configReconciler";
 /// The condition about the configuration, as in MetalLB.
 const CONDITION: &str = "configReconcilerValid";
+
+/// How long a speaker that starts waits for what the API has not told yet, before it says that it does
+/// not know.
+const SETTLING: Duration = Duration::from_secs(10);
 
 /// The node of the speaker that the object is of.
 pub(crate) fn speaker_node(object: &ConfigurationState) -> Option<NodeName> {
@@ -60,8 +66,10 @@ impl Presence {
     /// Runs until `token` is cancelled.
     pub(crate) async fn run(mut self, token: CancellationToken) -> TaskResult {
         let endless = async {
+            let settled = tokio::time::sleep(SETTLING);
+            tokio::pin!(settled);
             loop {
-                let said = self.said();
+                let said = self.said(settled.is_elapsed());
                 self.said.send_if_modified(|current| {
                     let changed = *current != said;
                     *current = said;
@@ -71,6 +79,7 @@ impl Presence {
                     changed = self.interfaces.changed() => changed?,
                     changed = self.findings.changed() => changed?,
                     changed = self.conflicts.changed() => changed?,
+                    () = &mut settled, if !settled.is_elapsed() => {}
                 }
             }
         };
@@ -78,13 +87,17 @@ impl Presence {
     }
 
     /// Nothing as long as the interfaces are not known: without them the others would take this
-    /// node for one with any.
-    fn said(&mut self) -> Option<Said> {
+    /// node for one with any. No status before all is known or should be: of one that starts, what the
+    /// API shows stays.
+    fn said(&mut self, settled: bool) -> Option<Said> {
         let interfaces = self.interfaces.borrow_and_update();
         let interfaces = interfaces.as_deref().map(names);
         let findings = self.findings.borrow_and_update();
         let conflicts = self.conflicts.borrow_and_update();
-        let report = findings.as_ref().map(|findings| {
+        let telling = findings
+            .as_ref()
+            .filter(|findings| settled || findings.unknown.is_empty());
+        let report = telling.map(|findings| {
             let report = Report::new(CONDITION, findings);
             report.with(conflict(&conflicts))
         });
@@ -143,12 +156,19 @@ mod tests {
             conflicts: watch::channel(Conflicting::new()).1,
             said: watch::channel(None).0,
         };
-        assert_eq!(presence.said(), None);
+        assert_eq!(presence.said(false), None);
         interfaces.send_replace(Some(Vec::new()));
-        let said = presence.said().expect("the interfaces are known");
+        let said = presence.said(false).expect("the interfaces are known");
         assert_eq!(said.annotations[INTERFACES], "");
         assert!(said.report.is_some());
         findings.send_replace(None);
-        assert_eq!(presence.said().expect("known").report, None);
+        assert_eq!(presence.said(false).expect("known").report, None);
+        // What is told late is not what is never told.
+        findings.send_replace(Some(Findings {
+            problems: Vec::new(),
+            unknown: vec!["no peers".to_owned()],
+        }));
+        assert_eq!(presence.said(false).expect("known").report, None);
+        assert!(presence.said(true).expect("known").report.is_some());
     }
 }
