@@ -197,6 +197,7 @@ pub async fn apply(lab: &Lab, kind: &str, name: &str, mut raw: Value) -> Result<
     let (_, _, version) = known.with_context(|| format!("unknown kind {kind}"))?;
     raw["apiVersion"] = json!(format!("metallb.io/{version}"));
     raw["kind"] = json!(kind);
+    raw["metadata"]["name"] = json!(name);
     let parameters = PatchParams::apply("rules").force();
     let patch = Patch::Apply(&raw);
     let applied = api(lab, kind)?.patch(name, &parameters, &patch).await;
