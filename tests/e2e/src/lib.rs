@@ -6,6 +6,6 @@ pub mod faulty_api;
 pub mod layer2;
 pub mod metallb;
 pub mod objects;
-pub mod webhooks;
 pub mod rules;
+pub mod webhooks;
 pub mod wire;
