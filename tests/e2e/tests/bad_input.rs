@@ -159,6 +159,21 @@ async fn a_wrong_pool_is_told_of_and_keeps_no_other_from_serving() -> Result<()>
     lab.down().await
 }
 
+/// Waits until the condition says that a Service has its addresses, for this reason.
+async fn wait_reason(service: &Service, reason: &str) -> Result<()> {
+    eventually(
+        SOON,
+        &format!("the condition to say {reason}"),
+        async || {
+            let told = condition(&service.get().await?).context("it has the condition")?;
+            let right = (told.status.as_str(), told.reason.as_str()) == ("True", reason);
+            ensure!(right, "{told:?}");
+            Ok(Some(()))
+        },
+    )
+    .await
+}
+
 #[tokio::test]
 #[ignore = "needs root and the lab: run by make test"]
 async fn a_pool_that_becomes_wrong_keeps_its_services_even_over_a_restart() -> Result<()> {
@@ -194,22 +209,14 @@ async fn a_pool_that_becomes_wrong_keeps_its_services_even_over_a_restart() -> R
         message.contains("\"typo\" cannot be used until it is corrected"),
         "{message}"
     );
-    let told = condition(&kept.get().await?).context("it has the condition")?;
-    assert_eq!(
-        (told.status.as_str(), told.reason.as_str()),
-        ("True", "UnusablePool")
-    );
+    wait_reason(&kept, "UnusablePool").await?;
 
     // Corrected, all is as it was.
     pool(&lab, "typo", &["192.168.20.1-192.168.20.3"]).await?;
     wait_for(&late, &["192.168.20.3"]).await?;
     for (service, address) in [(&kept, "192.168.20.1"), (&more, "192.168.20.2")] {
         wait_for(service, &[address]).await?;
-        let told = condition(&service.get().await?).context("it has the condition")?;
-        assert_eq!(
-            (told.status.as_str(), told.reason.as_str()),
-            ("True", "Assigned")
-        );
+        wait_reason(service, "Assigned").await?;
     }
     ensure!(settled.len() == 3 && other.addresses().await?.len() == 1);
     lab.down().await
