@@ -84,6 +84,12 @@ async fn whatever_is_named_is_in_a_scrape() -> Result<()> {
     let [IpAddr::V4(address)] = addresses.await?[..] else {
         anyhow::bail!("not one IPv4 address");
     };
+    // Once somebody else has it, it would not be taken.
+    eventually(PATIENCE, "the node to answer", async || {
+        let owners = lab.owners(address.into()).await?;
+        Ok((!owners.is_empty()).then_some(()))
+    })
+    .await?;
     let client = lab.mac("client", "lan0")?;
     let member = lab.node("n1")?.member_address();
     let strange = lab.in_namespace("cp", || UdpSocket::bind("0.0.0.0:0"))??;
