@@ -62,6 +62,24 @@ async fn read(lab: &Lab, part: &str, herald: &Herald) -> Result<Scrape> {
     Scrape::read(&text)
 }
 
+/// Gives addresses until one is announced at once: how long that took is told only of those that came
+/// when the speaker knew all else that it takes, and it may know that late.
+async fn time_to_announcement(lab: &Lab, speaker: &Herald) -> Result<()> {
+    const WHILE: Duration = Duration::from_secs(5);
+    eventually(PATIENCE, "the time to an announcement", async || {
+        let early = lab.service("early").selector("app", "web").create().await?;
+        let told = eventually(WHILE, "it to be told", async || {
+            let (_, text) = scrape(lab, "n1", speaker, &["--insecure"]).await?;
+            let told = text.contains("herald_address_announced_seconds_bucket{");
+            Ok(told.then_some(()))
+        });
+        let told = told.await;
+        early.delete().await?;
+        told.map(Some)
+    })
+    .await
+}
+
 #[tokio::test]
 #[ignore = "needs root, the lab and Helm: run by make test"]
 async fn whatever_is_named_is_in_a_scrape() -> Result<()> {
@@ -76,6 +94,7 @@ async fn whatever_is_named_is_in_a_scrape() -> Result<()> {
     let speaker = lab.start_speaker("n1").await?;
     lab.apply_yaml(CONFIGURATION).await?;
     lab.backends("web", &["n1"]).await?;
+    time_to_announcement(&lab, &speaker).await?;
     let service = lab.service("web").create().await?;
     let addresses = eventually(PATIENCE, "an address", async || {
         let addresses = service.addresses().await?;
