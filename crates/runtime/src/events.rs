@@ -345,7 +345,7 @@ impl Sent {
 mod tests {
     use super::*;
 
-    fn note(n: usize) -> Note {
+    pub(super) fn note(n: usize) -> Note {
         Note {
             subject: Subject {
                 api_version: "v1".to_owned(),

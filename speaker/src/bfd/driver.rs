@@ -18,9 +18,6 @@ use crate::precedence;
 /// How old counters may be for those who ask.
 const REFRESH: Duration = Duration::from_secs(1);
 
-/// How long a thread that cannot read as fast as packets arrive lets others have the processor.
-const REST: Duration = Duration::from_millis(1);
-
 /// How long BGP may take to end before BFD does.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -87,7 +84,7 @@ impl Driver {
         loop {
             if self.turn() == Inbox::Waiting {
                 // Only a flood gets here. It must not have all of a processor.
-                tokio::time::sleep(REST).await;
+                tokio::time::sleep(precedence::REST).await;
             }
             let now = Instant::now();
             phase = match phase {

@@ -23,10 +23,6 @@ const TICK: Duration = Duration::from_millis(50);
 /// How many datagrams are taken in before time is looked at again.
 const BATCH: usize = 512;
 
-/// The pause after a batch that was not all: only a flood gets there. It must not have all of a
-/// processor.
-const REST: Duration = Duration::from_millis(1);
-
 /// No datagram over UDP is longer.
 const LONGEST: usize = 65_536;
 
@@ -96,7 +92,8 @@ pub(crate) async fn run(founding: Founding, link: LinkEnd, token: CancellationTo
             readable = thread.socket.readable() => {
                 readable?;
                 if thread.receive(&mut buffer) == Inbox::Waiting {
-                    tokio::time::sleep(REST).await;
+                    // Only a flood gets here. It must not have all of a processor.
+                    tokio::time::sleep(precedence::REST).await;
                 }
             }
             () = tokio::time::sleep_until(wake.into()) => {}

@@ -15,6 +15,7 @@ use herald_ownership::{Duty, Kind, Sighting};
 use tokio::sync::{mpsc, watch};
 
 use super::{Desired, Lease, Metrics};
+use crate::precedence;
 
 /// Longer than any message that matters; the rest of a frame is of no interest.
 const FRAME_BUFFER: usize = 2048;
@@ -42,9 +43,6 @@ impl Hushed {
 /// How many frames are taken in before a task rests if there are more: it goes before the threads of
 /// others, and a flood must not give it all of a processor.
 const FLOOD: usize = 512;
-
-/// For how long.
-const REST: Duration = Duration::from_millis(1);
 
 /// What all tasks of a driver have in common.
 #[derive(Debug, Clone)]
@@ -172,7 +170,7 @@ pub(super) async fn answer(
         }
         if in_a_row >= FLOOD {
             in_a_row = 0;
-            tokio::time::sleep(REST).await;
+            tokio::time::sleep(precedence::REST).await;
         }
     }
 }

@@ -145,10 +145,7 @@ impl Case {
             return apply(lab, &new.kind, &new.name, new.raw()).await;
         }
         let old = self.delete.as_ref().context("a case without a change")?;
-        api(lab, &old.kind)?
-            .delete(&old.name, &DeleteParams::default())
-            .await?;
-        Ok(())
+        delete(lab, &old.kind, &old.name).await
     }
 
     /// Deletes everything but what is called `good`, and takes the node's labels.

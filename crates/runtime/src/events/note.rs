@@ -91,22 +91,7 @@ impl Note {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn note(n: usize) -> Note {
-        Note {
-            subject: Subject {
-                api_version: "v1".to_owned(),
-                kind: "Service".to_owned(),
-                namespace: None,
-                name: format!("s{n}"),
-                uid: None,
-            },
-            kind: Kind::Normal,
-            reason: "IPAllocated",
-            message: "m".to_owned(),
-            occasion: Occasion::Own,
-        }
-    }
+    use crate::events::tests::note;
 
     #[test]
     fn what_all_tell_has_one_name_and_what_one_tells_its_own() {

@@ -69,8 +69,10 @@ async fn time_to_announcement(lab: &Lab, speaker: &Herald) -> Result<()> {
     eventually(PATIENCE, "the time to an announcement", async || {
         let early = lab.service("early").selector("app", "web").create().await?;
         let told = eventually(WHILE, "it to be told", async || {
-            let (_, text) = scrape(lab, "n1", speaker, &["--insecure"]).await?;
-            let told = text.contains("herald_address_announced_seconds_bucket{");
+            let shown = read(lab, "n1", speaker).await?;
+            let told = shown
+                .names()
+                .any(|name| name == "herald_address_announced_seconds_bucket");
             Ok(told.then_some(()))
         });
         let told = told.await;

@@ -7,6 +7,7 @@ mod pods;
 mod webhooks;
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 use std::fs;
 use std::time::Duration;
 
@@ -68,14 +69,22 @@ metadata: {name: tor, namespace: metallb-system}
 spec: {myASN: 65001, peerASN: 65002, peerAddress: 127.0.0.9, passwordSecret: {name: tor}}
 ";
 
-/// Waits until there is such an object.
-async fn wait<K>(lab: &Lab, what: &str, is: impl Fn(&K) -> bool) -> Result<K>
-where
+/// A kind whose objects are in namespaces.
+trait Kind:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug
+{
+}
+
+impl<K> Kind for K where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone
         + DeserializeOwned
-        + std::fmt::Debug,
+        + Debug
 {
+}
+
+/// Waits until there is such an object.
+async fn wait<K: Kind>(lab: &Lab, what: &str, is: impl Fn(&K) -> bool) -> Result<K> {
     let api: Api<K> = Api::namespaced(lab.client(), NAMESPACE);
     eventually(PATIENCE, what, async || {
         let objects = api.list(&ListParams::default()).await?;
@@ -98,13 +107,7 @@ async fn wait_event(lab: &Lab, reason: &str, times: i32) -> Result<()> {
 }
 
 /// Takes the owners from all objects of a kind, and waits until they are there again.
-async fn disown<K>(lab: &Lab) -> Result<()>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + std::fmt::Debug,
-{
+async fn disown<K: Kind>(lab: &Lab) -> Result<()> {
     let api: Api<K> = Api::namespaced(lab.client(), NAMESPACE);
     let nobody = Patch::Merge(json!({"metadata": {"ownerReferences": null}}));
     let objects = api.list(&ListParams::default()).await?.items;
@@ -122,13 +125,7 @@ where
 }
 
 /// Waits until there is none.
-async fn wait_none<K>(lab: &Lab) -> Result<()>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + std::fmt::Debug,
-{
+async fn wait_none<K: Kind>(lab: &Lab) -> Result<()> {
     let api: Api<K> = Api::namespaced(lab.client(), NAMESPACE);
     let what = format!("the end of {}", K::plural(&()));
     eventually(PATIENCE, &what, async || {
@@ -184,7 +181,7 @@ async fn rights_are_enough_and_all_of_use() -> Result<()> {
     let speaker = lab.speaker("n1")?;
     let speaker = speaker.env("HERALD_METRICS_SECURITY", "authorized");
     let speaker = speaker.start_ready().await?;
-    webhooks::lead_to(&lab).await?;
+    herald_e2e::webhooks::lead(&lab).await?;
     eventually(PATIENCE, "the webhooks to be trusted", async || {
         Ok(lab.apply_yaml(CONFIGURATION).await.ok())
     })
@@ -305,7 +302,7 @@ async fn a_controller_that_only_serves_webhooks_has_the_rights_for_that() -> Res
         .env("HERALD_METRICS_SECURITY", "authorized")
         .start_ready()
         .await?;
-    webhooks::lead_to(&lab).await?;
+    herald_e2e::webhooks::lead(&lab).await?;
     eventually(PATIENCE, "the webhooks to be trusted", async || {
         Ok(lab.apply_yaml(CONFIGURATION).await.ok())
     })

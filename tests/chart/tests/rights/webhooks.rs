@@ -4,32 +4,10 @@ use anyhow::{Context as _, Result, ensure};
 use herald_api::kinds::{IPAddressPool, IPAddressPoolSpec};
 use herald_lab::{Lab, NAMESPACE, eventually};
 use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::PATIENCE;
-
-/// Leads the Service of the webhooks to the controller, which is where the API server is.
-pub(crate) async fn lead_to(lab: &Lab) -> Result<()> {
-    let slices: Api<EndpointSlice> = Api::namespaced(lab.client(), "default");
-    let api_server = slices.get("kubernetes").await?;
-    let endpoint = api_server.endpoints.first().context("no API server")?;
-    let slice = json!({
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {
-            "name": "webhooks",
-            "namespace": NAMESPACE,
-            "labels": {"kubernetes.io/service-name": "metallb-webhook-service"},
-        },
-        "addressType": "IPv4",
-        "endpoints": [{"addresses": endpoint.addresses, "conditions": {"ready": true}}],
-        "ports": [{"name": "webhook-server", "port": 9443, "protocol": "TCP"}],
-    });
-    lab.apply_yaml(&slice.to_string()).await?;
-    Ok(())
-}
 
 /// Objects are judged and converted.
 pub(crate) async fn answer(lab: &Lab) -> Result<()> {
