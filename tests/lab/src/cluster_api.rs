@@ -1,18 +1,27 @@
 //! The lab's Kubernetes objects: manifests, pods, Services, nodes.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Result;
 use futures::future::try_join_all;
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
+};
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use kube::Api;
-use kube::api::{DeleteParams, DynamicObject};
+use kube::api::{DeleteParams, DynamicObject, PostParams};
 
 use crate::builder::binding_of;
+use crate::cluster::pki::User;
 use crate::cluster::pod::{Pod, PodBuilder};
 use crate::cluster::service::ServiceBuilder;
 use crate::cluster::{apply, node};
 use crate::lab::Lab;
+use crate::wait::eventually;
+
+/// For what is done within a second, on a machine that has more to do.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 impl Lab {
     /// Applies (server-side, by force) every document of a YAML text, in order.
@@ -25,15 +34,46 @@ impl Lab {
         apply::apply_crds(&self.client, dir).await
     }
 
-    /// Takes the rights from Herald's service accounts that the lab gave them: they have all until then,
-    /// and from then on those of the bindings that tests make.
+    /// Takes the rights from Herald's service accounts that the lab gave them, and waits until they are
+    /// gone: they have all until then, and from then on those of the bindings that tests make, as far
+    /// as the API server [knows](Self::may) of them.
     pub async fn take_rights(&self) -> Result<()> {
         let bindings: Api<ClusterRoleBinding> = Api::all(self.client());
         for account in ["controller", "speaker"] {
             let params = DeleteParams::default();
             bindings.delete(&binding_of(account), &params).await?;
         }
+        // Nobody gives it to them.
+        let excess = ResourceAttributes {
+            resource: Some("nodes".to_owned()),
+            verb: Some("delete".to_owned()),
+            ..ResourceAttributes::default()
+        };
+        for user in [User::Controller, User::Speaker] {
+            let what = format!("{user:?} to have lost the rights of the lab");
+            eventually(PATIENCE, &what, async || {
+                let may = self.may(user, excess.clone()).await?;
+                Ok((!may).then_some(()))
+            })
+            .await?;
+        }
         Ok(())
+    }
+
+    /// True if the API server would let `user` do this. It learns of roles and bindings a moment after
+    /// it has stored them.
+    pub async fn may(&self, user: User, what: ResourceAttributes) -> Result<bool> {
+        let question = SubjectAccessReview {
+            spec: SubjectAccessReviewSpec {
+                user: Some(user.name().to_owned()),
+                resource_attributes: Some(what),
+                ..SubjectAccessReviewSpec::default()
+            },
+            ..SubjectAccessReview::default()
+        };
+        let reviews: Api<SubjectAccessReview> = Api::all(self.client());
+        let answer = reviews.create(&PostParams::default(), &question).await?;
+        Ok(answer.status.is_some_and(|status| status.allowed))
     }
 
     /// A pod with a backend, to be created.

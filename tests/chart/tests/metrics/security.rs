@@ -5,8 +5,9 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use herald_chart::Helm;
-use herald_lab::{Lab, NAMESPACE, ProxyMode, eventually};
+use herald_lab::{Lab, NAMESPACE, ProxyMode, User, eventually};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::authorization::v1::ResourceAttributes;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::api::{Api, PostParams};
 use serde_json::json;
@@ -54,7 +55,8 @@ async fn reviews(lab: &Lab) -> Result<u64> {
     Ok(sum)
 }
 
-/// Gives the processes of a lab the chart's rights instead of the lab's.
+/// Gives the processes of a lab the chart's rights instead of the lab's, and waits until they may ask
+/// who somebody is and what they may.
 async fn give_rights(lab: &Lab) -> Result<()> {
     let rendered = Helm::new()?.template_in(NAMESPACE, VALUES)?;
     for object in &rendered.objects {
@@ -62,7 +64,26 @@ async fn give_rights(lab: &Lab) -> Result<()> {
             lab.apply_yaml(&object.to_string()).await?;
         }
     }
-    lab.take_rights().await
+    lab.take_rights().await?;
+    for user in [User::Controller, User::Speaker] {
+        for (group, resource) in [
+            ("authentication.k8s.io", "tokenreviews"),
+            ("authorization.k8s.io", "subjectaccessreviews"),
+        ] {
+            let review = ResourceAttributes {
+                group: Some(group.to_owned()),
+                resource: Some(resource.to_owned()),
+                verb: Some("create".to_owned()),
+                ..ResourceAttributes::default()
+            };
+            let what = format!("{user:?} to have the right to create {resource}");
+            eventually(PATIENCE, &what, async || {
+                Ok(lab.may(user, review.clone()).await?.then_some(()))
+            })
+            .await?;
+        }
+    }
+    Ok(())
 }
 
 #[tokio::test]
