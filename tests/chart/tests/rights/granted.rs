@@ -6,9 +6,8 @@ use std::fmt;
 use anyhow::{Result, ensure};
 use herald_chart::Rendered;
 use herald_lab::{Lab, Request, User, eventually};
-use k8s_openapi::api::authorization::v1::SubjectAccessReview;
-use kube::api::{Api, PostParams};
-use serde_json::{Value, json};
+use k8s_openapi::api::authorization::v1::ResourceAttributes;
+use serde_json::Value;
 
 use crate::PATIENCE;
 
@@ -24,12 +23,16 @@ pub(crate) struct Right {
     verb: String,
 }
 
+/// As `kubectl auth can-i` takes it, but for the name and the namespace.
 impl fmt::Display for Right {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { verb, resource, .. } = self;
-        write!(f, "{verb} {resource}")?;
+        let (resource, subresource) = self.parts();
+        write!(f, "{} {resource}", self.verb)?;
         if !self.group.is_empty() {
             write!(f, ".{}", self.group)?;
+        }
+        if !subresource.is_empty() {
+            write!(f, "/{subresource}")?;
         }
         if let Some(name) = &self.name {
             write!(f, " {name}")?;
@@ -48,6 +51,24 @@ impl Right {
             name: None,
             namespace: None,
             ..self
+        }
+    }
+
+    fn parts(&self) -> (&str, &str) {
+        let whole = self.resource.as_str();
+        whole.split_once('/').unwrap_or((whole, ""))
+    }
+
+    fn to_attributes(&self) -> ResourceAttributes {
+        let (resource, subresource) = self.parts();
+        ResourceAttributes {
+            namespace: self.namespace.clone(),
+            group: Some(self.group.clone()),
+            resource: Some(resource.to_owned()),
+            subresource: Some(subresource.to_owned()),
+            name: self.name.clone(),
+            verb: Some(self.verb.clone()),
+            ..ResourceAttributes::default()
         }
     }
 
@@ -111,49 +132,17 @@ fn expand(rule: &Value, namespace: Option<&str>, all: &mut BTreeSet<Right>) {
     }
 }
 
-/// Waits until the API server, which learns of roles and bindings a moment later than it stores them,
-/// grants the rights and nothing else.
+/// Waits until the API server, which learns of roles a moment later than it stores them, grants the
+/// rights.
 pub(crate) async fn in_force(lab: &Lab, user: User, rights: &BTreeSet<Right>) -> Result<()> {
-    let stranger = Right {
-        namespace: None,
-        group: String::new(),
-        resource: "nodes".to_owned(),
-        name: None,
-        verb: "delete".to_owned(),
-    };
-    let all = rights.iter().map(|right| (right, true));
-    for (right, wanted) in all.chain([(&stranger, false)]) {
-        let what = format!("{user:?} to have the right, or not: {right}");
+    for right in rights {
+        let what = format!("{user:?} to have the right to {right}");
         eventually(PATIENCE, &what, async || {
-            Ok((has(lab, user, right).await? == wanted).then_some(()))
+            Ok(lab.may(user, right.to_attributes()).await?.then_some(()))
         })
         .await?;
     }
     Ok(())
-}
-
-async fn has(lab: &Lab, user: User, right: &Right) -> Result<bool> {
-    let (resource, subresource) = right
-        .resource
-        .split_once('/')
-        .unwrap_or((&right.resource, ""));
-    let question: SubjectAccessReview = serde_json::from_value(json!({
-        "metadata": {},
-        "spec": {
-            "user": user.name(),
-            "resourceAttributes": {
-                "namespace": right.namespace,
-                "group": right.group,
-                "resource": resource,
-                "subresource": subresource,
-                "name": right.name,
-                "verb": right.verb,
-            },
-        },
-    }))?;
-    let reviews: Api<SubjectAccessReview> = Api::all(lab.client());
-    let answer = reviews.create(&PostParams::default(), &question).await?;
-    Ok(answer.status.is_some_and(|status| status.allowed))
 }
 
 /// Nothing was denied, and all rights were used.

@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use herald_api::kinds::{IPAddressPool, IPAddressPoolSpec};
 use herald_lab::{Lab, NAMESPACE, eventually};
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
@@ -37,6 +38,17 @@ pub(crate) async fn answer(lab: &Lab) -> Result<()> {
         let request = http::Request::get(&path).body(Vec::new())?;
         let peer = lab.client().request_text(request).await.unwrap_or_default();
         Ok(peer.contains("herald.io/bgppeer-v1beta2").then_some(()))
+    })
+    .await
+}
+
+/// Nothing is converted any longer.
+pub(crate) async fn conversion_is_taken_back(lab: &Lab) -> Result<()> {
+    let crds: Api<CustomResourceDefinition> = Api::all(lab.client());
+    eventually(PATIENCE, "the conversion to be taken back", async || {
+        let conversion = crds.get("bgppeers.metallb.io").await?.spec.conversion;
+        let none = conversion.is_none_or(|it| it.strategy == "None");
+        Ok(none.then_some(()))
     })
     .await
 }
