@@ -4,6 +4,7 @@
 
 mod cert_manager;
 mod deeds;
+mod documented;
 mod granted;
 mod modes;
 mod pods;
