@@ -1,27 +1,27 @@
-//! One session: moves bytes, time and routes between its connections, its machine and the table.
+//! One session: moves time and routes between its [connections](connections), its machine and the
+//! table, and tells how it is.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use herald_api::config::bgp::PeerEndpoint;
 use herald_bgp::routes::{Addresses, Feed, Table};
-use herald_bgp::session::{Action, ConnectionId, Down, Event, Session, State, Stop};
+use herald_bgp::session::{Action, Down, Event, Session, State, Stop};
 use herald_bgp::wire::Family;
 use herald_netsys::tcp::{self, Hops};
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{AbortHandle, JoinSet};
 
-use super::connection::{Arrived, Connection};
 use super::listener::Accepted;
 use super::next_hops::{Interfaces, next_hops};
 use super::path::Watch;
 use super::plan::{PeerPlan, Remote};
 use super::status::{PeerCounters, PeerStatus, Shared, Up};
-use super::transition::Security;
+
+mod connections;
+
+use connections::Connections;
 
 /// What is wanted of a session.
 #[derive(Debug, Clone)]
@@ -55,12 +55,6 @@ pub(super) struct Ears {
     pub(super) interfaces: watch::Receiver<Option<Interfaces>>,
 }
 
-/// How many connections a session may have; those that say their last words count.
-const MOST_CONNECTIONS: usize = 8;
-
-/// So many more are told that they are too many (RFC 4486). Those beyond them are reset.
-const MOST_TOLD: usize = 4;
-
 /// The table of all sessions of the thread.
 pub(super) type SharedTable = Rc<RefCell<Table>>;
 
@@ -77,10 +71,7 @@ pub(super) struct Peer {
     table_changed: watch::Receiver<()>,
     session: Session,
     feed: Feed,
-    dials: JoinSet<(ConnectionId, Result<TcpStream, herald_netsys::Error>)>,
-    /// With what each connection is made.
-    dialling: BTreeMap<ConnectionId, (AbortHandle, Security)>,
-    connections: BTreeMap<ConnectionId, Connection>,
+    connections: Connections,
     /// BFD beside the session.
     path: Watch,
     /// It has been told to end.
@@ -118,9 +109,7 @@ impl Peer {
             table,
             table_changed,
             feed: Feed::new(name),
-            dials: JoinSet::new(),
-            dialling: BTreeMap::new(),
-            connections: BTreeMap::new(),
+            connections: Connections::new(name),
             path,
             stopping: false,
             said: None,
@@ -150,10 +139,8 @@ impl Peer {
             if self.stopping && self.connections.is_empty() {
                 break;
             }
-            let connections = self.connections.values();
-            let connections = connections.filter_map(Connection::next_timeout);
             let due = self.session.next_timeout().into_iter();
-            let due = due.chain(connections).min();
+            let due = due.chain(self.connections.next_timeout()).min();
             tokio::select! {
                 changed = self.ears.wanted.changed(), if !self.stopping => match changed {
                     Ok(()) => self.want(Instant::now()),
@@ -165,7 +152,7 @@ impl Peer {
                 changed = self.ears.interfaces.changed(), if !self.stopping => match changed {
                     Ok(()) => {
                         self.review_addresses(false);
-                        self.review_connections(Instant::now());
+                        self.connections.review(Instant::now(), &mut self.session);
                     }
                     Err(_) => break,
                 },
@@ -175,17 +162,12 @@ impl Peer {
                 changed = self.table_changed.changed() => if changed.is_err() {
                     break;
                 },
-                Some(dialled) = self.dials.join_next() => {
-                    match dialled {
-                        Ok((id, outcome)) => self.dialled(Instant::now(), id, outcome),
-                        Err(error) if error.is_panic() => {
-                            std::panic::resume_unwind(error.into_panic());
-                        }
-                        // It was given up.
-                        Err(_) => {}
+                dialled = self.connections.changed() => {
+                    if let Some(dialled) = dialled {
+                        let wanted = self.plan.security();
+                        self.connections.dialled(Instant::now(), dialled, &wanted, &mut self.session);
                     }
                 }
-                () = any_ready(&self.connections) => {}
                 () = self.path.failed() => self.session.handle_bfd_down(Instant::now()),
                 () = until(due) => {}
             }
@@ -242,12 +224,7 @@ impl Peer {
             self.path.update(&plan);
         }
         if secured {
-            // The peer of a live connection gets the same change about now.
-            for connection in self.connections.values_mut() {
-                if let Err(error) = connection.change(now, &was, &is) {
-                    tracing::error!(peer = self.name, %error, "the session keeps what it had");
-                }
-            }
+            self.connections.change(now, &was, &is);
         }
     }
 
@@ -278,29 +255,14 @@ impl Peer {
     }
 
     /// The peer has connected.
-    fn accepted(&mut self, now: Instant, Accepted { stream, security }: Accepted) {
-        let count = self.connections.len();
-        if self.stopping || count >= MOST_CONNECTIONS + MOST_TOLD {
-            let _ = tcp::reset_when_closed(&stream);
+    fn accepted(&mut self, now: Instant, accepted: Accepted) {
+        if self.stopping {
+            let _ = tcp::reset_when_closed(&accepted.stream);
             return;
         }
-        let opened = Connection::open(now, stream, &security, &self.plan.security());
-        let connection = match opened {
-            Ok(connection) => connection,
-            Err(error) => {
-                tracing::error!(peer = self.name, %error, "a connection of the peer is closed");
-                return;
-            }
-        };
-        // Else it is gone already.
-        if let Ok(endpoints) = connection.endpoints() {
-            let id = if count < MOST_CONNECTIONS {
-                self.session.handle_accepted(now, endpoints)
-            } else {
-                self.session.handle_accepted_without_room()
-            };
-            self.connections.insert(id, connection);
-        }
+        let wanted = self.plan.security();
+        self.connections
+            .accepted(now, accepted, &wanted, &mut self.session);
     }
 
     /// True if the peer may have routes that it keeps when the connection closes.
@@ -315,43 +277,14 @@ impl Peer {
         self.session.stop(now, stop);
     }
 
-    fn dialled(
-        &mut self,
-        now: Instant,
-        id: ConnectionId,
-        outcome: Result<TcpStream, herald_netsys::Error>,
-    ) {
-        let Some((_, security)) = self.dialling.remove(&id) else {
-            return;
-        };
-        let opened = outcome
-            .and_then(|stream| Connection::open(now, stream, &security, &self.plan.security()))
-            .map_err(|error| error.of_attempt())
-            .and_then(|connection| {
-                let endpoints = connection.endpoints().map_err(|error| error.to_string())?;
-                Ok((connection, endpoints))
-            });
-        match opened {
-            Ok((connection, endpoints)) => {
-                self.connections.insert(id, connection);
-                self.session.handle_connected(now, id, endpoints);
-            }
-            Err(error) => self.session.handle_connect_failed(now, id, &error),
-        }
-    }
-
     /// Takes in what arrived, does what is due, and carries out what follows.
     fn settle(&mut self, now: Instant) {
         self.turn(now);
-        for connection in self.connections.values_mut() {
-            if let Err(error) = connection.tend(now) {
-                tracing::error!(peer = self.name, %error, "the session keeps what it had");
-            }
-        }
-        self.receive(now);
+        self.connections.tend(now);
+        self.connections.receive(now, &mut self.session);
         if self.session.next_timeout().is_some_and(|due| due <= now) {
             // What the peer has taken meanwhile counts.
-            self.flush(now);
+            self.connections.flush(now, &mut self.session);
             self.session.handle_timeout(now);
         }
         loop {
@@ -359,34 +292,12 @@ impl Peer {
             let mut table = self.table.borrow_mut();
             self.feed.fill(now, &mut self.session, &mut table);
             drop(table);
-            if self.obey(now) + self.flush(now) == 0 {
+            if self.obey(now) + self.connections.flush(now, &mut self.session) == 0 {
                 break;
             }
         }
-        self.connections
-            .retain(|_, connection| !connection.closed(now));
+        self.connections.drop_closed(now);
         self.tell(now);
-    }
-
-    fn receive(&mut self, now: Instant) {
-        let mut gone = Vec::new();
-        for (id, connection) in &mut self.connections {
-            if connection.is_closing() {
-                continue;
-            }
-            match connection.read() {
-                Some(Arrived::Bytes(bytes)) => self.session.handle_received(now, *id, &bytes),
-                Some(Arrived::End(error)) => {
-                    let error = error.map(|error| error.to_string());
-                    self.session.handle_closed(now, *id, error.as_deref());
-                    gone.push(*id);
-                }
-                None => {}
-            }
-        }
-        for id in gone {
-            self.connections.remove(&id);
-        }
     }
 
     /// Carries out what the session wants. How much that was.
@@ -402,23 +313,10 @@ impl Peer {
                         continue;
                     };
                     let options = self.plan.options(remote);
-                    let dial = async move { (id, tcp::connect(&options).await) };
-                    let dial = self.dials.spawn_local(dial);
-                    self.dialling.insert(id, (dial, self.plan.security()));
+                    self.connections.dial(id, options, self.plan.security());
                 }
-                Action::Write(id, bytes) => {
-                    if let Some(connection) = self.connections.get_mut(&id) {
-                        connection.write(bytes);
-                    }
-                }
-                Action::Close(id) => {
-                    if let Some((dial, _)) = self.dialling.remove(&id) {
-                        dial.abort();
-                    }
-                    if let Some(connection) = self.connections.get_mut(&id) {
-                        connection.close(now);
-                    }
-                }
+                Action::Write(id, bytes) => self.connections.write(id, bytes),
+                Action::Close(id) => self.connections.close(now, id),
                 Action::Changed(state) => {
                     tracing::debug!(peer = self.name, %state, "BGP session");
                 }
@@ -426,31 +324,6 @@ impl Peer {
             }
         }
         count
-    }
-
-    /// Sends what can be sent. On how many connections that changed something.
-    fn flush(&mut self, now: Instant) -> usize {
-        let mut broken = Vec::new();
-        let mut moved = 0;
-        for (id, connection) in &mut self.connections {
-            let waited = connection.left();
-            match connection.flush() {
-                Ok(()) if waited > 0 || connection.is_unacknowledged() => {
-                    let left = connection.left();
-                    moved += usize::from(left < waited);
-                    let unacknowledged = connection.unacknowledged();
-                    self.session.handle_sent(now, *id, left, unacknowledged);
-                }
-                Ok(()) => {}
-                Err(error) => broken.push((*id, error)),
-            }
-        }
-        for (id, error) in &broken {
-            self.connections.remove(id);
-            self.session
-                .handle_closed(now, *id, Some(&error.to_string()));
-        }
-        moved + broken.len()
     }
 
     /// Takes up the own addresses that routes may have as next hops beside that of the session. While
@@ -468,18 +341,6 @@ impl Peer {
         if let Some(addresses) = found.or_else(|| up_just_now.then(Addresses::default)) {
             self.feed
                 .set_addresses(addresses, &mut self.table.borrow_mut());
-        }
-    }
-
-    /// Gives up connections whose interface or VRF is gone: nothing arrives on them any more, so that
-    /// otherwise only the hold timer would end them.
-    fn review_connections(&mut self, now: Instant) {
-        let stranded = self
-            .connections
-            .extract_if(.., |_, connection| tcp::is_stranded(connection.stream()));
-        for (id, _) in stranded {
-            let why = "the interface that it was on is gone";
-            self.session.handle_closed(now, id, Some(why));
         }
     }
 
@@ -585,17 +446,6 @@ fn is_on_link(hops: Hops) -> bool {
     match hops {
         Hops::Limit(hops) | Hops::Within(hops) => hops.get() == 1,
     }
-}
-
-/// Waits until one of them can be read, or written if something is to be.
-async fn any_ready(connections: &BTreeMap<ConnectionId, Connection>) {
-    if connections.is_empty() {
-        return std::future::pending().await;
-    }
-    let ready = connections
-        .values()
-        .map(|connection| Box::pin(connection.ready()));
-    futures::future::select_all(ready).await;
 }
 
 async fn until(instant: Option<Instant>) {
