@@ -29,6 +29,13 @@ const RETURN: u16 = 0x06;
 const LOAD_BYTE: u16 = 0x30;
 const LOAD_HALF: u16 = 0x28;
 const JUMP_IF_NOT_LESS: u16 = 0x35;
+const JUMP_IF_ANY: u16 = 0x45;
+/// Loads a half word behind the index.
+const LOAD_HALF_BEHIND: u16 = 0x48;
+/// The protocol number of UDP.
+const UDP: u32 = 17;
+/// Makes the length of an IPv4 header, which the byte there has, the index.
+const INDEX_BEHIND_HEADER: u16 = 0xb1;
 
 /// Where the network header begins, for a program that begins behind it (`SKF_NET_OFF`).
 const NETWORK_HEADER: u32 = 0xfff0_0000;
@@ -46,6 +53,28 @@ pub(crate) fn least_hop_limit(v6: bool, least: u8) -> [SockFilter; 4] {
         SockFilter::new(JUMP_IF_NOT_LESS, 0, 1, least.into()),
         SockFilter::new(RETURN, 0, 0, u32::MAX),
         SockFilter::new(RETURN, 0, 0, 0),
+    ]
+}
+
+/// Takes whole UDP datagrams to `port` with this TTL or a higher one, of frames that begin with their
+/// IPv4 header.
+pub(crate) fn datagrams_to(port: u16, least_ttl: u8) -> [Instruction; 11] {
+    const fn step(code: u16, jt: u8, jf: u8, k: u32) -> Instruction {
+        Instruction { code, jt, jf, k }
+    }
+    [
+        step(LOAD_BYTE, 0, 0, 9),
+        step(JUMP_IF_EQUAL, 0, 8, UDP),
+        step(LOAD_BYTE, 0, 0, 8),
+        step(JUMP_IF_NOT_LESS, 0, 6, least_ttl.into()),
+        // More fragments, or not the first.
+        step(LOAD_HALF, 0, 0, 6),
+        step(JUMP_IF_ANY, 4, 0, 0x3fff),
+        step(INDEX_BEHIND_HEADER, 0, 0, 0),
+        step(LOAD_HALF_BEHIND, 0, 0, 2),
+        step(JUMP_IF_EQUAL, 0, 1, port.into()),
+        step(RETURN, 0, 0, u32::MAX),
+        step(RETURN, 0, 0, 0),
     ]
 }
 

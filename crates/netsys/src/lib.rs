@@ -9,6 +9,7 @@
 //! - [`GatewayWatch`]: where the default routes go, whatever other routes there are.
 //! - [`tcp`]: connections for BGP, with passwords and TTL security.
 //! - [`bfd`]: datagrams for BFD, with the TTL and interface of what is received.
+//! - [`bfd_echo`]: the echo packets of BFD, which the kernel itself takes for mistakes.
 //! - [`take_precedence`]: for a thread that must not wait long for a processor.
 //! - [`router_advertisement`]: what makes two routers of one link known to each other.
 //!
@@ -16,6 +17,7 @@
 
 mod addresses;
 pub mod bfd;
+pub mod bfd_echo;
 mod datagram;
 mod error;
 mod filter;

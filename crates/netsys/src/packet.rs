@@ -16,6 +16,8 @@ use crate::{Error, Instruction};
 pub enum EtherType {
     /// ARP (0x0806).
     Arp = 0x0806,
+    /// IPv4 (0x0800).
+    Ipv4 = 0x0800,
     /// IPv6 (0x86dd).
     Ipv6 = 0x86dd,
 }
@@ -24,7 +26,7 @@ pub enum EtherType {
 const RECEIVE_BUFFER: usize = 1 << 20;
 
 /// `PACKET_IGNORE_OUTGOING` (Linux 4.20).
-const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
+pub(crate) const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
 
 /// A raw packet socket. It sees only frames that arrived on its interface and pass its filter, from
 /// the first one on; never what this host sends.
@@ -111,7 +113,7 @@ impl PacketSocket {
 }
 
 #[allow(unsafe_code, reason = "socket2 cannot make link-layer addresses")]
-fn link_address(interface: u32, ether_type: EtherType) -> io::Result<SockAddr> {
+pub(crate) fn link_address(interface: u32, ether_type: EtherType) -> io::Result<SockAddr> {
     let index = i32::try_from(interface).map_err(|_| ErrorKind::InvalidInput)?;
     let family =
         libc::sa_family_t::try_from(libc::AF_PACKET).map_err(|_| ErrorKind::InvalidInput)?;
