@@ -1,7 +1,7 @@
 //! BFD: the paths to the routers that this node has BGP sessions with, watched.
 //!
 //! ```text
-//!   bgp: Peer ── Requests ────▶ Driver: Sessions, Lines ◀──▶ UDP 3784, 4784 ◀──▶ routers
+//!   bgp: Peer ── Requests ────▶ Driver: Sessions, Lines ◀──▶ UDP 3784, 4784, 3785 ◀──▶ routers
 //!             ◀── PathFailed ──────┘        └──▶ BfdStatuses
 //! ```
 //!
@@ -32,6 +32,7 @@
 //! the BFD sessions are down on purpose, which says nothing about the path (RFC 5882 3.2).
 
 mod driver;
+mod echo;
 mod line;
 mod metrics;
 mod receivers;

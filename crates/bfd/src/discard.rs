@@ -51,11 +51,20 @@ pub enum Discard {
     /// The session is held down on purpose.
     #[error("the session is administratively down")]
     AdminDown,
+    /// An echo packet that no session has sent, or that none returns.
+    #[error("no session has sent this echo packet, and none returns it")]
+    EchoUnwanted,
+    /// An echo packet of ours that is not awaited, or none of ours at all.
+    #[error("the echo packet came back too late, or before, or is forged")]
+    EchoStale,
+    /// The peer sends more echo packets than it was told to.
+    #[error("the peer sends more echo packets than it may")]
+    EchoRate,
 }
 
 impl Discard {
     /// All there are.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::Truncated,
         Self::Version,
         Self::LengthTooSmall,
@@ -70,6 +79,9 @@ impl Discard {
         Self::WrongPath,
         Self::Ttl,
         Self::AdminDown,
+        Self::EchoUnwanted,
+        Self::EchoStale,
+        Self::EchoRate,
     ];
 
     /// The reason as one word, for a label.
@@ -89,6 +101,9 @@ impl Discard {
             Self::WrongPath => "wrong_path",
             Self::Ttl => "ttl",
             Self::AdminDown => "admin_down",
+            Self::EchoUnwanted => "echo_unwanted",
+            Self::EchoStale => "echo_stale",
+            Self::EchoRate => "echo_rate",
         }
     }
 }

@@ -36,6 +36,8 @@ pub enum Cause {
     Handshake,
     /// Nothing was heard from the peer for the detection time.
     DetectionTimeExpired,
+    /// Our echo packets did not come back for their detection time.
+    EchoFailed,
     /// The peer said that its session is down, with its reason.
     NeighborSignaledDown(Diagnostic),
     /// The peer holds its session down on purpose.
@@ -64,7 +66,7 @@ impl Event {
         matches!(from, State::Up)
             && matches!(
                 cause,
-                Cause::DetectionTimeExpired | Cause::NeighborSignaledDown(_)
+                Cause::DetectionTimeExpired | Cause::EchoFailed | Cause::NeighborSignaledDown(_)
             )
     }
 }
@@ -74,6 +76,7 @@ impl fmt::Display for Cause {
         match self {
             Self::Handshake => f.write_str("both sides hear each other"),
             Self::DetectionTimeExpired => f.write_str("the peer was not heard in time"),
+            Self::EchoFailed => f.write_str("the peer did not return our echo packets in time"),
             Self::NeighborSignaledDown(Diagnostic::None) => {
                 f.write_str("the peer's session is down")
             }

@@ -22,6 +22,20 @@
 //! thousand sessions. It should be a thread of its own, with a priority above the rest of the
 //! process: the peer can't know that we were only late.
 //!
+//! # Echo
+//!
+//! With [`Settings::echo`] packets of a session's own go to its peer and are to come back, over one hop
+//! of IPv4 ([`ECHO_PORT`]). They need sockets of another kind, which the caller opens on
+//! [`Sessions::echo_interface`] and tells of with [`Sessions::set_echo_open`]; then it also asks
+//! [`Sessions::poll_echo`] what to send, hands over what arrives to [`Sessions::handle_echo`], and
+//! returns what is the peer's.
+//!
+//! Each echo packet has a number and a random token, and counts once when it comes back. Of a stranger's
+//! packets none counts, also if he knows the session.
+//!
+//! Control packets go on at their intervals. RFC 5880 6.8.3 allows to slow them down, but then a path
+//! whose echo is answered by something other than the peer would be noticed as down later than without.
+//!
 //! # When this process is late
 //!
 //! A process that does not run hears nothing, which says nothing about its peers. So the caller
@@ -35,11 +49,6 @@
 //! - Authentication: such packets are dropped.
 //! - Demand mode is not asked for. If a peer asks for it, nothing is sent to it while both are up,
 //!   except in a Poll sequence.
-//! - Echo. Required Min Echo RX is always 0, so that no peer sends echo packets: our kernel would
-//!   have to forward them back, which depends on settings that are not Herald's. None are sent
-//!   either: they come back with an address of this node as their source, and Linux drops those. A
-//!   session whose profile asks for echo runs without, at its transmit and receive intervals; who
-//!   applies the profile says so.
 //!
 //! # Example
 //!
@@ -89,6 +98,7 @@
 
 mod demultiplexer;
 mod discard;
+mod echo;
 mod event;
 mod negotiation;
 mod packet;
@@ -103,6 +113,7 @@ mod status;
 mod tests;
 
 pub use discard::{Discard, Discards};
+pub use echo::{ECHO_LEN, ECHO_PORT, Echo, EchoArrival, EchoTransmit, RETURNED_TTL};
 pub use event::{Cause, Event, EventKind};
 pub use packet::{ControlPacket, PACKET_LEN};
 pub use path::{Arrival, Hops, Path, PathError, TTL};
@@ -111,4 +122,4 @@ pub use sessions::{
 };
 pub use settings::{Settings, SettingsError};
 pub use state::{Diagnostic, State};
-pub use status::{Counters, PeerStatus, Status};
+pub use status::{Counters, EchoOff, EchoStatus, PeerStatus, Status};

@@ -9,6 +9,8 @@ pub(crate) struct Intervals {
     pub(crate) transmit: Duration,
     /// Required Min RX.
     pub(crate) receive: Duration,
+    /// Required Min Echo RX: how often the peer's echo packets are returned, if they are.
+    pub(crate) echo: Option<Duration>,
 }
 
 /// A Poll sequence and its answer.
@@ -27,7 +29,8 @@ struct Poll {
 /// While the session is up, the peer must know of a change before it can harm: it would take us as
 /// silent if we sent more slowly, and we it if we awaited its packets sooner. So an interval that
 /// gets longer is sent at only after the peer confirmed it with Final, and one that it is to send
-/// at sooner is awaited only after that.
+/// at sooner is awaited only after that. Echo packets are returned until the peer knows that it must
+/// not send any, or fewer: the RFC has no Poll for that, but a packet that says so may be lost.
 #[derive(Debug)]
 pub(crate) struct Negotiation {
     advertised: Intervals,
@@ -92,6 +95,7 @@ impl Negotiation {
         self.in_force = Intervals {
             transmit: self.in_force.transmit.min(wanted.transmit),
             receive: self.in_force.receive.max(wanted.receive),
+            echo: self.in_force.echo.into_iter().chain(wanted.echo).min(),
         };
         self.poll = Some(Poll {
             sent: 0,

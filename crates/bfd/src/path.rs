@@ -68,6 +68,12 @@ impl Path {
         }
     }
 
+    /// Whether echo packets are possible: over one hop and IPv4. RFC 5883 3 rules them out over
+    /// several, and a `BFDProfile` names them for IPv4 alone.
+    pub(crate) const fn takes_echo(&self) -> bool {
+        matches!(self.hops(), Hops::Single) && self.peer().is_ipv4()
+    }
+
     /// Whether a packet that names the session may have come like this. Its source address is
     /// allowed to be another (RFC 5880 6.3).
     pub(crate) fn admits(&self, arrival: &Arrival) -> bool {

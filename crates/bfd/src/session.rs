@@ -1,14 +1,17 @@
 //! One session (RFC 5880 6.8).
 
 mod detection;
+mod echo;
 mod machine;
 mod receive;
 mod transmit;
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 pub(crate) use detection::LATE;
 use detection::Silence;
+use echo::EchoState;
 use rand::rngs::ChaCha8Rng;
 
 use crate::negotiation::{Intervals, Negotiation};
@@ -46,6 +49,10 @@ pub(crate) struct Session {
     /// The last packet, and when it came. None if nothing came for the detection time: then the
     /// peer's discriminator counts as 0, and its other values as they are at first (6.8.1).
     heard: Option<(Instant, ControlPacket)>,
+    /// The interface that the peer's packets come by, by its index.
+    interface: Option<u32>,
+    /// The address that they are sent to.
+    local: Option<IpAddr>,
     /// Set while the peer is silent for too long, but may have been heard if this process had run.
     silence: Option<Silence>,
     negotiation: Negotiation,
@@ -58,6 +65,7 @@ pub(crate) struct Session {
     urgent: bool,
     /// The peer waits for a Final.
     owes_final: bool,
+    echo: EchoState,
     counters: Counters,
     /// When the schedule has it.
     pub(crate) armed: Option<Instant>,
@@ -70,6 +78,7 @@ impl Session {
         let wanted = Intervals {
             transmit: settings.transmit_interval.max(SLOW),
             receive: settings.receive_interval,
+            echo: None,
         };
         Self {
             discriminator,
@@ -81,6 +90,8 @@ impl Session {
             admin: Admin::Enabled,
             retiring: false,
             heard: None,
+            interface: None,
+            local: None,
             silence: None,
             negotiation: Negotiation::new(wanted),
             sent: None,
@@ -88,6 +99,7 @@ impl Session {
             next_send: None,
             urgent: false,
             owes_final: false,
+            echo: EchoState::default(),
             counters: Counters::default(),
             armed: None,
             queued: false,
@@ -191,6 +203,7 @@ impl Session {
         Intervals {
             transmit: self.settings.transmit_interval.max(least),
             receive: self.settings.receive_interval,
+            echo: self.echo_wanted(),
         }
     }
 
@@ -216,6 +229,7 @@ impl Session {
             self.interval = interval;
             self.next_send = interval.map(|interval| self.next_at(now, interval, rng));
         }
+        self.settle_echo(now, rng);
         let said = self.sent.as_ref().map(|(_, packet)| packet);
         if self.may_speak(now) && said != Some(&self.content()) {
             self.urgent = true;
@@ -232,7 +246,7 @@ impl Session {
         };
         // One that waits to be taken is sent without a timer.
         let next_send = self.next_send.filter(|_| !self.queued);
-        let times = [next_send, self.detection_wake(), told];
+        let times = [next_send, self.detection_wake(), self.echo_wake(), told];
         times.into_iter().flatten().min()
     }
 
@@ -249,6 +263,7 @@ impl Session {
             transmit_interval: self.interval,
             detection_time: self.detection_time(),
             polling: self.negotiation.polling(),
+            echo: self.echo_status(),
             counters: self.counters,
         }
     }

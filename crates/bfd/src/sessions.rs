@@ -1,6 +1,7 @@
 //! All sessions of a node.
 
 mod changes;
+mod echo;
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -69,6 +70,8 @@ pub struct Sessions {
     schedule: Schedule,
     /// Those that have something to send, each once.
     outbox: VecDeque<SessionId>,
+    /// Those that have an echo packet to send, each once.
+    echo_outbox: VecDeque<SessionId>,
     events: VecDeque<Event>,
     discards: Discards,
     rng: ChaCha8Rng,
@@ -89,6 +92,7 @@ impl Sessions {
             demultiplexer: Demultiplexer::default(),
             schedule: Schedule::default(),
             outbox: VecDeque::new(),
+            echo_outbox: VecDeque::new(),
             events: VecDeque::new(),
             discards: Discards::default(),
             rng: ChaCha8Rng::from_seed(seed),
@@ -155,7 +159,10 @@ impl Sessions {
         for id in due.drain(..) {
             let stalled = self.stalled;
             let session = self.all.get_mut(&id.0);
-            let event = session.and_then(|session| session.detect(now, inbox, stalled));
+            let event = session.and_then(|session| {
+                let silent = session.detect(now, inbox, stalled);
+                silent.or_else(|| session.detect_echo(now, inbox, stalled))
+            });
             self.settle(now, id, event);
         }
         self.due = due;
@@ -264,6 +271,9 @@ impl Sessions {
             session.queued = true;
             self.outbox.push_back(id);
         }
+        if session.wants_to_echo(now) && !std::mem::replace(session.echo_queued(), true) {
+            self.echo_outbox.push_back(id);
+        }
         // What is later than it is armed for is found out then: most packets only put off the end
         // of the detection time, behind the next packet to send.
         let wake = session.wake();
@@ -290,6 +300,6 @@ impl Sessions {
     /// How many entries all queues have together.
     #[cfg(test)]
     pub(crate) fn queued(&self) -> usize {
-        self.schedule.len() + self.outbox.len() + self.events.len()
+        self.schedule.len() + self.outbox.len() + self.echo_outbox.len() + self.events.len()
     }
 }

@@ -20,6 +20,9 @@ pub struct Settings {
     /// The least TTL of a packet over several hops; 254 if there is none. Over a single hop it is
     /// always 255 (RFC 5881 5).
     pub minimum_ttl: Option<u8>,
+    /// How often echo packets are sent and, at most, returned (Required Min Echo RX), over one hop of
+    /// IPv4; none: neither.
+    pub echo: Option<Duration>,
     /// Whether BFD here goes on while BGP here restarts. Told to the peer as the C bit, by which it
     /// decides whether routes outlast a session that goes down during a graceful restart
     /// (RFC 5882 4.3). True only if both do not end together.
@@ -34,6 +37,7 @@ impl Default for Settings {
             detect_multiplier: 3,
             passive: false,
             minimum_ttl: None,
+            echo: None,
             control_plane_independent: false,
         }
     }
@@ -43,10 +47,12 @@ impl Settings {
     /// Says what is wrong, if anything.
     pub fn check(&self) -> Result<(), SettingsError> {
         let intervals = [
-            ("the transmit interval", self.transmit_interval),
-            ("the receive interval", self.receive_interval),
+            ("the transmit interval", Some(self.transmit_interval)),
+            ("the receive interval", Some(self.receive_interval)),
+            ("the echo interval", self.echo),
         ];
         for (name, value) in intervals {
+            let Some(value) = value else { continue };
             if !(SHORTEST..=LONGEST).contains(&value) {
                 return Err(SettingsError::Interval { name, value });
             }

@@ -1,5 +1,6 @@
 //! What can be told of a session.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::{ControlPacket, Diagnostic, State};
@@ -21,8 +22,54 @@ pub struct Status {
     pub detection_time: Option<Duration>,
     /// Whether a Poll sequence is under way.
     pub polling: bool,
+    /// What becomes of echo packets, if the settings ask for them.
+    pub echo: Option<EchoStatus>,
     /// What was counted.
     pub counters: Counters,
+}
+
+/// What becomes of the echo packets that the settings ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EchoStatus {
+    /// They are sent.
+    On {
+        /// The interval at which they are, before jitter.
+        interval: Duration,
+        /// How long none may come back.
+        detection_time: Duration,
+    },
+    /// They do not watch the path.
+    Off(EchoOff),
+}
+
+/// Why echo packets do not watch a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EchoOff {
+    /// It is one of several hops, or of IPv6.
+    Path,
+    /// The session is not up.
+    NotUp,
+    /// The caller can't send and receive them.
+    NotOpen,
+    /// The peer says that it returns none.
+    PeerTakesNone,
+    /// The peer never returned one. They are sent all the same, and watch the path from the first on
+    /// that comes back.
+    Unanswered,
+}
+
+impl fmt::Display for EchoOff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Path => "echo packets are possible only over one hop and with IPv4",
+            Self::NotUp => "the session is not up",
+            Self::NotOpen => "this node has no socket for echo packets",
+            Self::PeerTakesNone => "the peer says that it returns no echo packets",
+            Self::Unanswered => {
+                "the peer takes echo packets, but none came back: it has to forward packets, also                  those whose source and destination are this node"
+            }
+        })
+    }
 }
 
 /// What a peer said of itself.
@@ -74,6 +121,10 @@ pub struct Counters {
     pub sent: u64,
     /// Packets that were dropped though they were the session's.
     pub discarded: u64,
+    /// Our echo packets that came back.
+    pub echo_received: u64,
+    /// Our echo packets that were sent.
+    pub echo_sent: u64,
     /// How often it came up.
     pub ups: u64,
     /// How often it left the state Up.

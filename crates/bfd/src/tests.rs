@@ -4,6 +4,7 @@ mod admin;
 mod codec;
 mod conformance;
 mod dropped;
+mod echo;
 mod lateness;
 mod negotiation;
 mod network;

@@ -1,14 +1,17 @@
 //! All sessions of the node.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use herald_bfd::{Event, EventKind, Inbox, Path, SessionId, Sessions, Settings, State};
+use herald_bfd::{
+    Echo, EchoArrival, Event, EventKind, Inbox, Path, SessionId, Sessions, Settings, State,
+};
 use herald_runtime::supervise::TaskResult;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::echo::EchoReceivers;
 use super::line::Line;
 use super::receivers::{Receivers, Wanted};
 use super::request::{Request, Requested};
@@ -42,10 +45,9 @@ pub struct Driver {
     sessions: Sessions,
     lines: BTreeMap<SessionId, Line>,
     receivers: Receivers,
+    echo_receivers: EchoReceivers,
     /// Paths that no session is possible for.
     refused: BTreeMap<String, (Request, String)>,
-    /// Whose wish for echo packets was answered.
-    echo: BTreeSet<String>,
     /// When the statuses are told anew.
     refresh: Option<Instant>,
 }
@@ -68,8 +70,8 @@ impl Driver {
             io,
             lines: BTreeMap::new(),
             receivers: Receivers::default(),
+            echo_receivers: EchoReceivers::default(),
             refused: BTreeMap::new(),
-            echo: BTreeSet::new(),
             refresh: None,
         }
     }
@@ -110,6 +112,7 @@ impl Driver {
                     Err(_) => closed = true,
                 },
                 () = self.receivers.readable() => {}
+                () = self.echo_receivers.readable() => {}
                 () = until(due) => {}
             }
         }
@@ -122,6 +125,7 @@ impl Driver {
         let times = [
             self.sessions.next_timeout(),
             self.receivers.retry_at(),
+            self.echo_receivers.retry_at(),
             lines,
             self.refresh,
         ];
@@ -135,10 +139,13 @@ impl Driver {
         self.sessions.handle_timeout(now, Inbox::Waiting);
         self.transmit(now);
         let sessions = &mut self.sessions;
-        let inbox = self.receivers.receive(now, |arrival, packet| {
+        let mut inbox = self.receivers.receive(now, |arrival, packet| {
             // What is dropped is counted.
             let _ = sessions.handle_packet(now, arrival, packet);
         });
+        if self.receive_echo(now) == Inbox::Waiting {
+            inbox = Inbox::Waiting;
+        }
         let now = Instant::now();
         self.sessions.handle_timeout(now, inbox);
         self.transmit(now);
@@ -158,16 +165,58 @@ impl Driver {
                 line.review(now);
             }
         }
+        if news || refresh || self.echo_receivers.retry_at().is_some_and(|at| at <= now) {
+            self.open_echo(now);
+        }
         if news || refresh {
             self.publish(now);
         }
         inbox
     }
 
+    /// Takes in the echo packets that arrived, and sends those of peers back. Whether that was all.
+    fn receive_echo(&mut self, now: Instant) -> Inbox {
+        let (sessions, lines) = (&mut self.sessions, &self.lines);
+        self.echo_receivers.receive(now, |interface, packet| {
+            let arrival = EchoArrival {
+                from: *packet.from.ip(),
+                to: *packet.to.ip(),
+                interface,
+                ttl: packet.ttl,
+            };
+            // What is dropped is counted.
+            if let Ok(Echo::Peers(id)) = sessions.handle_echo(now, &arrival, packet.payload)
+                && let Some(line) = lines.get(&id)
+            {
+                line.pass_echo(&packet.returned());
+            }
+        })
+    }
+
+    /// Has the sockets for echo packets open that sessions need, and tells them which are.
+    fn open_echo(&mut self, now: Instant) {
+        let interface = |id: &SessionId| self.sessions.echo_interface(*id);
+        let wanted = self.lines.keys().filter_map(interface).collect();
+        self.echo_receivers.want(now, &wanted);
+        for (id, line) in &mut self.lines {
+            let interface = self.sessions.echo_interface(*id);
+            let hears = interface.is_some_and(|it| self.echo_receivers.hears(it));
+            let open = line.want_echo(hears);
+            // It is there as long as its line.
+            let _ = self.sessions.set_echo_open(now, *id, open);
+        }
+        self.transmit(now);
+    }
+
     fn transmit(&mut self, now: Instant) {
         while let Some(transmit) = self.sessions.poll_transmit(now) {
             if let Some(line) = self.lines.get_mut(&transmit.session) {
                 line.send(&transmit.payload);
+            }
+        }
+        while let Some(echo) = self.sessions.poll_echo(now) {
+            if let Some(line) = self.lines.get(&echo.session) {
+                line.send_echo(&echo.payload);
             }
         }
     }
@@ -203,7 +252,6 @@ impl Driver {
     /// Makes the sessions be as they are wanted.
     fn apply(&mut self, now: Instant) {
         let wanted = self.io.requests.0.borrow_and_update().clone();
-        self.answer_echo(&wanted);
         // Peers of one address share a session, as the peer can't tell theirs apart; the first by name
         // says how it is.
         let mut paths: BTreeMap<Path, Vec<(&String, &Request)>> = BTreeMap::new();
@@ -250,7 +298,7 @@ impl Driver {
             }
         }
         self.open_receivers(now);
-        self.transmit(now);
+        self.open_echo(now);
         self.publish(now);
     }
 
@@ -296,23 +344,6 @@ impl Driver {
         changed.map(|()| id).map_err(|error| error.to_string())
     }
 
-    /// Says once to whom echo packets are not sent though the profile asks for it.
-    fn answer_echo(&mut self, wanted: &BTreeMap<String, Request>) {
-        let asks = |name: &String| wanted.get(name).is_some_and(|request| request.echo);
-        self.echo.retain(asks);
-        for name in wanted.keys().filter(|name| asks(name)) {
-            if self.echo.insert(name.clone()) {
-                tracing::warn!(
-                    event = "bfdEchoOff",
-                    peer = name,
-                    "the BFDProfile has echoMode, which Herald does not do: the path is watched by \
-                     control packets at transmitInterval and receiveInterval; set these as short as \
-                     the echoInterval is"
-                );
-            }
-        }
-    }
-
     fn open_receivers(&mut self, now: Instant) {
         let mut wanted = Wanted::new();
         for (id, line) in &self.lines {
@@ -330,13 +361,15 @@ impl Driver {
             kernel_drops: self.receivers.dropped(),
             ..BfdStatuses::default()
         };
-        for (id, line) in &self.lines {
+        for (id, line) in &mut self.lines {
+            let session = self.sessions.status(*id);
+            line.tell_echo(session.as_ref().and_then(|session| session.echo));
             let status = BfdStatus {
                 peer: line.path().peer(),
                 local: line.local(),
                 hops: line.path().hops(),
                 vrf: line.vrf().map(str::to_owned),
-                session: self.sessions.status(*id),
+                session,
                 problem: self
                     .receivers
                     .problem(&line.kind())
@@ -405,7 +438,6 @@ mod tests {
             local: [127, 0, 0, local].into(),
             vrf: vrf.map(str::to_owned),
             settings: Settings::default(),
-            echo: false,
             failed: PathFailed::default(),
         }
     }

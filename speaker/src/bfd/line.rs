@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::time::{Duration, Instant};
 
-use herald_bfd::Path;
+use herald_bfd::{EchoOff, EchoStatus, Path};
 use herald_netsys::bfd::{Sender, Session};
+use herald_netsys::bfd_echo::{self, Datagram};
 
 use super::receivers::Kind;
 use super::request::{PathFailed, Request};
@@ -23,6 +24,12 @@ pub(super) struct Line {
     pub(super) users: BTreeMap<String, PathFailed>,
     /// Why packets could not be sent, the last time.
     unsent: Option<String>,
+    /// The socket for echo packets, if they are sent and returned.
+    echo: Option<bfd_echo::Sender>,
+    /// Why it could not be opened, the last time.
+    echo_unopened: Option<String>,
+    /// Why echo packets were last said not to watch the path.
+    echo_said: Option<EchoOff>,
 }
 
 /// What could not be opened.
@@ -44,6 +51,9 @@ impl Line {
             }),
             users: BTreeMap::new(),
             unsent: None,
+            echo: None,
+            echo_unopened: None,
+            echo_said: None,
         };
         line.retry(now);
         line
@@ -82,8 +92,9 @@ impl Line {
         self.sender.as_ref().err().map(|failure| failure.retry_at)
     }
 
-    /// Looks after the socket: a VRF that is made anew needs another one.
+    /// Looks after the sockets: a VRF that is made anew needs others.
     pub(super) fn review(&mut self, now: Instant) {
+        self.echo.take_if(|sender| sender.is_stranded());
         if self.sender.as_ref().is_ok_and(Sender::is_stranded) {
             self.sender = Err(Failure {
                 error: String::new(),
@@ -142,6 +153,63 @@ impl Line {
             );
         }
         self.unsent = error;
+    }
+
+    /// Has the socket for echo packets open if it is wanted, and says whether it is.
+    pub(super) fn want_echo(&mut self, wanted: bool) -> bool {
+        let IpAddr::V4(peer) = self.path.peer() else {
+            return false;
+        };
+        if !wanted {
+            self.echo = None;
+            self.echo_unopened = None;
+        } else if self.echo.is_none() {
+            let opened = bfd_echo::Sender::open(peer, self.vrf.as_deref());
+            let error = opened.as_ref().err().map(ToString::to_string);
+            if let Some(error) = error.as_ref().filter(|_| error != self.echo_unopened) {
+                tracing::warn!(%peer, error, "no BFD echo packets can be sent");
+            }
+            self.echo = opened.ok();
+            self.echo_unopened = error;
+        }
+        self.echo.is_some()
+    }
+
+    /// Sends an echo packet of ours, or loses it.
+    pub(super) fn send_echo(&self, payload: &[u8]) {
+        if let IpAddr::V4(local) = self.local {
+            self.pass_echo(&Datagram::new(local, payload));
+        }
+    }
+
+    /// Sends an echo packet to the peer, or loses it.
+    pub(super) fn pass_echo(&self, packet: &Datagram<'_>) {
+        if let Some(sender) = &self.echo {
+            // Echo packets may be lost; if all are, the session says so.
+            let _ = sender.send(packet);
+        }
+    }
+
+    /// Says, once, why echo packets do not watch the path though the profile asks for it.
+    pub(super) fn tell_echo(&mut self, status: Option<EchoStatus>) {
+        let off = match status {
+            Some(EchoStatus::Off(EchoOff::NotUp)) => return,
+            Some(EchoStatus::Off(off)) => Some(off),
+            Some(EchoStatus::On { .. }) | None => None,
+        };
+        if off == self.echo_said {
+            return;
+        }
+        self.echo_said = off;
+        if let Some(off) = off {
+            tracing::warn!(
+                event = "bfdEchoOff",
+                peer = self.names(),
+                address = %self.path.peer(),
+                reason = %off,
+                "the BFDProfile has echoMode, but the path is watched by control packets alone"
+            );
+        }
     }
 
     /// Why packets are not sent, in words.

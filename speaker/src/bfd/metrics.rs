@@ -40,15 +40,15 @@ const METRICS: [Metric; 8] = [
     },
     Metric {
         name: "echo_packet_input",
-        help: "Number of received BFD echo packets, which is always 0",
+        help: "Number of BFD echo packets that came back",
         kind: Kind::Bare,
-        value: |_| 0,
+        value: |status| status.counters.echo_received,
     },
     Metric {
         name: "echo_packet_output",
-        help: "Number of sent BFD echo packets, which is always 0",
+        help: "Number of sent BFD echo packets",
         kind: Kind::Bare,
-        value: |_| 0,
+        value: |status| status.counters.echo_sent,
     },
     Metric {
         name: "session_up_events",

@@ -18,8 +18,6 @@ pub struct Request {
     pub vrf: Option<String>,
     /// What the session is to do.
     pub settings: Settings,
-    /// Echo packets are asked for, which are not sent.
-    pub echo: bool,
     /// Whom to tell when the path fails.
     pub failed: PathFailed,
 }

@@ -17,8 +17,6 @@ pub struct BfdPlan {
     pub settings: Settings,
     /// How far away the peer is.
     pub reach: Reach,
-    /// The profile asks for echo packets.
-    pub echo: bool,
 }
 
 /// How far away a peer is. The same rule as FRR's, so that both ends use the same port.
@@ -46,7 +44,6 @@ impl BfdPlan {
         Some(Self {
             settings: settings(profile),
             reach,
-            echo: profile.echo_mode,
         })
     }
 
@@ -85,7 +82,6 @@ impl BfdPlan {
             local,
             vrf: Some(vrf.to_owned()).filter(|vrf| !vrf.is_empty()),
             settings: self.settings.clone(),
-            echo: self.echo,
             failed: failed.clone(),
         }
     }
@@ -98,6 +94,7 @@ fn settings(profile: &BfdProfile) -> Settings {
         detect_multiplier: profile.detect_multiplier,
         passive: profile.passive_mode,
         minimum_ttl: profile.minimum_ttl,
+        echo: profile.echo_mode.then_some(profile.echo_interval),
         // Both end with the process.
         control_plane_independent: false,
     }
@@ -160,7 +157,6 @@ mod tests {
         BfdPlan {
             settings: Settings::default(),
             reach,
-            echo: false,
         }
     }
 
@@ -201,6 +197,7 @@ mod tests {
                 detect_multiplier: 5,
                 passive: true,
                 minimum_ttl: Some(60),
+                echo: Some(Duration::from_millis(50)),
                 control_plane_independent: false,
             }
         );

@@ -1,8 +1,9 @@
 //! What is asked and answered, as JSON.
 
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use herald_bfd::EchoStatus;
 use herald_bgp::session::{Down, MessageCounters};
 use herald_bgp::wire::{Attributes, ExtendedCommunity, Families, Negotiated, NextHop};
 use herald_model::Cidr;
@@ -101,6 +102,12 @@ pub(super) struct Watched {
     /// How long the peer may be silent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) detection_milliseconds: Option<u64>,
+    /// How long echo packets may stay away, while they watch the path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) echo_detection_milliseconds: Option<u64>,
+    /// Why they do not, if the profile asks for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) echo_off: Option<String>,
     /// How often it came up.
     pub(super) ups: u64,
     /// How often it went down.
@@ -214,11 +221,18 @@ impl Neighbor {
             let session = path.session.as_ref();
             let since = session.map(|it| now.saturating_duration_since(it.since).as_secs());
             let detection = session.and_then(|it| it.detection_time);
+            let milliseconds = |time: Duration| u64::try_from(time.as_millis()).ok();
+            let (echo, echo_off) = match session.and_then(|it| it.echo) {
+                Some(EchoStatus::On { detection_time, .. }) => (Some(detection_time), None),
+                Some(EchoStatus::Off(off)) => (None, Some(off.to_string())),
+                None => (None, None),
+            };
             Watched {
                 state: session.map_or_else(|| "Down".to_owned(), |it| it.state.to_string()),
                 since_seconds: since.unwrap_or_default(),
-                detection_milliseconds: detection
-                    .and_then(|time| u64::try_from(time.as_millis()).ok()),
+                detection_milliseconds: detection.and_then(milliseconds),
+                echo_detection_milliseconds: echo.and_then(milliseconds),
+                echo_off,
                 ups: session.map_or(0, |it| it.counters.ups),
                 downs: session.map_or(0, |it| it.counters.downs),
                 problem: path.problem.clone(),

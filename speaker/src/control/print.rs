@@ -116,9 +116,15 @@ fn one(out: &mut dyn Write, it: &Neighbor) -> io::Result<()> {
         if let Some(milliseconds) = bfd.detection_milliseconds {
             write!(out, ", detects within {milliseconds} ms")?;
         }
+        if let Some(milliseconds) = bfd.echo_detection_milliseconds {
+            write!(out, ", by echo within {milliseconds} ms")?;
+        }
         writeln!(out, ", up {} times, down {} times", bfd.ups, bfd.downs)?;
         if let Some(problem) = &bfd.problem {
             writeln!(out, "    {problem}")?;
+        }
+        if let Some(off) = &bfd.echo_off {
+            writeln!(out, "    without echo: {off}")?;
         }
     }
     let row = |what: &str, count: fn(&Messages) -> u64| {
@@ -304,7 +310,8 @@ mod tests {
         all[0].bfd = Some(super::super::answers::Watched {
             state: "Up".to_owned(),
             since_seconds: 60,
-            detection_milliseconds: Some(150),
+            detection_milliseconds: Some(900),
+            echo_detection_milliseconds: Some(150),
             ups: 1,
             ..super::super::answers::Watched::default()
         });
@@ -334,7 +341,8 @@ far: cannot connect: Connection refused (os error 111) (00:00:00 ago)
             "  Remote AS 65002, router ID 192.0.2.2",
             "  Connection 192.0.2.1:40000 to 192.0.2.2:179",
             "  Hold time 90 s",
-            "  BFD Up for 00:01:00, detects within 150 ms, up 1 times, down 0 times",
+            "  BFD Up for 00:01:00, detects within 900 ms, by echo within 150 ms, up 1 times, \
+             down 0 times",
             "  Address families: ipv4 unicast, ipv6 unicast",
             "  Last NOTIFICATION received: administrative shutdown (6/2): \"reload\"",
             "BGP neighbor far, [2001:db8::2]:179",

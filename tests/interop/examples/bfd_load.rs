@@ -90,7 +90,6 @@ fn request_all(requests: &Requests, end: u8, other: u8) {
                 receive_interval: interval,
                 ..Settings::default()
             },
-            echo: false,
             failed: PathFailed::default(),
         };
         requests.set(&format!("load-{n}"), Some(request));

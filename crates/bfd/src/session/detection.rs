@@ -8,6 +8,46 @@ use crate::{Cause, Diagnostic, EventKind, Inbox, State};
 /// Timers that are later than this say that the process did not run.
 pub(crate) const LATE: Duration = Duration::from_millis(20);
 
+/// What is to be heard: packets of the peer, or our echo packets that come back.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Watch {
+    /// When the last one was heard.
+    pub(super) heard: Instant,
+    /// How long it takes from one to the next.
+    pub(super) interval: Duration,
+    /// How long there may be none.
+    pub(super) detection: Duration,
+}
+
+impl Watch {
+    /// Whether it is certain that there was none, now that the detection time is over. `stalled` is
+    /// when this process last ran again after it was late.
+    pub(super) fn is_certain(
+        &self,
+        silence: &mut Option<Silence>,
+        now: Instant,
+        inbox: Inbox,
+        stalled: Option<Instant>,
+    ) -> bool {
+        let silence = silence.get_or_insert_with(|| Silence {
+            spared_until: stalled
+                .filter(|stalled| *stalled > self.heard)
+                .map(|stalled| stalled + self.interval + LATE),
+            unread_until: now + self.detection,
+            look: now,
+        });
+        if let Some(until) = silence.spared_until.filter(|until| now < *until) {
+            silence.look = until;
+            return false;
+        }
+        if inbox == Inbox::Waiting && now < silence.unread_until {
+            silence.look = now;
+            return false;
+        }
+        true
+    }
+}
+
 /// The peer is silent for longer than it may be, but that is not certain yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Silence {
@@ -17,6 +57,12 @@ pub(crate) struct Silence {
     unread_until: Instant,
     /// When to look again.
     look: Instant,
+}
+
+impl Silence {
+    pub(super) const fn look(&self) -> Instant {
+        self.look
+    }
 }
 
 impl Session {
@@ -58,20 +104,12 @@ impl Session {
             return None;
         }
         if matches!(self.state, State::Init | State::Up) {
-            let (interval, detection) = (self.peer_interval()?, self.detection_time()?);
-            let silence = self.silence.get_or_insert_with(|| Silence {
-                spared_until: stalled
-                    .filter(|stalled| *stalled > heard)
-                    .map(|stalled| stalled + interval + LATE),
-                unread_until: now + detection,
-                look: now,
-            });
-            if let Some(until) = silence.spared_until.filter(|until| now < *until) {
-                silence.look = until;
-                return None;
-            }
-            if inbox == Inbox::Waiting && now < silence.unread_until {
-                silence.look = now;
+            let watch = Watch {
+                heard,
+                interval: self.peer_interval()?,
+                detection: self.detection_time()?,
+            };
+            if !watch.is_certain(&mut self.silence, now, inbox, stalled) {
                 return None;
             }
         }

@@ -20,6 +20,8 @@ impl Session {
             return Err(Discard::Ttl);
         }
         self.heard = Some((now, *packet));
+        self.interface = Some(arrival.interface);
+        self.local = Some(arrival.to.to_canonical());
         self.silence = None;
         if packet.is_final {
             self.negotiation.received_final();

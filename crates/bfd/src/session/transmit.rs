@@ -24,7 +24,7 @@ impl Session {
             your_discriminator: self.peer_packet().map_or(0, |peer| peer.my_discriminator),
             desired_min_tx: microseconds(advertised.transmit),
             required_min_rx: microseconds(advertised.receive),
-            required_min_echo_rx: 0,
+            required_min_echo_rx: advertised.echo.map_or(0, microseconds),
         }
     }
 

@@ -84,7 +84,7 @@ impl Sessions {
         }
     }
 
-    fn change(
+    pub(super) fn change(
         &mut self,
         now: Instant,
         id: SessionId,

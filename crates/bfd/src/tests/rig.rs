@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use crate::{
-    Arrival, ControlPacket, Diagnostic, Discard, Event, Hops, Inbox, Path, SessionId, Sessions,
-    Settings, State, Status, TTL,
+    Arrival, ControlPacket, Diagnostic, Discard, ECHO_LEN, Event, Hops, Inbox, Path, SessionId,
+    Sessions, Settings, State, Status, TTL,
 };
 
 pub(super) const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 99, 1, 2));
@@ -51,6 +51,8 @@ pub(super) struct Rig {
     pub(super) events: Vec<Event>,
     /// All that was sent, and when.
     pub(super) sent: Vec<(Instant, ControlPacket)>,
+    /// All echo packets that were sent, and when.
+    pub(super) echoes: Vec<(Instant, [u8; ECHO_LEN])>,
 }
 
 impl Rig {
@@ -68,6 +70,7 @@ impl Rig {
             now,
             events: Vec::new(),
             sent: Vec::new(),
+            echoes: Vec::new(),
         };
         rig.drain();
         rig
@@ -138,6 +141,10 @@ impl Rig {
             assert_eq!(transmit.session, self.id);
             let packet = ControlPacket::parse(&transmit.payload).unwrap();
             self.sent.push((self.now, packet));
+        }
+        while let Some(echo) = self.sessions.poll_echo(self.now) {
+            assert_eq!(echo.session, self.id);
+            self.echoes.push((self.now, echo.payload));
         }
         self.events
             .extend(std::iter::from_fn(|| self.sessions.poll_event()));

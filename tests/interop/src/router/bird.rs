@@ -120,6 +120,8 @@ impl Control for Bird {
                     peer,
                     up: *state == "Up",
                     detection: Duration::try_from_secs_f64(timeout.parse()?)?,
+                    echoes: None,
+                    remote_discriminator: None,
                 });
             }
         }

@@ -276,16 +276,24 @@ impl Control for Frr {
     fn bfd(&self) -> Result<Vec<BfdSession>> {
         ensure!(self.bfd, "this FRR runs without bfdd");
         let peers: Vec<Value> = self.json("bfdd", "show bfd peers json")?;
+        let counters: Vec<Value> = self.json("bfdd", "show bfd peers counters json")?;
         peers
             .iter()
             .map(|peer| {
                 let number = |key: &str| peer[key].as_u64().unwrap_or_default();
                 let interval = number("receive-interval").max(number("remote-transmit-interval"));
                 let detection = interval * number("remote-detect-multiplier");
+                let its = counters.iter().find(|other| other["peer"] == peer["peer"]);
+                let counter = |key: &str| its.and_then(|it| it[key].as_u64());
+                let echoes = counter("echo-packet-output").zip(counter("echo-packet-input"));
                 Ok(BfdSession {
                     peer: peer["peer"].as_str().context("no peer")?.parse()?,
                     up: peer["status"] == "up",
                     detection: Duration::from_millis(detection),
+                    echoes,
+                    remote_discriminator: peer["remote-id"]
+                        .as_u64()
+                        .and_then(|number| u32::try_from(number).ok()),
                 })
             })
             .collect()

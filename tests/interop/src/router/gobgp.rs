@@ -121,6 +121,8 @@ fn bfd_session(value: &Value) -> Result<BfdSession> {
         peer: session(value, 0)?.address,
         up: value["state"]["bfd_state"]["session_state"].as_u64() == Some(1),
         detection: Duration::from_micros(detection),
+        echoes: None,
+        remote_discriminator: None,
     })
 }
 

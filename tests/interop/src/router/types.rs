@@ -149,6 +149,10 @@ pub struct BfdSession {
     /// How long the peer may be silent, as the router sees it: until both sides have told each other
     /// that they send faster, longer than either is configured with (RFC 5880, section 6.8.3).
     pub detection: Duration,
+    /// How many echo packets it has sent, and how many came back; none if it does not tell.
+    pub echoes: Option<(u64, u64)>,
+    /// The peer's discriminator, if the router tells.
+    pub remote_discriminator: Option<u32>,
 }
 
 /// A route in a kernel's main table.

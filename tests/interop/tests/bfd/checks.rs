@@ -99,7 +99,6 @@ fn herald_passes_all_bfd_checks() -> Result<()> {
                     receive_interval: Duration::from_millis(50),
                     ..Settings::default()
                 },
-                echo: false,
                 failed: PathFailed::default(),
             };
             requests.set(&n.to_string(), Some(request));

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod checks;
+mod echo;
 mod ends;
 mod gobgp;
 mod lan;
