@@ -231,8 +231,9 @@ fn status(mut sessions: Vec<BGPPeerNode>, peer: &Peer, now: Timestamp) -> BGPPee
     let down = sessions.partition_point(|session| !up(session));
     let all = sessions.len();
     let (truth, reason, message) = if all == 0 {
-        let message = "no node has or tries a session with this router".to_owned();
-        ("Unknown", "NoSessions", message)
+        let message = "no node has or tries a session with this router: if the object cannot be used, \
+                       its events and the ConfigurationStates say why";
+        ("Unknown", "NoSessions", message.to_owned())
     } else if down == 0 {
         let message = format!("all sessions are up: {all}");
         ("True", "AllEstablished", message)

@@ -164,8 +164,8 @@ impl Peer {
                 },
                 dialled = self.connections.changed() => {
                     if let Some(dialled) = dialled {
-                        let wanted = self.plan.security();
-                        self.connections.dialled(Instant::now(), dialled, &wanted, &mut self.session);
+                        let now = Instant::now();
+                        self.connections.dialled(now, dialled, &self.plan, &mut self.session);
                     }
                 }
                 () = self.path.failed() => self.session.handle_bfd_down(Instant::now()),
@@ -232,8 +232,13 @@ impl Peer {
     /// it was when that is not known any longer, or when its link has another router.
     fn turn(&mut self, now: Instant) {
         let Situation { remote, problem } = self.ears.situation.borrow_and_update().clone();
-        self.news |= problem != self.problem;
-        self.problem = problem;
+        if problem != self.problem {
+            self.news = true;
+            self.problem = problem;
+            if let Some(problem) = self.problem.clone() {
+                self.complain(problem);
+            }
+        }
         if self.stopping || remote == self.remote {
             return;
         }
@@ -260,9 +265,8 @@ impl Peer {
             let _ = tcp::reset_when_closed(&accepted.stream);
             return;
         }
-        let wanted = self.plan.security();
         self.connections
-            .accepted(now, accepted, &wanted, &mut self.session);
+            .accepted(now, accepted, &self.plan, &mut self.session);
     }
 
     /// True if the peer may have routes that it keeps when the connection closes.
@@ -349,8 +353,8 @@ impl Peer {
             self.review_addresses(true);
             self.path.up(&self.plan, self.session.endpoints());
         }
-        let mut table = self.table.borrow_mut();
-        self.feed.handle_event(event, &self.session, &mut table);
+        self.feed
+            .handle_event(event, &self.session, &mut self.table.borrow_mut());
         let peer = self.name.as_str();
         match event {
             Event::Up(negotiated) => {
@@ -370,12 +374,8 @@ impl Peer {
                 self.last_down = Some((now, down.clone()));
             }
             Event::Failed(down) => {
-                let reason = down.to_string();
-                if self.said.as_ref() != Some(&reason) {
-                    tracing::warn!(event = "sessionFailed", peer, reason, "no BGP session");
-                    self.said = Some(reason);
-                }
                 self.last_failure = Some((now, down.clone()));
+                self.complain(down.to_string());
             }
             Event::Malformed(problem) => {
                 tracing::warn!(
@@ -386,6 +386,15 @@ impl Peer {
                 );
             }
             Event::Refresh(_) | Event::EndOfRib(_) => {}
+        }
+    }
+
+    /// There is no session, for this reason.
+    fn complain(&mut self, reason: String) {
+        if self.session.state() != State::Established && self.said.as_ref() != Some(&reason) {
+            let peer = self.name.as_str();
+            tracing::warn!(event = "sessionFailed", peer, reason, "no BGP session");
+            self.said = Some(reason);
         }
     }
 

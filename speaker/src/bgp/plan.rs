@@ -1,5 +1,6 @@
 //! From the configuration to what a session is made with.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU8;
 use std::time::{Duration, Instant};
@@ -9,8 +10,8 @@ use herald_api::kinds::DynamicAsn;
 use herald_bgp::session::{Config, Direction, Restart, Timers};
 use herald_bgp::wire::{Asn, BgpId, ExpectedAs, Families, Family};
 use herald_model::{IpFamily, NodeName};
-use herald_netsys::Dscp;
 use herald_netsys::tcp::{self, Hops};
+use herald_netsys::{Dscp, Error, SocketStep};
 use sha2::{Digest as _, Sha256};
 
 use super::listener::Guest;
@@ -150,6 +151,33 @@ impl PeerPlan {
             dscp: Dscp::CS6,
         }
     }
+
+    /// Why a connection could not be made; with the field of the `BGPPeer`, if it asks for what this
+    /// node does not have.
+    pub(super) fn explain(&self, error: &Error) -> String {
+        let remedy = match error {
+            Error::Socket { step, source, .. } => match (step, source.kind()) {
+                (SocketStep::Interface(_), _)
+                    if matches!(self.endpoint, PeerEndpoint::LinkLocal { .. }) =>
+                {
+                    " (the zone of spec.peerAddress)"
+                }
+                (SocketStep::Interface(_), _) => " (spec.vrf)",
+                (SocketStep::Address(_), _) if self.source.is_some() => {
+                    ": correct spec.sourceAddress, or give this node the address"
+                }
+                (
+                    SocketStep::Connect,
+                    ErrorKind::NetworkUnreachable | ErrorKind::AddrNotAvailable,
+                ) => {
+                    ": correct spec.peerAddress, or give this node an address of that family and a route"
+                }
+                _ => "",
+            },
+            _ => "",
+        };
+        error.of_attempt() + remedy
+    }
 }
 
 fn config(peer: &BgpPeer, id: BgpId, earlier: Option<EarlierLife>) -> Config {
@@ -214,5 +242,66 @@ fn hops(peer: &BgpPeer) -> Hops {
         Some(hops) => Hops::Within(hops),
         None if peer.ebgp_multi_hop || peer.is_internal() => Hops::ANY,
         None => Hops::ONE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::bgp::testing;
+
+    #[test]
+    fn what_a_node_lacks_is_told_with_the_field_that_asks_for_it() {
+        let (status, _) = testing::down("192.0.2.2:179");
+        let plan = PeerPlan {
+            source: Some([192, 0, 2, 9].into()),
+            ..PeerPlan::clone(&status.plan)
+        };
+        let near = PeerPlan {
+            endpoint: PeerEndpoint::LinkLocal {
+                address: "fe80::1".parse().expect("an address"),
+                interface: "eth9".to_owned(),
+            },
+            ..plan.clone()
+        };
+        let failed = |step, kind: ErrorKind| Error::Socket {
+            socket: "BGP connection to 192.0.2.2:179".to_owned(),
+            step,
+            source: io::Error::from(kind),
+        };
+        let interface = || SocketStep::Interface("eth9".to_owned());
+        let address = SocketStep::Address("192.0.2.9:0".parse().expect("an address"));
+        let connect = || SocketStep::Connect;
+        for (plan, error, field) in [
+            (&plan, failed(interface(), ErrorKind::Other), "spec.vrf"),
+            (
+                &near,
+                failed(interface(), ErrorKind::Other),
+                "spec.peerAddress",
+            ),
+            (
+                &plan,
+                failed(address, ErrorKind::AddrNotAvailable),
+                "spec.sourceAddress",
+            ),
+            (
+                &plan,
+                failed(connect(), ErrorKind::NetworkUnreachable),
+                "spec.peerAddress",
+            ),
+        ] {
+            let words = plan.explain(&error);
+            assert!(words.starts_with(&error.of_attempt()), "{words}");
+            assert!(words.contains(field), "{words}");
+        }
+        // Of the other side, or of no field.
+        for error in [
+            failed(connect(), ErrorKind::ConnectionRefused),
+            failed(SocketStep::Open, ErrorKind::PermissionDenied),
+        ] {
+            assert_eq!(plan.explain(&error), error.of_attempt());
+        }
     }
 }

@@ -148,11 +148,19 @@ impl PeerStatus {
         if self.is_up() {
             return None;
         }
-        if self.obstacle.is_some() {
-            return self.obstacle.clone();
+        let last_down = || self.last_down.as_ref().map(|(_, down)| down.to_string());
+        self.failure().or_else(last_down)
+    }
+
+    /// What keeps the session from coming up, on this side or in the last attempt, in words; `None`
+    /// while it is up, or if no attempt has failed since.
+    pub fn failure(&self) -> Option<String> {
+        if self.is_up() {
+            return None;
         }
-        let last = self.last_failure.as_ref().or(self.last_down.as_ref());
-        last.map(|(_, down)| down.to_string())
+        let last = self.last_failure.as_ref();
+        let attempt = || last.map(|(_, down)| down.to_string());
+        self.obstacle.clone().or_else(attempt)
     }
 }
 

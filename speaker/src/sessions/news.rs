@@ -135,8 +135,7 @@ impl Told {
             let message = format!("node {node:?}: the {who} is up");
             return Some((Kind::Normal, "SessionUp", message));
         }
-        let (_, failure) = status.last_failure.as_ref()?;
-        let failure = failure.to_string();
+        let failure = status.failure()?;
         if now < status.since + PATIENCE || self.failure.as_ref() == Some(&failure) {
             return None;
         }
@@ -263,5 +262,22 @@ mod tests {
         statuses.clear();
         assert!(look(&mut news, now + PATIENCE * 2, &statuses).is_empty());
         assert!(news.peers.is_empty());
+    }
+
+    #[test]
+    fn what_this_node_lacks_for_a_session_is_told_of_as_an_attempt_that_fails_is() {
+        let mut news = News::default();
+        let mut statuses = down(0, 0);
+        let since = statuses["tor"].since;
+        let obstacle = "this node has no interface eth9: correct spec.interface, or create it";
+        let status = statuses.get_mut("tor").expect("there");
+        status.obstacle = Some(obstacle.to_owned());
+        assert!(look(&mut news, since, &statuses).is_empty());
+        let due = news.next_timeout(since, &statuses);
+        assert_eq!(due, Some(since + PATIENCE));
+        let said = look(&mut news, since + PATIENCE, &statuses);
+        let message = "node \"n1\": there is no BGP session with tor (192.0.2.2:179, AS 65002): ";
+        assert_eq!(said, [("SessionFailed", message.to_owned() + obstacle)]);
+        assert!(look(&mut news, since + PATIENCE * 2, &statuses).is_empty());
     }
 }

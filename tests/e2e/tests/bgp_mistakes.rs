@@ -1,15 +1,18 @@
 //! Peers that are wrong, missing, or behave badly: what is said of them, and that they harm nobody.
 #![expect(clippy::tests_outside_test_module, reason = "an integration test")]
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use herald_api::kinds::BGPPeer;
 use herald_e2e::bgp::{Fabric, NODES, OWN_AS, Stream, Tor, peer, to_frr, with};
-use herald_e2e::objects::SOON;
+use herald_e2e::objects::{SOON, events_of, wait_event};
 use herald_interop::{Config, Prefix, Router, State};
 use herald_lab::{Lab, NAMESPACE, eventually};
+use kube::Api;
 use serde_json::{Value, json};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -56,6 +59,50 @@ fn bird(id: &str, protocols: &[(&str, &str)], beside: &str) -> Config {
         );
     }
     Config::Bird(text)
+}
+
+/// What a node does not have for a session is in the peer's status, and in one event however often it
+/// is tried.
+async fn what_a_node_lacks_is_told_once(fabric: &Fabric) -> Result<()> {
+    let lab = &fabric.lab;
+    let source = json!({"sourceAddress": "192.0.2.99"});
+    fabric.apply(&bad("no-source", 1799, source)).await?;
+    let spec = json!({"myASN": OWN_AS, "peerASN": BAD_AS, "interface": "eth9"});
+    fabric.apply(&peer("no-interface", spec)).await?;
+    for (name, field) in [
+        ("no-source", "spec.sourceAddress"),
+        ("no-interface", "spec.interface"),
+    ] {
+        fabric
+            .wait_log("n1", &["sessionFailed", name, field])
+            .await?;
+        wait_event(lab, name, "SessionFailed", field).await?;
+        let peers: Api<BGPPeer> = Api::namespaced(lab.client(), NAMESPACE);
+        eventually(SOON, &format!("the status of {name}"), async || {
+            let status = peers.get(name).await?.status.context("no status")?;
+            let said = status.nodes.iter().find(|it| it.node == "n1");
+            ensure!(
+                said.is_some_and(|it| it.reason.contains(field)),
+                "{status:?}"
+            );
+            let condition = status.conditions.first().context("no condition")?;
+            ensure!(condition.message.contains(field), "{condition:?}");
+            Ok(Some(()))
+        })
+        .await?;
+    }
+    // It is tried every second.
+    tokio::time::sleep(SECOND * 3).await;
+    for name in ["no-source", "no-interface"] {
+        let mut times = BTreeMap::<String, i32>::new();
+        for event in events_of(lab, name).await? {
+            let (reason, message) = (event.reason.as_deref(), event.message.unwrap_or_default());
+            ensure!(reason == Some("SessionFailed"), "{reason:?}: {message}");
+            *times.entry(message).or_default() += event.count.unwrap_or(1);
+        }
+        ensure!(times.values().all(|times| *times == 1), "{times:?}");
+    }
+    Ok(())
 }
 
 #[tokio::test]
@@ -134,6 +181,7 @@ async fn a_wrong_peer_is_named_and_harms_no_other() -> Result<()> {
     ] {
         fabric.wait_log("n1", &[name, why]).await?;
     }
+    what_a_node_lacks_is_told_once(&fabric).await?;
     // In another autonomous system an identifier may be the same (RFC 6286).
     established("same_id").await?;
     // Once the password is right, the session comes up.

@@ -11,6 +11,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::bgp::connection::{Arrived, Connection};
 use crate::bgp::listener::Accepted;
+use crate::bgp::plan::PeerPlan;
 use crate::bgp::transition::Security;
 
 /// How many connections a session may have; those that say their last words count.
@@ -76,20 +77,20 @@ impl Connections {
         self.dialling.insert(id, (dial, security));
     }
 
-    /// An attempt has ended; `wanted` is what connections are to be secured by.
+    /// An attempt has ended.
     pub(super) fn dialled(
         &mut self,
         now: Instant,
         (id, outcome): Dialled,
-        wanted: &Security,
+        plan: &PeerPlan,
         session: &mut Session,
     ) {
         let Some((_, security)) = self.dialling.remove(&id) else {
             return;
         };
         let opened = outcome
-            .and_then(|stream| Connection::open(now, stream, &security, wanted))
-            .map_err(|error| error.of_attempt())
+            .and_then(|stream| Connection::open(now, stream, &security, &plan.security()))
+            .map_err(|error| plan.explain(&error))
             .and_then(|connection| {
                 let endpoints = connection.endpoints().map_err(|error| error.to_string())?;
                 Ok((connection, endpoints))
@@ -103,12 +104,12 @@ impl Connections {
         }
     }
 
-    /// The peer has connected; `wanted` is what connections are to be secured by.
+    /// The peer has connected.
     pub(super) fn accepted(
         &mut self,
         now: Instant,
         Accepted { stream, security }: Accepted,
-        wanted: &Security,
+        plan: &PeerPlan,
         session: &mut Session,
     ) {
         let count = self.open.len();
@@ -116,7 +117,7 @@ impl Connections {
             let _ = tcp::reset_when_closed(&stream);
             return;
         }
-        let connection = match Connection::open(now, stream, &security, wanted) {
+        let connection = match Connection::open(now, stream, &security, &plan.security()) {
             Ok(connection) => connection,
             Err(error) => {
                 tracing::error!(peer = self.peer, %error, "a connection of the peer is closed");
