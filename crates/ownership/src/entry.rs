@@ -121,7 +121,7 @@ pub(crate) struct Watching {
     pub(crate) holder: NodeName,
     /// It was in the group when that was last looked at.
     pub(crate) live: bool,
-    /// It was last declared down by a majority that this node is in.
+    /// It was lost, and last seen so by a majority that this node is in: declared down.
     pub(crate) outvoted: bool,
     /// It has settled ever since; one that only begins to settle has lost what it had.
     pub(crate) settles: bool,

@@ -385,7 +385,7 @@ impl Ownership {
         let watching = Watching {
             live: peers.is_live(&holder),
             settles: peers.may_settle(&holder),
-            outvoted: !peers.is_live(&holder) && peers.standing == Standing::Majority,
+            outvoted: peers.standing == Standing::Majority && peers.is_lost(&holder),
             holder,
             seen: true,
             misses: 0,

@@ -23,6 +23,9 @@ pub(crate) struct Peers {
     live: BTreeMap<NodeName, Option<Phase>>,
     /// The members that are known but down, and the phase that they last told.
     down: BTreeMap<NodeName, Option<Phase>>,
+    /// Those that were live here at some time since this node was last fenced, or started. Others that
+    /// are down need not be so: they may only not have met this node yet.
+    met: BTreeSet<NodeName>,
     stations: BTreeMap<MacAddress, NodeName>,
     own: BTreeSet<MacAddress>,
     /// The names of the own interfaces that have carrier.
@@ -62,6 +65,10 @@ impl Peers {
                 }
             }
         }
+        let before_fence = before.filter(|_| !view.fenced);
+        let met = before_fence.into_iter().flat_map(|before| &before.met);
+        let known = met.filter(|name| view.members.contains_key(*name));
+        peers.met = known.chain(peers.live.keys()).cloned().collect();
         for (mac, name) in before.iter().flat_map(|before| &before.stations) {
             let untold = |member: &Member| member.state.is_none();
             if view.members.get(name).is_some_and(untold) {
@@ -87,6 +94,11 @@ impl Peers {
     /// It is known but not in the group now.
     pub(crate) fn is_down(&self, name: &NodeName) -> bool {
         self.down.contains_key(name)
+    }
+
+    /// It is down, and is so not only because the two have not met yet: it was lost.
+    pub(crate) fn is_lost(&self, name: &NodeName) -> bool {
+        self.is_down(name) && self.met.contains(name)
     }
 
     /// It is live and says that it leaves.

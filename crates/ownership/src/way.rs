@@ -62,6 +62,16 @@ pub(crate) fn way(me: &NodeName, peers: &Peers, entry: &Entry, certain: bool, ne
         (_, Standing::Minority) => Way::Refuse,
         (None, _) => Way::Probe,
         (Some(_), Standing::Half) => Way::Look,
+        // That the two have not met again yet is no sign that it lost what it had.
+        (Some(previous), Standing::Majority)
+            if peers.is_down(previous) && !peers.is_lost(previous) =>
+        {
+            if entry.is_sticky() {
+                Way::Search
+            } else {
+                Way::Look
+            }
+        }
         (Some(_), Standing::Majority) => {
             // Another than whom the election gave it may have kept a sticky address.
             let others = || {

@@ -149,7 +149,8 @@ impl Ownership {
                 let returned = !watching.live && live;
                 watching.live = live;
                 if !live {
-                    watching.outvoted = peers.standing == Standing::Majority;
+                    watching.outvoted =
+                        peers.standing == Standing::Majority && peers.is_lost(&watching.holder);
                 }
                 let told = peers.has_told(&watching.holder);
                 let settling = peers.is_settling(&watching.holder);

@@ -126,6 +126,23 @@ fn one_that_is_fenced_stops_at_once_and_takes_up_again_what_is_still_its_own() {
 }
 
 #[test]
+fn one_that_was_fenced_takes_nothing_from_one_that_it_has_not_met_again_before_it_has_asked() {
+    for (sticky, probes) in [(false, 3), (true, 9)] {
+        let mut node = Node::of_three();
+        if sticky {
+            node = node.sticky();
+        }
+        node.theirs(ANN);
+        let mut node = node.not_met(ANN);
+        node.mine(&[ANN, ME]);
+        assert_eq!(node.status(), Status::Probing);
+        node.pass(1_000);
+        assert_eq!(node.status(), Status::Held);
+        assert_eq!(node.probes(), probes);
+    }
+}
+
+#[test]
 fn one_that_is_fenced_while_it_hands_over_is_done() {
     let mut node = Node::of_three();
     node.take(&[ME, ANN]);

@@ -183,6 +183,18 @@ fn what_one_that_was_declared_down_kept_is_taken_when_it_comes_back() {
 }
 
 #[test]
+fn what_one_keeps_that_was_not_met_before_is_not_taken_when_it_is_met() {
+    let mut node = Node::of_three().sticky().not_met(ZOE);
+    node.mine(&[ME, ANN, ZOE]);
+    node.saw(ZOE, Kind::Answered);
+    assert_eq!(node.status(), held_by(ZOE));
+    node.up(ZOE, Standing::Majority);
+    assert_eq!(node.status(), Status::Probing);
+    node.pass_answered_by(ZOE, 500);
+    assert_eq!(node.status(), held_by(ZOE));
+}
+
+#[test]
 fn what_was_held_before_a_restart_is_looked_for_first() {
     let mut node = Node::of_three().sticky();
     node.machine.resume([ADDRESS]);

@@ -126,6 +126,15 @@ impl Node {
         self.tell();
     }
 
+    /// Lets a member be one that this node has not met yet.
+    pub(crate) fn not_met(mut self, name: &str) -> Self {
+        self.view.fenced = true;
+        self.down(name, self.view.standing);
+        self.view.fenced = false;
+        self.tell();
+        self
+    }
+
     pub(crate) fn up(&mut self, name: &str, standing: Standing) {
         self.view.members.get_mut(name).expect("a member").live = true;
         self.view.standing = standing;
