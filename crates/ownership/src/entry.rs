@@ -12,6 +12,9 @@ use crate::{Claim, Duty, Failback, Limits, Status};
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) claim: Claim,
+    /// All that could own it, when the election last gave it to this node: a claim that gives it to
+    /// another, although this node may keep it, does not tell.
+    pub(crate) candidates: Vec<NodeName>,
     pub(crate) state: State,
     /// Who answered for it last, so far as is known.
     pub(crate) previous: Option<NodeName>,
@@ -139,6 +142,7 @@ impl Entry {
     pub(crate) fn new(resumed: bool) -> Self {
         Self {
             claim: Claim::Nobody,
+            candidates: Vec::new(),
             state: State::Idle(Idle::NotOurs),
             previous: None,
             certain: false,
@@ -146,6 +150,14 @@ impl Entry {
             nobodys: None,
             resumed,
         }
+    }
+
+    /// Takes over what the election says.
+    pub(crate) fn set_claim(&mut self, claim: Claim) {
+        if let Claim::Mine { order, .. } = &claim {
+            self.candidates.clone_from(order);
+        }
+        self.claim = claim;
     }
 
     /// Whoever the election named has not had the time to make sure that nobody has the address.
@@ -236,8 +248,8 @@ impl Entry {
 
     /// A station that seems foreign may be a member's that this node has never heard.
     pub(crate) fn may_be_strangers(&self, me: &NodeName, peers: &Peers) -> bool {
-        let mut order = self.order().iter();
-        peers.has_strangers() || order.any(|name| name != me && peers.is_strange(name))
+        let mut candidates = self.candidates.iter();
+        peers.has_strangers() || candidates.any(|name| name != me && peers.is_strange(name))
     }
 
     /// True if `other` has a better right to the address than `me`. What two nodes compute from

@@ -128,7 +128,7 @@ impl Ownership {
         if entry.claim == claim {
             return;
         }
-        entry.claim = claim;
+        entry.set_claim(claim);
         self.reconsider(now, address);
     }
 

@@ -98,8 +98,13 @@ impl Ownership {
                 self.rest(address, Idle::NotOurs);
             }
             Outcome::Leave => {
+                let mine = entry.is_mine();
                 self.clash(now, address, mac, false);
-                self.wait_for(now, address, mac, self.limits.in_use_pause / 10);
+                if mine {
+                    self.wait_for(now, address, mac, self.limits.in_use_pause / 10);
+                } else {
+                    self.rest(address, Idle::NotOurs);
+                }
             }
         }
     }

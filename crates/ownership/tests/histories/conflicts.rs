@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use herald_model::Standing;
+use herald_model::{Phase, Standing};
 use herald_ownership::{Duty, Kind, Status};
 
 use crate::node::*;
@@ -261,6 +261,30 @@ fn what_may_be_a_member_that_nobody_here_has_heard_is_left_to_it_after_a_while()
     node.take(&[ME, ANN, ZOE]);
     assert_eq!(contested(&mut node), Status::Held);
     assert_eq!(node.announcements(), 0);
+}
+
+#[test]
+fn so_is_what_this_node_only_keeps() {
+    for sticky in [false, true] {
+        let mut node = Node::of_three();
+        if sticky {
+            node = node.sticky();
+        } else {
+            node.view.me.phase = Phase::Settling;
+            node.tell();
+        }
+        node.take(&[ME, ANN, "new"]);
+        node.theirs(ANN);
+        assert_eq!(node.status(), Status::Held);
+        for _ in 0..12 {
+            node.pass(100);
+            node.saw_station(STRANGER, Kind::Announced);
+        }
+        assert_eq!(node.status(), Status::NotOurs);
+        // The one that the election gives it may have it now.
+        node.pass(60_000);
+        assert_eq!(node.status(), Status::NotOurs);
+    }
 }
 
 #[test]
