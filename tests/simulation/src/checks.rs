@@ -54,6 +54,8 @@ struct Address {
     excused: bool,
     /// Since when nobody answers the client.
     silent: Option<Duration>,
+    /// Its owner was mute then: it could tell nobody that it stops.
+    muted: bool,
     /// Since when two answer, by nodes.
     together: BTreeMap<(usize, usize), Duration>,
     /// Since when each of those that answer does.
@@ -71,6 +73,7 @@ impl Checks {
             owner: None,
             excused: false,
             silent: None,
+            muted: false,
             together: BTreeMap::new(),
             taken: BTreeMap::new(),
             moves: 0,
@@ -194,6 +197,9 @@ impl Cluster {
             address.silent = None;
             return Ok(());
         }
+        if address.silent.is_none() {
+            address.muted = address.owner.is_some_and(|owner| self.is_mute(owner));
+        }
         let began = *address.silent.get_or_insert(now);
         let Some((promised, bound)) = checks.promised else {
             return Ok(());
@@ -203,7 +209,7 @@ impl Cluster {
         address.longest_silence = address.longest_silence.max(now.saturating_sub(since));
         // A busy node may be late, and then answers for nothing for a moment, whenever it likes.
         let busy = self.machines.iter().any(|machine| machine.busy);
-        let planned = began > excused && promised + bound < began && !busy;
+        let planned = began > excused && promised + bound < began && !busy && !address.muted;
         let since = if planned {
             since
         } else {

@@ -143,6 +143,20 @@ impl Cluster {
         group.iter().filter(helps).count()
     }
 
+    /// It hears others in the group, and none of those that run hears it: it stops when it learns that
+    /// they declared it down, and only the LAN can show them that it did.
+    pub(crate) fn is_mute(&self, node: usize) -> bool {
+        let runs = |other: &usize| {
+            self.machines
+                .get(*other)
+                .is_some_and(|m| m.running().is_some())
+        };
+        let others = (0..self.machines.len()).filter(|other| *other != node);
+        let others: Vec<_> = others.filter(runs).collect();
+        others.iter().any(|other| self.gossip.open(*other, node))
+            && !others.iter().any(|other| self.gossip.open(node, *other))
+    }
+
     /// Something is wrong with the node at present.
     pub(crate) fn suffers(&self, node: usize) -> bool {
         let mut active = self.active.iter();
