@@ -1,9 +1,9 @@
 //! Echo packets, with FRR.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use herald_api::config::bgp::BgpPeer;
 use herald_bfd::{Diagnostic, Discard, EchoOff, EchoStatus, Status};
 use herald_interop::{Config, Router, eventually};
@@ -76,6 +76,20 @@ fn wait_returned(herald: &Herald, frr: &Router, more: u64) -> Result<()> {
     })
 }
 
+/// The session stays up while 40 echo packets come back. A machine that is busy for 150 ms may end it
+/// by itself, but not three times.
+fn stays_up(herald: &Herald, frr: &Router) -> Result<()> {
+    for _ in 0..3 {
+        wait_up(herald, frr, ID.into())?;
+        let before = session(herald)?.counters.downs;
+        wait_returned(herald, frr, 40)?;
+        if session(herald)?.counters.downs == before {
+            return Ok(());
+        }
+    }
+    bail!("it goes down again and again: {:?}", session(herald)?);
+}
+
 fn wait_diagnostic(herald: &Herald, expected: Diagnostic) -> Result<()> {
     eventually(SOON, "the diagnostic", || {
         Ok((session(herald)?.diagnostic == expected).then_some(()))
@@ -98,8 +112,17 @@ fn echo_packets_go_both_ways_and_notice_a_cut_before_control_packets_do() -> Res
     ensure!(status.echo == Some(on), "{status:?}");
     let peers = status.peer.context("FRR is heard")?;
     ensure!(peers.required_min_echo_rx == Duration::from_millis(50));
+    // A node that forwards returns FRR's packets as well, so that each comes back twice.
+    forward(&bare, "herald", true)?;
+    let [_, (sent, returned)] = counted(&herald, &frr)?;
+    stays_up(&herald, &frr)?;
+    let [_, (sent_since, returned_since)] = counted(&herald, &frr)?;
+    let (sent, returned) = (sent_since - sent, returned_since - returned);
+    ensure!(returned > sent * 3 / 2, "{returned} of {sent}");
     cut(&bare)?;
+    let begun = Instant::now();
     wait_diagnostic(&herald, Diagnostic::EchoFailed)?;
+    println!("the cut was noticed after {:?}", begun.elapsed());
     let reason = wait_down(&herald, "frr")?;
     ensure!(reason.contains("BFD"), "{reason}");
     mend(&bare)?;
