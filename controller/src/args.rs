@@ -33,7 +33,8 @@ pub struct ControllerArgs {
     #[arg(long, env = "METALLB_ML_SECRET_NAME")]
     pub ml_secret_name: Option<String>,
 
-    /// Deployment of the controller, which becomes the owner of that Secret; default: it has none
+    /// Deployment of the controller, which becomes the owner of that Secret and of the Lease;
+    /// default: they have none
     #[arg(long, env = "METALLB_DEPLOYMENT")]
     pub deployment: Option<String>,
 

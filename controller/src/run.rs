@@ -18,6 +18,7 @@ use herald_runtime::events::{self, Recorder};
 use herald_runtime::health::{self, Block, Readiness};
 use herald_runtime::lease::{Candidate, Leadership, Timing};
 use herald_runtime::logging::Log;
+use herald_runtime::owner::Deployment;
 use herald_runtime::supervise::{Supervisor, TaskResult, next_batch};
 use herald_runtime::watch::{Event, ObjectName};
 use herald_runtime::writes::ApiWrites;
@@ -96,7 +97,10 @@ pub async fn run(args: ControllerArgs, log: &Log) -> anyhow::Result<()> {
         debug::serve(args.common.debug_bind_address, asker, token.clone()),
     );
     supervisor.spawn("events", sender.run(token.clone()));
-    let (leadership, lease_end) = elect(&args, &kube, &namespace, &mut supervisor);
+    // The owner of what is to go with Herald.
+    let deployment = Deployment::named(&kube, &namespace, args.deployment.as_deref());
+    let deployment = deployment.as_ref();
+    let (leadership, lease_end) = elect(&args, (&kube, &namespace), deployment, &mut supervisor);
     if args.webhook_mode != WebhookMode::Disabled {
         webhook::start(
             &args,
@@ -116,7 +120,7 @@ pub async fn run(args: ControllerArgs, log: &Log) -> anyhow::Result<()> {
             Ok(())
         });
     } else {
-        if let Some(secret) = membership_secret(&args, &kube, &namespace) {
+        if let Some(secret) = membership_secret(&args, (&kube, &namespace), deployment) {
             supervisor.spawn("secret", secret.run(leadership.clone(), token.clone()));
         }
         let peers = PeerStatuses::new(&kube, &namespace, &mut supervisor);
@@ -172,8 +176,8 @@ pub async fn run(args: ControllerArgs, log: &Log) -> anyhow::Result<()> {
 /// last write.
 fn elect(
     args: &ControllerArgs,
-    kube: &Client,
-    namespace: &str,
+    (kube, namespace): (&Client, &str),
+    deployment: Option<&Deployment>,
     supervisor: &mut Supervisor,
 ) -> (Leadership, CancellationToken) {
     let end = CancellationToken::new();
@@ -191,6 +195,7 @@ fn elect(
         &args.common.identity(),
         Timing::default(),
     );
+    let candidate = candidate.owned_by(deployment.cloned());
     supervisor.spawn("lease", candidate.run(end.clone()));
     (leadership, end)
 }
@@ -198,8 +203,8 @@ fn elect(
 /// The Secret to look after, if the flags name one.
 fn membership_secret(
     args: &ControllerArgs,
-    kube: &Client,
-    namespace: &str,
+    (kube, namespace): (&Client, &str),
+    deployment: Option<&Deployment>,
 ) -> Option<MembershipSecret> {
     let name = args
         .ml_secret_name
@@ -209,7 +214,7 @@ fn membership_secret(
         client: kube.clone(),
         namespace: namespace.to_owned(),
         name,
-        deployment: args.deployment.clone(),
+        deployment: deployment.cloned(),
     })
 }
 

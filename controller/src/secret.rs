@@ -7,13 +7,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use herald_runtime::backoff::Backoff;
 use herald_runtime::lease::Leadership;
+use herald_runtime::owner::Deployment;
 use herald_runtime::supervise::TaskResult;
 use k8s_openapi::ByteString;
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{Api, PostParams};
-use kube::{Client, Error, ResourceExt as _};
+use kube::{Client, Error};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio_util::sync::CancellationToken;
 
@@ -33,7 +33,7 @@ pub(crate) struct MembershipSecret {
     /// `--ml-secret-name`.
     pub(crate) name: String,
     /// `--deployment`: goes, and the Secret with it.
-    pub(crate) deployment: Option<String>,
+    pub(crate) deployment: Option<Deployment>,
 }
 
 /// What there is after a look at the Secret.
@@ -143,33 +143,10 @@ impl MembershipSecret {
         }
     }
 
-    /// The Deployment as an owner; `None` if none is named, or there is none of this name.
     async fn owner(&self) -> Result<Option<OwnerReference>, String> {
-        let Some(name) = self.deployment.as_deref().filter(|name| !name.is_empty()) else {
-            return Ok(None);
-        };
-        let deployments = Api::<Deployment>::namespaced(self.client.clone(), &self.namespace);
-        let found = tokio::time::timeout(WRITE_TIMEOUT, deployments.get(name)).await;
-        match found.map_err(|_| "timed out".to_owned())? {
-            Ok(deployment) => Ok(deployment.uid().map(|uid| OwnerReference {
-                api_version: "apps/v1".to_owned(),
-                kind: "Deployment".to_owned(),
-                name: name.to_owned(),
-                uid,
-                ..OwnerReference::default()
-            })),
-            Err(Error::Api(status)) if [403, 404].contains(&status.code) => {
-                tracing::warn!(
-                    event = "secretUnowned",
-                    namespace = self.namespace,
-                    deployment = name,
-                    error = status.message,
-                    "no such Deployment, or no right to read it: the Secret for the speakers stays \
-                     when Herald is removed; check --deployment"
-                );
-                Ok(None)
-            }
-            Err(error) => Err(error.to_string()),
+        match &self.deployment {
+            Some(deployment) => in_time(deployment.look_up()).await,
+            None => Ok(None),
         }
     }
 

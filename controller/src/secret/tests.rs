@@ -86,11 +86,12 @@ async fn an_hour_of(api: Api, deployment: Option<&str>, leadership: Leadership) 
             Response::builder().status(status).body(body)
         }
     });
+    let client = Client::new(service, "ns");
     let secret = MembershipSecret {
-        client: Client::new(service, "ns"),
+        deployment: Deployment::named(&client, "ns", deployment),
+        client,
         namespace: "ns".to_owned(),
         name: "memberlist".to_owned(),
-        deployment: deployment.map(str::to_owned),
     };
     let run = secret.run(leadership, CancellationToken::new());
     let ended = tokio::time::timeout(Duration::from_hours(1), run).await;

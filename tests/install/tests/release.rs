@@ -17,7 +17,7 @@ fn custom(kind: &str, spec: &Value) -> Value {
 }
 
 /// What an uninstallation leaves by the documentation: what people wrote and what it is written in, the
-/// namespace with what every namespace has, the Lease, the state of the speakers.
+/// namespace with what every namespace has, the state of the speakers.
 fn stays(what: &str) -> bool {
     let of_speakers = [
         "/var/lib/herald",
@@ -28,7 +28,6 @@ fn stays(what: &str) -> bool {
         ["CustomResourceDefinition" | "APIService", name] => name.ends_with(".metallb.io"),
         [_, "ConfigMap", "kube-root-ca.crt"]
         | [_, "ServiceAccount", "default"]
-        | [_, "Lease", "herald-controller"]
         | [_, "IPAddressPool" | "L2Advertisement", "lan"] => true,
         ["Namespace", name] => name == NAMESPACE,
         [_, path] => of_speakers.contains(&path),

@@ -13,6 +13,7 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
 /// The three times of an election, with client-go's meaning and defaults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +37,7 @@ impl Default for Timing {
 }
 
 /// What the API shows of the Lease.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Record {
     /// `spec.holderIdentity`; empty when nobody holds it.
     pub holder: String,
@@ -46,12 +47,14 @@ pub struct Record {
     pub acquired: Option<Timestamp>,
     /// `spec.renewTime`, compared for change only: it is of another machine's clock.
     pub renewed: Option<Timestamp>,
+    /// `metadata.ownerReferences`, carried along.
+    pub owners: Vec<OwnerReference>,
     /// `metadata.resourceVersion`, the precondition of the next write.
     pub resource_version: String,
 }
 
 /// A write of the Lease to be made.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Claim {
     /// The new holder; empty gives the Lease back.
     pub holder: String,
@@ -61,12 +64,14 @@ pub struct Claim {
     pub acquires: bool,
     /// The `acquireTime` to keep otherwise.
     pub acquired: Option<Timestamp>,
+    /// The owners that the Lease has.
+    pub owners: Vec<OwnerReference>,
     /// Replace the Lease of exactly this version; `None`: create it.
     pub resource_version: Option<String>,
 }
 
 /// What is to be done next.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     /// Nothing before this instant, unless the Lease is seen to change.
     Wait(Instant),
@@ -77,7 +82,7 @@ pub enum Command {
 }
 
 /// What came of a command, or was seen meanwhile.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Input {
     /// The Lease as just read; `None` if there is none.
     Observed(Option<Record>),
@@ -244,6 +249,7 @@ impl Elector {
                 transitions: 0,
                 acquires: true,
                 acquired: None,
+                owners: Vec::new(),
                 resource_version: None,
             });
         };
@@ -254,6 +260,7 @@ impl Elector {
             transitions: record.transitions.saturating_add(i32::from(!ours)),
             acquires: !ours,
             acquired: record.acquired,
+            owners: record.owners.clone(),
             resource_version: Some(record.resource_version.clone()),
         })
     }
@@ -289,6 +296,7 @@ fn free(record: &Record) -> Claim {
         transitions: record.transitions,
         acquires: false,
         acquired: record.acquired,
+        owners: record.owners.clone(),
         resource_version: Some(record.resource_version.clone()),
     }
 }

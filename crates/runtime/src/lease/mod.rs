@@ -7,9 +7,12 @@
 //!   the clock itself, so a process that was stopped meanwhile knows it the moment it goes on.
 //! - A leader that ends in order gives the Lease back, and a waiting candidate, which watches the
 //!   Lease, takes it at once.
+//! - The Lease belongs to the Deployment, if one is named, from when it is first taken on.
 
 mod leadership;
 mod machine;
+#[cfg(test)]
+mod owner_tests;
 #[cfg(test)]
 mod tests;
 
@@ -19,7 +22,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference};
 use kube::api::{Api, PostParams};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, watch_object};
@@ -31,6 +34,7 @@ pub use leadership::Leadership;
 pub use machine::{Claim, Command, Elector, Input, Record, Timing};
 
 use crate::backoff::{Backoff, QuietReset};
+use crate::owner::Deployment;
 use crate::supervise::TaskResult;
 
 /// How long a request for the Lease may take.
@@ -46,6 +50,7 @@ pub struct Candidate {
     name: String,
     elector: Elector,
     leading: leadership::Publisher,
+    deployment: Option<Deployment>,
 }
 
 impl Candidate {
@@ -67,8 +72,15 @@ impl Candidate {
             name: name.to_owned(),
             elector: Elector::new(holder(replica), timing),
             leading,
+            deployment: None,
         };
         (candidate, view)
+    }
+
+    /// The Lease goes with this Deployment.
+    pub fn owned_by(mut self, deployment: Option<Deployment>) -> Self {
+        self.deployment = deployment;
+        self
     }
 
     /// Runs for the Lease until `token` is cancelled, then gives it back if it holds it.
@@ -77,6 +89,11 @@ impl Candidate {
         let changes = watch_object(self.api.clone(), &self.name)
             .backoff(QuietReset::new(pauses, Duration::from_secs(10)));
         let mut changes = std::pin::pin!(changes);
+        // Also by one that takes the Lease only when the Deployment is gone.
+        tokio::select! {
+            () = token.cancelled() => return Ok(()),
+            _ = self.owner() => {}
+        }
         loop {
             let command = self.elector.next(Instant::now().into_std());
             self.publish();
@@ -151,8 +168,42 @@ impl Candidate {
         }
     }
 
+    /// Who is to own the Lease, which is taken all the same if that cannot be found out.
+    async fn owner(&self) -> Option<OwnerReference> {
+        let deployment = self.deployment.as_ref()?;
+        match tokio::time::timeout_at(self.request_deadline(), deployment.look_up()).await {
+            Ok(Ok(owner)) => return owner,
+            Ok(Err(error)) => tracing::debug!(%error, "cannot read our Deployment"),
+            Err(_) => tracing::debug!("cannot read our Deployment in time"),
+        }
+        deployment.last_seen()
+    }
+
     async fn write(&self, claim: Claim) -> Input {
-        let lease = self.lease(&claim, self.elector.timing().duration);
+        let mut owned = claim.clone();
+        if claim.acquires
+            && let Some(owner) = self.owner().await
+        {
+            own(&mut owned.owners, owner);
+        }
+        let mut answer = self.send(&owned).await;
+        if owned != claim && matches!(&answer, Some(Err(kube::Error::Api(why))) if why.code == 403)
+        {
+            // Some API servers let only those change owners who may delete the object
+            // (OwnerReferencesPermissionEnforcement).
+            answer = self.send(&claim).await;
+        }
+        match answer {
+            Some(Ok(lease)) => Input::Written(record(&lease)),
+            Some(Err(kube::Error::Api(status))) if status.code == 409 => Input::Conflict,
+            Some(Err(error)) => self.failed("write", &error.to_string()),
+            None => self.failed("write", "timed out"),
+        }
+    }
+
+    /// The answer to a write; `None` if there is none in time.
+    async fn send(&self, claim: &Claim) -> Option<kube::Result<Lease>> {
+        let lease = self.lease(claim, self.elector.timing().duration);
         let params = PostParams::default();
         let request = async {
             if claim.resource_version.is_some() {
@@ -161,12 +212,8 @@ impl Candidate {
                 self.api.create(&params, &lease).await
             }
         };
-        match tokio::time::timeout_at(self.request_deadline(), request).await {
-            Ok(Ok(lease)) => Input::Written(record(&lease)),
-            Ok(Err(kube::Error::Api(status))) if status.code == 409 => Input::Conflict,
-            Ok(Err(error)) => self.failed("write", &error.to_string()),
-            Err(_) => self.failed("write", "timed out"),
-        }
+        let answer = tokio::time::timeout_at(self.request_deadline(), request).await;
+        answer.ok()
     }
 
     fn failed(&self, what: &str, error: &str) -> Input {
@@ -235,6 +282,7 @@ impl Candidate {
                 name: Some(self.name.clone()),
                 namespace: Some(self.namespace.clone()),
                 resource_version: claim.resource_version.clone(),
+                owner_references: Some(claim.owners.clone()),
                 ..ObjectMeta::default()
             },
             spec: Some(LeaseSpec {
@@ -255,6 +303,12 @@ fn holder(replica: &str) -> String {
     format!("{replica}_{suffix:016x}")
 }
 
+/// Adds an owner, in the place of an earlier one of its name.
+fn own(owners: &mut Vec<OwnerReference>, owner: OwnerReference) {
+    owners.retain(|known| (&known.kind, &known.name) != (&owner.kind, &owner.name));
+    owners.push(owner);
+}
+
 fn record(lease: &Lease) -> Record {
     let spec = lease.spec.clone().unwrap_or_default();
     Record {
@@ -262,6 +316,7 @@ fn record(lease: &Lease) -> Record {
         transitions: spec.lease_transitions.unwrap_or_default(),
         acquired: spec.acquire_time.map(|time| time.0),
         renewed: spec.renew_time.map(|time| time.0),
+        owners: lease.owner_references().to_vec(),
         resource_version: lease.resource_version().unwrap_or_default(),
     }
 }

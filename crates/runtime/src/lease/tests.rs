@@ -34,6 +34,7 @@ impl Api {
                 claim.acquired
             },
             renewed: Some(wall),
+            owners: claim.owners,
             resource_version: self.version.to_string(),
         };
         self.lease = Some(record.clone());

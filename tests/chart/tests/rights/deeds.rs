@@ -8,6 +8,8 @@ use herald_api::kinds::{
     BGPPeer, BGPSessionState, ConfigurationState, IPAddressPool, ServiceBGPStatus, ServiceL2Status,
 };
 use herald_lab::{Herald, Lab, NAMESPACE, User, eventually};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Event, Secret};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use kube::core::NamespaceResourceScope;
@@ -125,6 +127,17 @@ pub(crate) async fn the_key_is_made(lab: &Lab) -> Result<()> {
     })
     .await?;
     assert_eq!(secret.owner_references().len(), 1, "no owner");
+    Ok(())
+}
+
+/// The Lease of this name goes when the chart's Deployment goes.
+pub(crate) async fn lease_goes_with_deployment(lab: &Lab, name: &str) -> Result<()> {
+    let lease = wait(lab, name, |lease: &Lease| lease.name_any() == name).await?;
+    let deployments: Api<Deployment> = Api::namespaced(lab.client(), NAMESPACE);
+    let uid = deployments.get("herald-controller").await?.uid();
+    let owners = lease.owner_references().iter();
+    let owners: Vec<_> = owners.map(|owner| Some(&owner.uid)).collect();
+    assert_eq!(owners, [uid.as_ref()]);
     Ok(())
 }
 

@@ -57,11 +57,12 @@ fn no_values_give_more_rights_than_those_that_are_tried() -> Result<()> {
 }
 
 /// What both parts of a controller need, the one that allocates and the one that judges.
-const OF_BOTH: [&str; 9] = [
+const OF_BOTH: [&str; 10] = [
     "create leases.coordination.k8s.io in metallb-system",
     "create secrets in metallb-system",
     "create subjectaccessreviews.authorization.k8s.io",
     "create tokenreviews.authentication.k8s.io",
+    "get deployments.apps herald-controller in metallb-system",
     "list bgppeers.metallb.io in metallb-system",
     "list ipaddresspools.metallb.io in metallb-system",
     "list namespaces",

@@ -26,6 +26,7 @@ async fn rights_are_enough_and_all_of_use() -> Result<()> {
     deeds::ask_for_metrics(lab, "n1", &speaker).await?;
     deeds::a_service_comes_and_goes(lab).await?;
     webhooks::mend_certificates(lab).await?;
+    deeds::lease_goes_with_deployment(lab, "herald-controller").await?;
     release
         .check(&[(&controller, CONTROLLER), (&speaker, SPEAKER)])
         .await?;
@@ -99,6 +100,7 @@ async fn a_controller_that_only_serves_webhooks_has_the_rights_for_that() -> Res
     webhooks::answer(lab).await?;
     deeds::ask_for_metrics(lab, "cp", &controller).await?;
     webhooks::mend_certificates(lab).await?;
+    deeds::lease_goes_with_deployment(lab, "herald-webhook").await?;
     release.check(&[(&controller, CONTROLLER)]).await?;
     release.lab.down().await
 }
