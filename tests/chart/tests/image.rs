@@ -1,4 +1,4 @@
-//! The image that `image/pack` makes.
+//! The image that `image/pack` makes, and the Dockerfile's.
 #![expect(clippy::tests_outside_test_module, reason = "an integration test")]
 
 use std::fs;
@@ -113,5 +113,66 @@ fn a_program_that_needs_libraries_is_refused() -> Result<()> {
     ensure!(!output.status.success());
     let said = String::from_utf8(output.stderr)?;
     ensure!(said.contains("is not static"), "{said}");
+    Ok(())
+}
+
+/// What an instruction of the Dockerfile's last stage says, with lines that go on joined.
+fn instructions(dockerfile: &str) -> Vec<(&str, String)> {
+    let last = dockerfile.rfind("\nFROM ").unwrap_or_default();
+    let joined = dockerfile[last..]
+        .lines()
+        .filter(|line| !line.starts_with('#'));
+    let mut all: Vec<(&str, String)> = Vec::new();
+    let mut goes_on = false;
+    for line in joined {
+        let text = line.trim_end_matches('\\').trim();
+        match all.last_mut() {
+            Some((_, said)) if goes_on => *said = format!("{said} {text}"),
+            _ => all.extend(
+                text.split_once(' ')
+                    .map(|(name, said)| (name, said.to_owned())),
+            ),
+        }
+        goes_on = line.ends_with('\\');
+    }
+    all
+}
+
+#[test]
+fn the_dockerfile_says_the_same_of_its_image() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let image = folder.path().join("1.tar");
+    let name = format!("localhost/herald:{}", env!("CARGO_PKG_VERSION"));
+    let script = root().join("image/pack");
+    let arguments = [&program(&folder, "+crt-static")?, Path::new(&name), &image];
+    succeeded(&run(&script, &arguments)?)?;
+    let layout = folder.path().join("layout");
+    unpack(&image, &layout)?;
+    let index = json_of(&layout.join("index.json"))?;
+    let manifest = json_of(&blob(&layout, &index["manifests"][0])?)?;
+    let packed = json_of(&blob(&layout, &manifest["config"])?)?["config"].take();
+
+    let dockerfile = fs::read_to_string(root().join("image/Dockerfile"))?;
+    let said = instructions(&dockerfile);
+    let one = |name: &str| -> Result<&str> {
+        let mut found = said.iter().filter(|(it, _)| *it == name);
+        let (_, text) = found.next().with_context(|| format!("no {name}"))?;
+        ensure!(found.next().is_none(), "several {name}");
+        Ok(text)
+    };
+    assert_eq!(one("USER")?, packed["User"]);
+    let entrypoint: Value = serde_json::from_str(one("ENTRYPOINT")?)?;
+    assert_eq!(entrypoint, packed["Entrypoint"]);
+    assert_eq!(one("COPY")?, "--from=build /herald /herald");
+    let version = one("ARG")?.strip_prefix("VERSION=").context("no VERSION")?;
+    let labels = one("LABEL")?.replace("$VERSION", version);
+    let labels: serde_json::Map<String, Value> = labels
+        .split_whitespace()
+        .map(|label| {
+            let (key, value) = label.split_once('=').context("no value")?;
+            Ok((key.to_owned(), serde_json::from_str(value)?))
+        })
+        .collect::<Result<_>>()?;
+    assert_eq!(Value::Object(labels), packed["Labels"]);
     Ok(())
 }
