@@ -8,7 +8,7 @@
 //! |---|---|
 //! | an address of a node that is down, with a majority | at once |
 //! | the same with half of the group, or if another may keep a sticky one | 120 ms without an answer |
-//! | the same of one not met again since this node was fenced | 120 ms without an answer, 360 ms if it is sticky |
+//! | the same of one not met again since this node joined anew | 120 ms without an answer, 360 ms if it is sticky |
 //! | an address that nobody had | 198 ms without an answer |
 //! | what another node keeps and does not answer for any longer | at most 900 ms |
 //! | two that both announce an address and hear each other | until one frame arrives; 0.5 s if each holds that it comes first |

@@ -23,8 +23,8 @@ pub(crate) struct Peers {
     live: BTreeMap<NodeName, Option<Phase>>,
     /// The members that are known but down, and the phase that they last told.
     down: BTreeMap<NodeName, Option<Phase>>,
-    /// Those that were live here at some time since this node was last fenced, or started. Others that
-    /// are down need not be so: they may only not have met this node yet.
+    /// Those that were live here at some time since this node started, or joined anew because it was
+    /// declared down. Others that are down need not be so: they may only not have met this node yet.
     met: BTreeSet<NodeName>,
     stations: BTreeMap<MacAddress, NodeName>,
     own: BTreeSet<MacAddress>,
@@ -65,8 +65,10 @@ impl Peers {
                 }
             }
         }
-        let before_fence = before.filter(|_| !view.fenced);
-        let met = before_fence.into_iter().flat_map(|before| &before.met);
+        // One that was fenced and not declared down is ready at once: what it has found out stands.
+        let anew = |before: &&Self| before.fenced && !peers.fenced && peers.settling;
+        let met = before.filter(|before| !anew(before));
+        let met = met.into_iter().flat_map(|before| &before.met);
         let known = met.filter(|name| view.members.contains_key(*name));
         peers.met = known.chain(peers.live.keys()).cloned().collect();
         for (mac, name) in before.iter().flat_map(|before| &before.stations) {

@@ -126,7 +126,7 @@ fn one_that_is_fenced_stops_at_once_and_takes_up_again_what_is_still_its_own() {
 }
 
 #[test]
-fn one_that_was_fenced_takes_nothing_from_one_that_it_has_not_met_again_before_it_has_asked() {
+fn one_that_joined_anew_takes_nothing_from_one_that_it_has_not_met_again_before_it_has_asked() {
     for (sticky, probes) in [(false, 3), (true, 9)] {
         let mut node = Node::of_three();
         if sticky {
@@ -140,6 +140,18 @@ fn one_that_was_fenced_takes_nothing_from_one_that_it_has_not_met_again_before_i
         assert_eq!(node.status(), Status::Held);
         assert_eq!(node.probes(), probes);
     }
+}
+
+#[test]
+fn one_that_was_fenced_but_not_declared_down_takes_at_once_what_one_had_that_is_down() {
+    let mut node = Node::of_three();
+    node.theirs(ANN);
+    node.fenced(true);
+    node.down(ANN, Standing::Majority);
+    node.fenced(false);
+    node.mine(&[ANN, ME]);
+    assert_eq!(node.status(), Status::Held);
+    assert_eq!(node.probes(), 0);
 }
 
 #[test]

@@ -126,9 +126,10 @@ impl Node {
         self.tell();
     }
 
-    /// Lets a member be one that this node has not met yet.
+    /// Lets this node be one that joined anew and has not met a member again yet.
     pub(crate) fn not_met(mut self, name: &str) -> Self {
         self.view.fenced = true;
+        self.view.me.phase = Phase::Settling;
         self.down(name, self.view.standing);
         self.view.fenced = false;
         self.tell();
