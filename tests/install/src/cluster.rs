@@ -240,16 +240,22 @@ fn runs(pod: &Pod, image: &str) -> bool {
 /// from each speaker that ends and back, and where the cores are busy a node may be given up besides.
 const MOVES: usize = 12;
 
-/// Ends streams of requests. None failed but for those that were under way when an address moved, which
-/// no announcer can keep.
+/// How many requests say enough. Helm may be done sooner than so many are.
+const ENOUGH: usize = 100;
+
+/// Ends streams of requests, when they are long enough. None failed but for those that were under way when
+/// an address moved, which no announcer can keep.
 pub async fn none_failed(streams: Vec<Traffic>, what: &str) -> Result<()> {
     for stream in streams {
+        eventually(PATIENCE, "enough requests", async || {
+            Ok((stream.samples().len() >= ENOUGH).then_some(()))
+        })
+        .await?;
         let report: Report = stream.stop().await?;
         let breaks = report.breaks();
         let mut lost = report.failures();
         lost.retain(|sample| !sample.was_broken_off());
         let all = report.samples.len();
-        ensure!(all > 50, "{what}: only {all} requests");
         ensure!(
             lost.is_empty() && breaks.len() <= MOVES,
             "{what}: of {all} requests {} were lost and {breaks:?} reset: {:#?} to {:#?}",
