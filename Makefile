@@ -9,8 +9,12 @@ HOST = $(shell echo $(TRIPLE) | tr a-z- A-Z_)
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 # How the chart's values name it, so that what is imported into a node's containerd is found there.
 IMAGE ?= localhost/herald:$(VERSION)
-STATIC = RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --profile dist --locked --target $(TRIPLE)
+# As image/Dockerfile does it.
+STATIC = RUSTFLAGS="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs" \
+	$(CARGO) build --profile dist --locked --target $(TRIPLE)
 STATIC_BIN = $(or $(CARGO_TARGET_DIR),target)/$(TRIPLE)/dist
+# Bytes of the image, as registries and nodes get it.
+IMAGE_LIMIT := 15000000
 PURE_CRATES := herald-model herald-ipam herald-announce herald-l2 herald-bgp herald-membership herald-ownership herald-bfd
 
 # Tests of failover; `make test` runs them too.
@@ -66,6 +70,8 @@ promtool: ## Get promtool, which tries the chart's alerts, from Debian's package
 image: ## Make target/herald-<version>.tar, the image of controller and speaker, without a registry
 	$(STATIC) -p herald
 	@image/pack $(STATIC_BIN)/herald $(IMAGE) target/herald-$(VERSION).tar
+	@test $$(stat --format=%s target/herald-$(VERSION).tar) -le $(IMAGE_LIMIT) || \
+		{ echo "the image is to have at most $(IMAGE_LIMIT) bytes" >&2; exit 1; }
 
 .PHONY: pod-image
 pod-image: ## Make target/herald-pod.tar, the image of the pods of the tests with kubelets
