@@ -66,7 +66,8 @@ impl fmt::Display for EchoOff {
             Self::NotOpen => "this node has no socket for echo packets",
             Self::PeerTakesNone => "the peer says that it returns no echo packets",
             Self::Unanswered => {
-                "the peer takes echo packets, but none came back: it has to forward packets, also                  those whose source and destination are this node"
+                "the peer takes echo packets, but none came back: it has to forward packets, \
+                 also those whose source and destination are this node"
             }
         })
     }

@@ -11,7 +11,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::unix::AsyncFd;
 
-use crate::filter::{datagrams_to, guarded};
+use crate::filter::{UDP, datagrams_to, guarded};
 use crate::option::{self, ON};
 use crate::packet::{PACKET_IGNORE_OUTGOING, link_address};
 use crate::socket::{Builder, is_stranded, readable, register, take_what_is_there};
@@ -32,9 +32,6 @@ const MAX_PAYLOAD: usize = 255;
 const IP_HEADER: usize = 20;
 const MAX_IP_HEADER: usize = 60;
 const UDP_HEADER: usize = 8;
-
-/// The protocol number of UDP.
-const UDP: u8 = 17;
 
 /// An echo packet, ours or a peer's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -33,7 +33,7 @@ const JUMP_IF_ANY: u16 = 0x45;
 /// Loads a half word behind the index.
 const LOAD_HALF_BEHIND: u16 = 0x48;
 /// The protocol number of UDP.
-const UDP: u32 = 17;
+pub(crate) const UDP: u8 = 17;
 /// Makes the length of an IPv4 header, which the byte there has, the index.
 const INDEX_BEHIND_HEADER: u16 = 0xb1;
 
@@ -64,7 +64,7 @@ pub(crate) fn datagrams_to(port: u16, least_ttl: u8) -> [Instruction; 11] {
     }
     [
         step(LOAD_BYTE, 0, 0, 9),
-        step(JUMP_IF_EQUAL, 0, 8, UDP),
+        step(JUMP_IF_EQUAL, 0, 8, UDP.into()),
         step(LOAD_BYTE, 0, 0, 8),
         step(JUMP_IF_NOT_LESS, 0, 6, least_ttl.into()),
         // More fragments, or not the first.
